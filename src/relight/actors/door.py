@@ -1,0 +1,198 @@
+"""The door: the few things that Relight asks of NATS, so that a real server and one in memory are interchangeable.
+
+It speaks of subjects, sequences, fences and deliveries, never of runs. What a method promises holds for both doors and
+is proven by one conformance suite (`tests/conformance`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
+
+from relight.subjects.ids import WorkerId
+
+__all__ = ("Clock", "Consumption", "Delivery", "Door", "Handle", "Silent", "Stored", "Watch")
+
+
+class Silent(Exception):
+    """Somebody listens there but has not answered in time."""
+
+
+class Stored(NamedTuple):
+    """A message as the stream holds it. `fence` is the sequence its publisher expected, None for an unfenced one."""
+
+    subject: str
+    sequence: int
+    data: bytes
+    fence: int | None
+    stored_at_ms: int
+
+
+class Delivery(NamedTuple):
+    """A message handed to this worker by a consumer. Until its ack the server will deliver it again.
+
+    `token` is the acknowledgement subject; whoever knows it can ack, nak or renew, so it proves nothing.
+    `delivered` counts deliveries from 1.
+    """
+
+    subject: str
+    sequence: int
+    data: bytes
+    fence: int | None
+    token: str
+    delivered: int
+
+
+class Handle(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Time as the server sees it; a jump of this machine's wall clock does not move it."""
+
+    def now_ms(self) -> int: ...
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Handle: ...
+
+
+class Watch(Protocol):
+    async def close(self) -> None: ...
+
+
+class Consumption(Protocol):
+    """An open pull. Deliveries arrive only while there are places; each one takes a place."""
+
+    def add_places(self, count: int) -> None: ...
+    async def close(self) -> None:
+        """Stop asking. What was delivered stays delivered."""
+        ...
+
+
+class Door(Protocol):
+    """A connection to JetStream."""
+
+    clock: Clock
+
+    # Writing. An acknowledged publish is stored.
+
+    async def publish(
+        self, subject: str, data: bytes, *, fence: int | None = None, fence_subject: str | None = None
+    ) -> int:
+        """Store one message and return its stream sequence.
+
+        Args:
+            subject: Where it is stored.
+            data: The payload.
+            fence: Last sequence that `subject` must have; 0: none must be stored. None: unfenced.
+            fence_subject: Fence on this subject or filter instead of `subject`.
+
+        Raises:
+            FencedError: The last sequence is another, or one is in flight. Nothing was written.
+            UnavailableError: No acknowledgement, or the server can't store now (no leader, disk full). It may have
+                been written, and may still be written later.
+            PayloadTooLargeError: Larger than the server takes. Nothing was written.
+        """
+        ...
+
+    async def schedule(self, subject: str, data: bytes, *, target: str, due_ms: int) -> None:
+        """Have the server publish `data` on `target` at `due_ms`; replaces what was scheduled on `subject`.
+
+        A time in the past is due at once. Raises `UnavailableError` like `publish`.
+        """
+        ...
+
+    async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
+        """Replace all messages of `subject` by this one, which the server removes after `ttl_s`. Raises like `publish`."""
+        ...
+
+    async def purge(self, subject: str, *, below: int | None = None) -> None:
+        """Remove the messages of a subject or filter; with `below` only those with a smaller sequence.
+
+        Raises:
+            UnavailableError: No answer in time. Purging again is harmless.
+        """
+        ...
+
+    # Reading. `last` and `next` are answered by the stream's leader: only they may conclude that nothing is there.
+
+    async def last(self, subject: str) -> Stored | None:
+        """Return the last message of a subject or filter, from the leader. Raises `UnavailableError`."""
+        ...
+
+    async def next(self, subject: str, *, after: int) -> Stored | None:
+        """Return the first message of a subject with a sequence above `after`, from the leader. Raises `UnavailableError`."""
+        ...
+
+    async def read(self, subject: str, *, after: int, limit: int) -> list[Stored]:
+        """Return up to `limit` messages of one exact subject with sequences above `after`, in order.
+
+        May be answered by a replica: what it returns is true and has no gaps, but the newest may be missing.
+        Raises `UnavailableError`.
+        """
+        ...
+
+    async def count(self, subject: str) -> int:
+        """Return how many messages one exact subject holds. Raises `UnavailableError`."""
+        ...
+
+    async def subjects(self, filter: str, *, limit: int) -> list[str]:
+        """Return up to `limit` subjects that hold messages, over all streams. Raises `UnavailableError`."""
+        ...
+
+    # Notices: not stored, may be lost or seen twice.
+
+    def notify(self, subject: str, data: bytes = b"") -> None:
+        """Send a notice; no promise that anybody sees it."""
+        ...
+
+    async def watch(self, subject: str, receive: Callable[[str, bytes], None]) -> Watch:
+        """Call `receive(subject, data)` for each notice from now on. When this returns, the server knows of it."""
+        ...
+
+    # Deliveries.
+
+    async def consume(
+        self, kind: Literal["start", "wake"], queue: str, receive: Callable[[Delivery], None], *, places: int
+    ) -> Consumption:
+        """Pull starts or wakes of one queue, over all streams; makes the consumers when they are first needed."""
+        ...
+
+    def ack(self, delivery: Delivery) -> None:
+        """Tell the server that the message need not come again. A lost ack means one more delivery."""
+        ...
+
+    def nak(self, delivery: Delivery, *, delay_s: float = 0.0) -> None:
+        """Have the message delivered again, to anybody, after `delay_s`."""
+        ...
+
+    def hold(self, run: str, delivery: Delivery) -> None:
+        """Keep this delivery renewed, and tell others that it is held, until `release`, `ack` or `nak`."""
+        ...
+
+    def release(self, delivery: Delivery) -> None:
+        """Stop renewing it. Nothing is sent; the server delivers it again after its acknowledgement time-out."""
+        ...
+
+    def is_fresh(self) -> bool:
+        """Whether the server was heard within half of `ack_wait`, by a clock that runs while the process is stopped.
+
+        If not, others may rightly have taken this worker's runs over.
+        """
+        ...
+
+    # Questions to owners.
+
+    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
+        """Ask one worker; None if nobody listens there (the worker is gone).
+
+        Raises:
+            Silent: Somebody listens but has not answered in time, or the server was not reached.
+        """
+        ...
+
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
+        """Ask all other workers at once and return the first answer; None if none came in time."""
+        ...
+
+    async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
+        """Answer questions to this worker with `reply(question)`; None means no answer. May be called from a thread."""
+        ...

@@ -1,0 +1,111 @@
+"""Every bound of Relight, with its unit and the reason for its size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ("KIB", "LIMITS", "MIB", "Limits")
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds that hold for every deployment; what a deployment may choose is in `settings`."""
+
+    slots: int = 64
+    """Fixed for ever: a run id hashes to a slot, and the slot is in the subject."""
+
+    id_characters_max: int = 128
+    """Of one id or name. Subjects hold four of them and must stay far below nats-server's 4 KiB control line."""
+
+    payload_bytes_max: int = 512 * KIB
+    """Of one encoded value. Half of nats-server's default max_payload, leaving room for the rest of the turn."""
+
+    turn_bytes_max: int = 768 * KIB
+    """Of one journal message; a turn that would be larger is split over several. Below max_payload with headers."""
+
+    mailbox_messages_max: int = 10_000
+    """Unread messages in the mailbox of one run. The next one is refused."""
+
+    mailbox_batch: int = 256
+    """Messages read from a mailbox at once: a group of wakes becomes one turn."""
+
+    callbacks_per_record_max: int = 100_000
+    """Loop callbacks one record may cause before the run parks: user code that never blocks would hang a worker."""
+
+    ack_wait_s: float = 10.0
+    """After this long without a renewal the server redelivers a lease. Longer than a leader election (6 s seen)."""
+
+    renew_s: float = 3.0
+    """Between renewals of a lease: three tries fit into `ack_wait_s`."""
+
+    announce_s: float = 0.005
+    """Leases older than this are announced to the other workers; most runs of short steps never are."""
+
+    claim_s: float = 0.010
+    """A start without a turn for this long gets a `claimed` turn, so that others can see whose it is."""
+
+    linger_s: float = 1.0
+    """A waiting run stays in its owner's memory this long, so that a burst of wakes costs one replay."""
+
+    cache_bytes: int = 16 * MIB
+    """Of waiting runs kept in memory; dropping one costs only a replay."""
+
+    ask_s: float = 0.5
+    """How long an owner has to answer before it counts as silent."""
+
+    ask_all_s: float = 0.06
+    """How long all workers have to say that they hold a start that has no journal yet."""
+
+    nak_delay_s: float = 1.0
+    """Before a message that can't be treated now is delivered again (silent owner, unknown workflow)."""
+
+    nak_delay_max_s: float = 30.0
+    """Upper bound of that delay, which doubles with each delivery."""
+
+    deaths_max: int = 3
+    """A run whose owners died this often without progress is quarantined."""
+
+    loop_blocked_warn_s: float = 1.0
+    """A worker whose loop has not moved for this long is named in the log, with the frame that blocks it."""
+
+    loop_blocked_end_s: float = 30.0
+    """A worker whose loop has not moved for this long is ended: its leases go to others."""
+
+    retry_local_s: float = 1.0
+    """Waits up to this long are kept by the owner; longer ones become durable timers and hold no worker."""
+
+    tombstone_s: int = 3600
+    """How long a retired run's id stays taken. Longer than any outbox or start can be under way."""
+
+    stuck_recheck_s: int = 3600
+    """A stuck run is tried again this often even if nobody announced other code."""
+
+    stuck_wakes_per_s: float = 50.0
+    """A worker that announces other code wakes stuck runs at most this fast."""
+
+    append_retry_s: float = 0.05
+    """First pause before an append with unknown outcome is tried again; doubles up to `append_retry_max_s`."""
+
+    append_retry_max_s: float = 2.0
+    """Upper bound of that pause."""
+
+    publish_timeout_s: float = 5.0
+    """Without an acknowledgement for this long the outcome of a publish is unknown."""
+
+    publishes_waiting_max: int = 20_000
+    """Publishes of one connection that wait for their acknowledgement; the next ones wait for a place."""
+
+    drain_s: float = 10.0
+    """What running steps get to finish after SIGTERM."""
+
+    runs_listed_max: int = 1_000
+    """Newest runs that a scan of subjects lists."""
+
+    history_records_warn: int = 10_000
+    """Records of one run from which a warning is logged."""
+
+
+LIMITS = Limits()

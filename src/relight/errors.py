@@ -1,0 +1,225 @@
+"""Every error that a caller of Relight may catch. A class stands for one reaction; the data is in the attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+__all__ = (
+    "AlreadyAnsweredError",
+    "ConflictError",
+    "FencedError",
+    "IncompatibleStreamError",
+    "InvalidIdError",
+    "InvalidValueError",
+    "MailboxFullError",
+    "NonDeterminismError",
+    "NotDurableError",
+    "PayloadTooLargeError",
+    "ProtocolError",
+    "RefusedError",
+    "RelightError",
+    "RetryAfter",
+    "RunCancelled",
+    "RunFailed",
+    "RunNotFoundError",
+    "RunTerminated",
+    "RunTimedOut",
+    "StepCancelled",
+    "StepFailed",
+    "TerminalError",
+    "UnavailableError",
+    "UnsuitableServerError",
+    "WaitTimedOut",
+)
+
+
+class RelightError(Exception):
+    """Base of all errors that Relight raises."""
+
+
+# What is recorded in a history and raised where it is awaited, live and in replay alike.
+
+
+class StepFailed(RelightError):
+    """A step failed for good. Raised live and in replay alike, so that both take the same branch.
+
+    Attributes:
+        error_type: Qualified name of the recorded error's class.
+        traceback: The recorded traceback as text; empty if there was none.
+        step: The step's key, for example `charge_card#1`.
+    """
+
+    def __init__(
+        self, message: str, *, error_type: str, bases: Sequence[str] = (), traceback: str = "", step: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.bases = tuple(bases)
+        self.traceback = traceback
+        self.step = step
+
+    def matches(self, *types: type[BaseException]) -> bool:
+        """Whether the recorded error was one of these, or a subclass (by the recorded names of its bases)."""
+        names = {f"{one.__module__}.{one.__qualname__}" for one in types}
+        return self.error_type in names or not names.isdisjoint(self.bases)
+
+
+class RunFailed(RelightError):
+    """The run ended with an error that its workflow did not catch.
+
+    Attributes:
+        error_type: Qualified name of the recorded error's class.
+        traceback: The recorded traceback as text.
+    """
+
+    def __init__(self, message: str, *, error_type: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.traceback = traceback
+
+
+class RunCancelled(RelightError):
+    """The run ended because it was cancelled; its clean-up has run."""
+
+
+class RunTerminated(RelightError):
+    """The run was ended at once; none of its code ran afterwards."""
+
+
+class RunTimedOut(RelightError):
+    """The run's `timeout=` passed before it ended."""
+
+
+class WaitTimedOut(RelightError, TimeoutError):
+    """`suspend`, `wait_for_signal`, an awakeable or `result` had no answer in time. The run itself goes on."""
+
+
+# What user code raises to steer Relight.
+
+
+class TerminalError(Exception):
+    """Raise it in a step: no further attempt."""
+
+
+class RetryAfter(Exception):
+    """Raise it in a step: the next attempt comes after this delay (for example a provider's Retry-After)."""
+
+    def __init__(self, delay: timedelta | float, reason: str = "") -> None:
+        super().__init__(reason)
+        self.delay_s = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+        self.reason = reason
+
+
+class StepCancelled(Exception):
+    """Raised by `step.heartbeat` in a thread when the step is to stop."""
+
+
+# Refused at the border: nothing was written.
+
+
+class RefusedError(RelightError):
+    """The request is not acceptable as it is. Nothing was written; repeating it unchanged is useless."""
+
+
+class InvalidIdError(RefusedError, ValueError):
+    """An id or a name can't be a NATS token."""
+
+    def __init__(self, kind: str, value: object, problem: str) -> None:
+        super().__init__(f"{kind} {str(value)[:80]!r} {problem}")
+        self.kind = kind
+        self.value = value
+
+
+class InvalidValueError(RefusedError, ValueError):
+    """A value does not fit its annotation, or would not survive being recorded unchanged."""
+
+    def __init__(self, what: str, path: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{what}{f' at {path}' if path else ''}: {problem}; {remedy}")
+        self.what = what
+        self.path = path
+        self.remedy = remedy
+
+
+class PayloadTooLargeError(RefusedError, ValueError):
+    """The encoded value is larger than one message may be."""
+
+    def __init__(self, what: str, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"{what} is {size_bytes} bytes; the limit is {limit_bytes}; store it elsewhere and pass a reference"
+        )
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class ConflictError(RefusedError):
+    """The id belongs to a run of another workflow or with other arguments, or `on_conflict="fail"`."""
+
+
+class RunNotFoundError(RefusedError, LookupError):
+    """No run with this id is stored: it was never started, or it was retired."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"no run {run_id!r} is known; it was never started here, or it was retired")
+        self.run_id = run_id
+
+
+class AlreadyAnsweredError(RefusedError):
+    """The suspension or awakeable has its answer; the first one counts."""
+
+    def __init__(self, run_id: str, name: str) -> None:
+        super().__init__(f"{name!r} of run {run_id!r} was answered already; the first answer counts")
+        self.run_id = run_id
+        self.name = name
+
+
+class MailboxFullError(RefusedError):
+    """The run has too many unread messages. Send again when it has read some."""
+
+    def __init__(self, run_id: str, *, limit: int) -> None:
+        super().__init__(f"run {run_id!r} has {limit} unread messages, which is the limit; send again later")
+        self.run_id = run_id
+        self.limit = limit
+
+
+class UnsuitableServerError(RefusedError):
+    """The NATS server can't carry Relight: no JetStream, or too old."""
+
+
+class IncompatibleStreamError(RefusedError):
+    """A stream of this name exists with settings that Relight can't work with. It was left as it is."""
+
+
+# The world.
+
+
+class UnavailableError(RelightError):
+    """No acknowledgement in time. The message may have been written."""
+
+
+class FencedError(RelightError):
+    """The subject's last sequence is another than expected (10071), or one is in flight (10164). Nothing was written."""
+
+
+class ProtocolError(RelightError):
+    """A stored message can't be read: damaged, or written by a later protocol."""
+
+
+# A workflow's own mistakes.
+
+
+class NotDurableError(RelightError):
+    """The workflow called something that can't be replayed: I/O, threads, executors, subprocesses."""
+
+    def __init__(self, call: str, remedy: str = "do it in a @step") -> None:
+        super().__init__(f"{call} can't be replayed in a workflow; {remedy}")
+        self.call = call
+
+
+class NonDeterminismError(RelightError):
+    """The code asked for something else than the history recorded. The run parks as `stuck`."""
+
+    def __init__(self, *, recorded: str, actual: str) -> None:
+        super().__init__(f"the history recorded {recorded}; the code now asks for {actual}")
+        self.recorded = recorded
+        self.actual = actual

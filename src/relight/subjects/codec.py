@@ -1,0 +1,63 @@
+"""The one codec: JSON by msgspec. Users' values stay encoded (`Raw`) inside the messages, so each is encoded once."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from relight.errors import ProtocolError
+from relight.subjects.messages import AskOwner, Start, Wake
+from relight.subjects.turn import VERSION, Tombstone, Turn
+
+__all__ = ("decode_ask", "decode_start", "decode_turn", "decode_wake", "encode")
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+_turn = msgspec.json.Decoder(Turn | Tombstone)
+_start = msgspec.json.Decoder(Start)
+_wake = msgspec.json.Decoder(Wake)
+_ask = msgspec.json.Decoder(AskOwner)
+
+encode = _encoder.encode
+
+
+def decode_turn(data: bytes) -> Turn | Tombstone:
+    """Return the turn or tombstone in a journal message.
+
+    Raises:
+        ProtocolError: The bytes are damaged, or of a later protocol version.
+    """
+    turn = _decoded(_turn, data)
+    _check_version(turn.v)
+    return turn
+
+
+def decode_start(data: bytes) -> Start:
+    """Return the start in a message of a start subject. Raises `ProtocolError` like `decode_turn`."""
+    start = _decoded(_start, data)
+    _check_version(start.v)
+    return start
+
+
+def decode_wake(data: bytes) -> Wake:
+    """Return the mailbox message. Raises `ProtocolError` like `decode_turn`."""
+    return _decoded(_wake, data)
+
+
+def decode_ask(data: bytes) -> AskOwner:
+    """Return the question for an owner. Raises `ProtocolError` like `decode_turn`."""
+    return _decoded(_ask, data)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"unreadable message ({error}): {data[:80]!r}") from error
+
+
+def _check_version(version: int) -> None:
+    if version != VERSION:
+        raise ProtocolError(f"protocol version {version}; this version of Relight reads {VERSION}; upgrade it")

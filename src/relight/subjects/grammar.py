@@ -1,0 +1,178 @@
+"""The subjects of protocol v1: one function to build each, one total function to parse any.
+
+    relight.<ns>.start.<slot>.<queue>.<run>
+    relight.<ns>.wake.<slot>.<queue>.<run>
+    relight.<ns>.log.<slot>.<run>
+    relight.<ns>.timer.<slot>.<run>.<timer>
+    relight.<ns>.owner.<worker>
+    relight.<ns>.done.<client>.<run>
+
+The builders take validated ids (`ids.token`), so they never check: a subject can't be injected through them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from relight.errors import InvalidIdError
+from relight.subjects.ids import Namespace, QueueName, RunId, Slot, WorkerId, slot_of, token
+
+__all__ = (
+    "EVERY_WORKER",
+    "DoneSubject",
+    "LogSubject",
+    "OwnerSubject",
+    "StartSubject",
+    "Subject",
+    "Subjects",
+    "TimerSubject",
+    "WakeSubject",
+    "parse",
+)
+
+EVERY_WORKER = WorkerId("every-worker")
+"""Who asks this owner asks all workers at once."""
+
+
+@dataclass(frozen=True)
+class StartSubject:
+    namespace: Namespace
+    slot: Slot
+    queue: QueueName
+    run: RunId
+
+
+@dataclass(frozen=True)
+class WakeSubject:
+    namespace: Namespace
+    slot: Slot
+    queue: QueueName
+    run: RunId
+
+
+@dataclass(frozen=True)
+class LogSubject:
+    namespace: Namespace
+    slot: Slot
+    run: RunId
+
+
+@dataclass(frozen=True)
+class TimerSubject:
+    namespace: Namespace
+    slot: Slot
+    run: RunId
+    timer: str
+
+
+@dataclass(frozen=True)
+class OwnerSubject:
+    namespace: Namespace
+    worker: WorkerId
+
+
+@dataclass(frozen=True)
+class DoneSubject:
+    namespace: Namespace
+    client: str
+    run: RunId
+
+
+Subject = StartSubject | WakeSubject | LogSubject | TimerSubject | OwnerSubject | DoneSubject
+
+
+class Subjects:
+    """Builds the subjects of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = Namespace(token("namespace", namespace))
+        self._root = f"relight.{self.namespace}"
+
+    def start(self, queue: str, run: str) -> str:
+        return f"{self._root}.start.{slot_of(run)}.{queue}.{run}"
+
+    def start_any_queue(self, run: str) -> str:
+        """The filter that fences a start: a run id is taken in whichever queue it was started."""
+        return f"{self._root}.start.{slot_of(run)}.*.{run}"
+
+    def wake(self, queue: str, run: str) -> str:
+        return f"{self._root}.wake.{slot_of(run)}.{queue}.{run}"
+
+    def log(self, run: str) -> str:
+        return f"{self._root}.log.{slot_of(run)}.{run}"
+
+    def timer(self, run: str, timer: str) -> str:
+        return f"{self._root}.timer.{slot_of(run)}.{run}.{timer}"
+
+    def timers(self, run: str) -> str:
+        """All timers of one run, as a filter."""
+        return f"{self._root}.timer.{slot_of(run)}.{run}.*"
+
+    def owner(self, worker: str) -> str:
+        return f"{self._root}.owner.{worker}"
+
+    def done(self, client: str, run: str) -> str:
+        return f"{self._root}.done.{client}.{run}"
+
+    def starts_of_queue(self, queue: str) -> str:
+        """The consumers' filters: one each, so that the server walks one subject tree."""
+        return f"{self._root}.start.*.{queue}.*"
+
+    def wakes_of_queue(self, queue: str) -> str:
+        return f"{self._root}.wake.*.{queue}.*"
+
+    def of_slot(self, slot: int) -> tuple[str, ...]:
+        """What the stream that carries `slot` stores."""
+        return (
+            f"{self._root}.start.{slot}.*.*",
+            f"{self._root}.wake.{slot}.*.*",
+            f"{self._root}.log.{slot}.*",
+            f"{self._root}.timer.{slot}.*.*",
+        )
+
+    def of_every_slot(self) -> tuple[str, ...]:
+        """What a stream that carries all slots stores."""
+        return (
+            f"{self._root}.start.*.*.*",
+            f"{self._root}.wake.*.*.*",
+            f"{self._root}.log.*.*",
+            f"{self._root}.timer.*.*.*",
+        )
+
+
+def parse(subject: str) -> Subject | None:
+    """Return what a subject says, or None if it is none of ours."""
+    match subject.split("."):
+        case ["relight", namespace, "start", slot, queue, run]:
+            return _checked(StartSubject, namespace, slot, QueueName(queue), RunId(run))
+        case ["relight", namespace, "wake", slot, queue, run]:
+            return _checked(WakeSubject, namespace, slot, QueueName(queue), RunId(run))
+        case ["relight", namespace, "log", slot, run]:
+            return _checked(LogSubject, namespace, slot, RunId(run))
+        case ["relight", namespace, "timer", slot, run, timer]:
+            return _checked(TimerSubject, namespace, slot, RunId(run), timer)
+        case ["relight", namespace, "owner", worker]:
+            return OwnerSubject(Namespace(namespace), WorkerId(worker)) if _tokens(namespace, worker) else None
+        case ["relight", namespace, "done", client, run]:
+            return DoneSubject(Namespace(namespace), client, RunId(run)) if _tokens(namespace, client, run) else None
+        case _:
+            return None
+
+
+def _checked(kind: type, namespace: str, slot: str, *rest: str) -> Subject | None:
+    run = rest[0] if kind in (LogSubject, TimerSubject) else rest[1]
+    if not _tokens(namespace, *rest) or slot != str(slot_of(run)):
+        return None
+    subject: Subject = kind(Namespace(namespace), slot_of(run), *rest)
+    return subject
+
+
+@lru_cache(maxsize=4096)
+def _tokens(*tokens: str) -> bool:
+    try:
+        for one in tokens:
+            token("token", one)
+    except InvalidIdError:
+        return False
+    return True

@@ -1,0 +1,60 @@
+"""Ids and names, validated as NATS tokens: whoever holds one of these types can build a subject from it."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import NewType
+
+from relight.config.limits import LIMITS
+from relight.errors import InvalidIdError
+
+__all__ = ("Namespace", "QueueName", "RunId", "Slot", "WorkerId", "name_of", "slot_of", "token")
+
+Namespace = NewType("Namespace", str)
+QueueName = NewType("QueueName", str)
+RunId = NewType("RunId", str)
+Slot = NewType("Slot", int)
+WorkerId = NewType("WorkerId", str)
+
+_TOKEN = re.compile(rf"[^\s.*>\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{LIMITS.id_characters_max}}}")
+_TOKEN_ASCII = re.compile(rf"[A-Za-z0-9_-]{{1,{LIMITS.id_characters_max}}}")
+
+
+def token(kind: str, value: object) -> str:
+    """Return `value` if it can be one token of a NATS subject.
+
+    Raises:
+        InvalidIdError: It is no string, empty, longer than `limits.id_characters_max`, begins with `$`, or contains
+            `.`, `*`, `>`, white space or a control character.
+    """
+    if isinstance(value, str):
+        if _TOKEN_ASCII.fullmatch(value) or (_TOKEN.fullmatch(value) and value[0] != "$"):
+            return value
+    raise InvalidIdError(kind, value, _problem(value))
+
+
+def name_of(kind: str, value: object) -> str:
+    """Return `value` if it can name a workflow, step, signal or suspension: any text that fits into one line.
+
+    Raises:
+        InvalidIdError: It is no string, empty, too long, or contains a control character.
+    """
+    if isinstance(value, str) and 0 < len(value) <= LIMITS.id_characters_max and value.isprintable():
+        return value
+    raise InvalidIdError(kind, value, f"must be printable text of 1 to {LIMITS.id_characters_max} characters")
+
+
+def slot_of(run: str) -> Slot:
+    """Return the slot of a run id: a function of the id alone, the same for ever and in every language."""
+    return Slot(blake2b(run.encode(), digest_size=8).digest()[0] % LIMITS.slots)
+
+
+def _problem(value: object) -> str:
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}"
+    if not value:
+        return "must not be empty"
+    if len(value) > LIMITS.id_characters_max:
+        return f"has {len(value)} characters; the limit is {LIMITS.id_characters_max}"
+    return "must not begin with $ or contain '.', '*', '>', white space or control characters; use '-' or '_'"

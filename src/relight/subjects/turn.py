@@ -1,0 +1,58 @@
+"""A turn: the one journal message that an owner appends, chained to the message before it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from msgspec import Struct
+
+from relight.subjects.records import Record
+
+__all__ = ("GENESIS", "VERSION", "Tombstone", "Turn", "hash_of")
+
+VERSION = 1
+
+GENESIS = ""
+"""`previous` of a run's first turn."""
+
+
+class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"):
+    """One atomic append.
+
+    Attributes:
+        v: Protocol version.
+        number: From 1, without gaps.
+        append: Id of this append, unique for ever: who does not know whether it was written looks for it in the tail.
+        owner: The worker that wrote it.
+        epoch: Grows with each change of owner; two turns of one epoch have one owner.
+        lease: Stream sequence of the delivery under which the owner works.
+        cursor: Stream sequence of the last mailbox message consumed.
+        at_ms: The time for this turn's code, milliseconds since 1970; never less than the turn before.
+        previous: `hash_of` the journal message before it.
+        records: In order: each fact followed by the requests it led to.
+    """
+
+    v: int
+    number: int
+    append: str
+    owner: str
+    epoch: int
+    lease: int
+    at_ms: int
+    previous: str
+    records: tuple[Record, ...]
+    cursor: int = 0
+
+
+class Tombstone(Struct, frozen=True, omit_defaults=True, tag="retired", tag_field="type"):
+    """What is left of a retired run until its id is free again."""
+
+    v: int
+    number: int
+    retired_at_ms: int
+    previous: str
+
+
+def hash_of(message: bytes) -> str:
+    """Return the hash by which the next turn names this journal message: 128 bits of SHA-256, in hex."""
+    return sha256(message).hexdigest()[:32]
