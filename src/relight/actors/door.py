@@ -51,6 +51,10 @@ class Clock(Protocol):
     """Time as the server sees it; a jump of this machine's wall clock does not move it."""
 
     def now_ms(self) -> int: ...
+    def elapsed_s(self) -> float:
+        """Seconds since some moment, counted also while this process is stopped or its machine suspended."""
+        ...
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Handle: ...
 
 

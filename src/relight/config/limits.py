@@ -50,8 +50,8 @@ class Limits:
     linger_s: float = 1.0
     """A waiting run stays in its owner's memory this long, so that a burst of wakes costs one replay."""
 
-    cache_bytes: int = 16 * MIB
-    """Of waiting runs kept in memory; dropping one costs only a replay."""
+    resting_max: int = 1_000
+    """Waiting runs that one worker keeps in memory; dropping one costs only a replay."""
 
     ask_s: float = 0.5
     """How long an owner has to answer before it counts as silent."""

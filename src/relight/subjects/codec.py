@@ -15,10 +15,10 @@ __all__ = ("decode_ask", "decode_start", "decode_turn", "decode_wake", "encode")
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
-_turn = msgspec.json.Decoder(Turn | Tombstone)
-_start = msgspec.json.Decoder(Start)
-_wake = msgspec.json.Decoder(Wake)
-_ask = msgspec.json.Decoder(AskOwner)
+_turn: msgspec.json.Decoder[Turn | Tombstone] = msgspec.json.Decoder(Turn | Tombstone)
+_start: msgspec.json.Decoder[Start] = msgspec.json.Decoder(Start)
+_wake: msgspec.json.Decoder[Wake] = msgspec.json.Decoder(Wake)
+_ask: msgspec.json.Decoder[AskOwner] = msgspec.json.Decoder(AskOwner)
 
 encode = _encoder.encode
 

@@ -5,6 +5,7 @@
     relight.<ns>.log.<slot>.<run>
     relight.<ns>.timer.<slot>.<run>.<timer>
     relight.<ns>.owner.<worker>
+    relight.<ns>.owner.announcements
     relight.<ns>.done.<client>.<run>
 
 The builders take validated ids (`ids.token`), so they never check: a subject can't be injected through them.
@@ -19,6 +20,7 @@ from relight.errors import InvalidIdError
 from relight.subjects.ids import Namespace, QueueName, RunId, Slot, WorkerId, slot_of, token
 
 __all__ = (
+    "ANNOUNCEMENTS",
     "EVERY_WORKER",
     "DoneSubject",
     "LogSubject",
@@ -33,6 +35,9 @@ __all__ = (
 
 EVERY_WORKER = WorkerId("every-worker")
 """Who asks this owner asks all workers at once."""
+
+ANNOUNCEMENTS = WorkerId("announcements")
+"""Under this owner the workers tell each other which leases they hold."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,10 @@ class Subjects:
 
     def owner(self, worker: str) -> str:
         return f"{self._root}.owner.{worker}"
+
+    def announcements(self) -> str:
+        """Where the workers tell each other which leases they hold: core notices, not stored."""
+        return self.owner(ANNOUNCEMENTS)
 
     def done(self, client: str, run: str) -> str:
         return f"{self._root}.done.{client}.{run}"

@@ -35,14 +35,14 @@ class _Wake(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=True)
     """Base of all mailbox messages; the tag is the class's name."""
 
 
-class Signal(_Wake):
+class Signal(_Wake, frozen=True):
     name: str
     data: Raw = NULL
     id: str = ""
     headers: dict[str, str] = {}
 
 
-class Answer(_Wake):
+class Answer(_Wake, frozen=True):
     """The answer to a suspension, by its name."""
 
     name: str
@@ -50,36 +50,36 @@ class Answer(_Wake):
     headers: dict[str, str] = {}
 
 
-class AnswerAwakeable(_Wake):
+class AnswerAwakeable(_Wake, frozen=True):
     token: str
     data: Raw = NULL
 
 
-class FailAwakeable(_Wake):
+class FailAwakeable(_Wake, frozen=True):
     token: str
     reason: str
 
 
-class TimerDue(_Wake):
+class TimerDue(_Wake, frozen=True):
     """Sent by the server when a timer is due."""
 
     timer: int
     due_ms: int
 
 
-class Cancel(_Wake):
+class Cancel(_Wake, frozen=True):
     reason: str = ""
 
 
-class Terminate(_Wake):
+class Terminate(_Wake, frozen=True):
     reason: str = ""
 
 
-class Retry(_Wake):
+class Retry(_Wake, frozen=True):
     """A person lets a parked run go on."""
 
 
-class Resolve(_Wake):
+class Resolve(_Wake, frozen=True):
     """A person says what happened to a step with unknown outcome."""
 
     step: str
@@ -88,13 +88,13 @@ class Resolve(_Wake):
     rerun: bool = False
 
 
-class NewCode(_Wake):
+class NewCode(_Wake, frozen=True):
     """A worker with this code digest offers to try a stuck run again."""
 
     code: str
 
 
-class Relit(_Wake):
+class Relit(_Wake, frozen=True):
     """The fresh message that a new owner holds as its lease."""
 
     owner: str
@@ -117,8 +117,13 @@ Wake = (
 
 
 class AskOwner(Struct, frozen=True):
-    """Asked of a worker: is this run yours? If so, take over the delivery with this token."""
+    """Asked of a worker: is this run yours? If so, take over this delivery (`actors.door.Delivery`, field by field)."""
 
+    asker: str
     run: str
-    token: str
+    subject: str
     sequence: int
+    token: str
+    delivered: int
+    data: Raw
+    fence: int | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 __all__ = (
+    "ENDS",
     "FACTS",
     "NULL",
     "AnswerReceived",
@@ -22,7 +23,9 @@ __all__ = (
     "CancelRequested",
     "Claimed",
     "DetailsSet",
+    "Fact",
     "Failure",
+    "Note",
     "Parked",
     "Record",
     "Request",
@@ -34,7 +37,6 @@ __all__ = (
     "RunTimedOut",
     "SignalAwaited",
     "SignalReceived",
-    "SignalSent",
     "StepAttemptFailed",
     "StepCancelled",
     "StepCompleted",
@@ -70,14 +72,28 @@ class _Record(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=Tru
 # Facts that the workflow code sees.
 
 
+class RunStarted(_Record, frozen=True):
+    """First record of every history.
 
-class RunStarted(_Record):
-    """First record of every history. `arguments` are positional, each one encoded value."""
+    Attributes:
+        workflow: The workflow's name.
+        queue: The queue of the workers that may run it.
+        arguments: Positional, each one encoded value.
+        digest: Of workflow and arguments: the same id with another digest is a conflict.
+        seed: Random, from the client: what `ctx.random`, `ctx.uuid4` and the tokens of awakeables derive from.
+        client: Token of the client that is to hear of the end.
+        timeout_ms: Of the whole run, from its first turn.
+        not_before_ms: The workflow's code does not begin earlier.
+        parent: The run that started it.
+        tags: The user's, for lists.
+        headers: The interceptors', they travel to every step.
+    """
 
     workflow: str
     queue: str
     arguments: tuple[Raw, ...] = ()
     digest: str = ""
+    seed: str = ""
     client: str = ""
     timeout_ms: int | None = None
     not_before_ms: int | None = None
@@ -86,32 +102,32 @@ class RunStarted(_Record):
     headers: dict[str, str] = {}
 
 
-class StepCompleted(_Record):
+class StepCompleted(_Record, frozen=True):
     step: str
     result: Raw = NULL
     attempt: int = 1
     by: str = ""
 
 
-class StepFailed(_Record):
+class StepFailed(_Record, frozen=True):
     step: str
     error: Failure
     attempt: int = 1
     by: str = ""
 
 
-class TimerFired(_Record):
+class TimerFired(_Record, frozen=True):
     timer: int
 
 
-class SignalReceived(_Record):
+class SignalReceived(_Record, frozen=True):
     name: str
     data: Raw = NULL
     id: str = ""
     headers: dict[str, str] = {}
 
 
-class AnswerReceived(_Record):
+class AnswerReceived(_Record, frozen=True):
     """An answer to the suspension of this name; kept if the run does not wait for it yet."""
 
     name: str
@@ -119,57 +135,56 @@ class AnswerReceived(_Record):
     headers: dict[str, str] = {}
 
 
-class AwakeableCompleted(_Record):
+class AwakeableCompleted(_Record, frozen=True):
     awakeable: int
     data: Raw = NULL
 
 
-class AwakeableFailed(_Record):
+class AwakeableFailed(_Record, frozen=True):
     awakeable: int
     reason: str
 
 
-class CancelRequested(_Record):
+class CancelRequested(_Record, frozen=True):
     reason: str = ""
 
 
 # Facts about its execution, which the code does not see.
 
 
-
-class Claimed(_Record):
+class Claimed(_Record, frozen=True):
     """A worker took the run over. `deaths` counts owners lost in a row without progress."""
 
     cause: str
     deaths: int = 0
 
 
-class StepStarted(_Record):
+class StepStarted(_Record, frozen=True):
     """Written before each attempt of an `unsafe` step."""
 
     step: str
     attempt: int
 
 
-class StepAttemptFailed(_Record):
+class StepAttemptFailed(_Record, frozen=True):
     step: str
     attempt: int
     error: Failure
     retry_at_ms: int
 
 
-class StepHeartbeat(_Record):
+class StepHeartbeat(_Record, frozen=True):
     step: str
     details: Raw = NULL
 
 
-class StepRerun(_Record):
+class StepRerun(_Record, frozen=True):
     """A person said: run it again."""
 
     step: str
 
 
-class Parked(_Record):
+class Parked(_Record, frozen=True):
     """The run needs a person or a fix. `code` is the digest of the code that could not go on."""
 
     reason: str
@@ -178,18 +193,24 @@ class Parked(_Record):
     code: str = ""
 
 
-class Unparked(_Record):
+class Unparked(_Record, frozen=True):
+    """The code goes on: by a person, by other code, or because a delayed start is due."""
+
     by: str
 
 
-class RunTerminated(_Record):
+class RunTerminated(_Record, frozen=True):
     reason: str = ""
+
+
+class RunTimedOut(_Record, frozen=True):
+    """The time of the whole run has passed; its code does not run any more."""
 
 
 # Requests.
 
 
-class StepScheduled(_Record):
+class StepScheduled(_Record, frozen=True):
     """`step` is `name#occurrence`; `place` is file:line of the call."""
 
     step: str
@@ -198,71 +219,62 @@ class StepScheduled(_Record):
     unsafe: bool = False
 
 
-class StepCancelled(_Record):
+class StepCancelled(_Record, frozen=True):
     step: str
 
 
-class TimerArmed(_Record):
+class TimerArmed(_Record, frozen=True):
     timer: int
     due_ms: int
     place: str = ""
 
 
-class TimerCancelled(_Record):
+class TimerCancelled(_Record, frozen=True):
     timer: int
 
 
-class Suspended(_Record):
+class Suspended(_Record, frozen=True):
+    """`problem` says why the answer before this one was refused."""
+
     wait: int
     name: str
     data: Raw = NULL
     place: str = ""
+    problem: str = ""
 
 
-class SignalAwaited(_Record):
+class SignalAwaited(_Record, frozen=True):
     wait: int
     name: str
     place: str = ""
 
 
-class WaitCancelled(_Record):
+class WaitCancelled(_Record, frozen=True):
     """Nobody waits for this suspension, signal or awakeable any more."""
 
     wait: int
 
 
-class AwakeableCreated(_Record):
+class AwakeableCreated(_Record, frozen=True):
     wait: int
     token: str
     place: str = ""
 
 
-class SignalSent(_Record):
-    run: str
-    name: str
-    id: str
-    data: Raw = NULL
-    place: str = ""
-
-
-class DetailsSet(_Record):
+class DetailsSet(_Record, frozen=True):
     data: Raw
 
 
-class RunCompleted(_Record):
+class RunCompleted(_Record, frozen=True):
     result: Raw = NULL
 
 
-class RunFailed(_Record):
+class RunFailed(_Record, frozen=True):
     error: Failure
 
 
-class RunCancelled(_Record):
+class RunCancelled(_Record, frozen=True):
     reason: str = ""
-
-
-class RunTimedOut(_Record):
-    pass
 
 
 Request = (
@@ -274,12 +286,10 @@ Request = (
     | SignalAwaited
     | WaitCancelled
     | AwakeableCreated
-    | SignalSent
     | DetailsSet
     | RunCompleted
     | RunFailed
     | RunCancelled
-    | RunTimedOut
 )
 Fact = (
     RunStarted
@@ -301,6 +311,7 @@ Note = (
     | Parked
     | Unparked
     | RunTerminated
+    | RunTimedOut
 )
 Record = Fact | Note | Request
 
@@ -315,4 +326,5 @@ FACTS = (
     AwakeableFailed,
     CancelRequested,
 )
+ENDS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut, RunTerminated)
 

@@ -1,0 +1,416 @@
+"""The host: takes deliveries and applies the one ownership rule.
+
+A delivery is only a doorbell. Who gets one reads the end of the run's journal from the leader:
+
+- nothing there, a start's first delivery: drive it;
+- nothing there, a start's later delivery: somebody may be in its first steps; ask all workers, and claim only if none is;
+- nothing there, a wake: whoever drives the start reads the mailbox after its first append; ring off;
+- an owner is named: ask it. "Mine": it has taken the token over. "Not mine": claim by an append under the next epoch.
+  Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
+  delivered again. Otherwise come back later: the lease's own redelivery decides.
+
+Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import structlog
+from msgspec import Raw
+
+from relight.actors import program as p
+from relight.actors.door import Consumption, Delivery, Door, Handle, Silent, Stored
+from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
+from relight.actors.run.state import RunState, fold
+from relight.actors.run_actor import RunActor
+from relight.config.limits import LIMITS
+from relight.errors import ProtocolError, UnavailableError
+from relight.subjects import records as r
+from relight.subjects.codec import decode_ask, decode_start, decode_turn, decode_wake, encode
+from relight.subjects.grammar import StartSubject, Subjects, WakeSubject, parse
+from relight.subjects.ids import WorkerId
+from relight.subjects.messages import AskOwner, Relit, TimerDue
+from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
+
+__all__ = ("Host",)
+
+log = structlog.get_logger("relight")
+
+_MINE = b"mine"
+_NOT_MINE = b"not mine"
+_WAKES_AT_ONCE = 1_000
+
+
+class Host:
+    """Owns runs for one worker: at most `concurrency` that came as starts, and every one that is woken."""
+
+    def __init__(
+        self, door: Door, subjects: Subjects, worker: WorkerId, programs: p.Programs, *, queues: Sequence[str],
+        concurrency: int,
+    ) -> None:
+        self.door = door
+        self.subjects = subjects
+        self.worker = worker
+        self.programs = programs
+        self._queues = tuple(queues)
+        self._concurrency = concurrency
+        self._live: dict[str, RunActor] = {}
+        self._resting: OrderedDict[str, Handle] = OrderedDict()
+        self._starts: dict[str, Consumption] = {}
+        self._wakes: dict[str, Consumption] = {}
+        self._placed: dict[str, str] = {}
+        self._arrivals: set[asyncio.Task[None]] = set()
+        self._append_ids = itertools.count(1)
+        self._is_draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        """Begin to take deliveries."""
+        self._loop = asyncio.get_running_loop()
+        await self.door.answer(self.worker, self._answer)
+        for queue in self._queues:
+            self._wakes[queue] = await self.door.consume("wake", queue, self.arrive, places=_WAKES_AT_ONCE)
+            self._starts[queue] = await self.door.consume("start", queue, self.arrive, places=self._concurrency)
+
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing new, let running steps end for `grace_s`, hand every lease back."""
+        self._is_draining = True
+        for consumption in (*self._starts.values(), *self._wakes.values()):
+            await consumption.close()
+        for actor in list(self._live.values()):
+            actor.hand_back()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        while self._live and loop.time() < end:
+            await asyncio.sleep(0.005)
+        for actor in list(self._live.values()):
+            actor.stop_steps()
+        end = loop.time() + 1.0
+        while self._live and loop.time() < end:
+            await asyncio.sleep(0.005)
+
+    def close(self) -> None:
+        """Stop at once; what is left is redelivered to others after `ack_wait`."""
+        self._is_draining = True
+        for task in list(self._arrivals):
+            task.cancel()
+        for handle in self._resting.values():
+            handle.cancel()
+        self._resting.clear()
+        for actor in list(self._live.values()):
+            actor.discard()
+        self._live.clear()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing moves until something comes from outside or its time comes."""
+        return not self._arrivals and all(actor.is_quiet for actor in self._live.values())
+
+    def holds(self, run: str) -> bool:
+        return run in self._live
+
+    # What actors tell.
+
+    def rests(self, actor: RunActor) -> None:
+        self._give_place(actor.run)
+        if self._is_draining:
+            self._forget(actor.run)
+            return
+        self._resting[actor.run] = self.door.clock.call_later(LIMITS.linger_s, lambda: self._forget(actor.run))
+        while len(self._resting) > LIMITS.resting_max:
+            self._forget(next(iter(self._resting)))
+
+    def leaves(self, actor: RunActor, unfinished: Sequence[Delivery]) -> None:
+        self._give_place(actor.run)
+        if self._live.get(actor.run) is actor:
+            del self._live[actor.run]
+        for delivery in unfinished:
+            self.door.release(delivery)
+            self.arrive(delivery)
+
+    def _forget(self, run: str) -> None:
+        handle = self._resting.pop(run, None)
+        if handle is not None:
+            handle.cancel()
+        actor = self._live.pop(run, None)
+        if actor is not None:
+            actor.discard()
+
+    def _give_place(self, run: str) -> None:
+        queue = self._placed.pop(run, None)
+        if queue is not None and not self._is_draining:
+            self._starts[queue].add_places(1)
+
+    # Questions, answered in the keeper's thread.
+
+    def _answer(self, question: bytes) -> bytes | None:
+        ask = decode_ask(question)
+        if ask.asker == self.worker:
+            return None
+        if ask.run not in self._live or self._is_draining or self._loop is None:
+            return _NOT_MINE
+        delivery = Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered)
+        self._loop.call_soon_threadsafe(self._adopt, delivery)
+        return _MINE
+
+    def _adopt(self, delivery: Delivery) -> None:
+        self.door.hold(delivery.subject.rsplit(".", 1)[1], delivery)
+        self._dispatch(delivery)
+
+    # Arrivals.
+
+    def arrive(self, delivery: Delivery) -> None:
+        """A delivery from a consumer."""
+        subject = delivery.subject.split(".", 5)
+        if len(subject) == 6 and subject[2] == "start" and subject[5] not in self._placed:
+            self._placed[subject[5]] = subject[4]
+        elif len(subject) == 6:
+            (self._starts if subject[2] == "start" else self._wakes)[subject[4]].add_places(1)
+        self._dispatch(delivery)
+
+    def _dispatch(self, delivery: Delivery) -> None:
+        run = delivery.subject.rsplit(".", 1)[1]
+        actor = self._live.get(run)
+        if actor is not None:
+            handle = self._resting.pop(run, None)
+            if handle is not None:
+                handle.cancel()
+            actor.take_doorbell(delivery)
+            return
+        task = asyncio.get_running_loop().create_task(self._settle(delivery, run))
+        self._arrivals.add(task)
+        task.add_done_callback(self._arrivals.discard)
+
+    async def _settle(self, delivery: Delivery, run: str) -> None:
+        try:
+            await self._decide(delivery, run)
+        except p.UnknownWorkflowError as error:
+            log.warning("workflow_unknown", run=run, workflow=str(error))
+            self._later(delivery)
+        except (UnavailableError, ProtocolError) as error:
+            log.warning("delivery_postponed", subject=delivery.subject, error=str(error))
+            self._later(delivery)
+        except Exception:  # noqa: BLE001 - the one supervisor of arrivals
+            log.exception("arrival_failed", subject=delivery.subject)
+            self._later(delivery)
+        finally:
+            if run not in self._live:
+                self._give_place(run)
+
+    async def _decide(self, delivery: Delivery, run: str) -> None:
+        last = await self.door.last(self.subjects.log(run))
+        if run in self._live:  # Another delivery of this run was faster.
+            self._live[run].take_doorbell(delivery)
+        elif last is None:
+            await self._decide_without_journal(delivery, run)
+        else:
+            await self._decide_by_tail(delivery, run, last, decode_turn(last.data))
+
+    # Nothing is recorded yet.
+
+    async def _decide_without_journal(self, delivery: Delivery, run: str) -> None:
+        if isinstance(parse(delivery.subject), WakeSubject):
+            await self._ring_off(delivery, run)
+        elif delivery.delivered == 1:
+            self._begin(delivery, run)
+        elif await self._ask_everyone(delivery, run) != _MINE:
+            await self._begin_again(delivery, run)
+
+    async def _ring_off(self, delivery: Delivery, run: str) -> None:
+        """Whoever drives the start reads the mailbox; without a start nobody ever will."""
+        if await self.door.last(self.subjects.start_any_queue(run)) is None:
+            await self.door.purge(delivery.subject)
+        self.door.ack(delivery)
+
+    def _begin(self, delivery: Delivery, run: str) -> None:
+        start = decode_start(delivery.data)
+        program = self.programs.create(run, start.run)
+        actor = self._actor(run, program, Tail(), epoch=1, cursor=0)
+        actor.begin(delivery, start.run)
+
+    async def _begin_again(self, delivery: Delivery, run: str) -> None:
+        """A start came again and nobody has it: it may have killed its worker, or its journal may be gone."""
+        queue = delivery.subject.split(".")[4]
+        if await self._has_lost_its_journal(queue, run):
+            await self._park_corrupt(delivery, run, queue, "the mailbox knows of a journal that does not exist", None)
+            return
+        start = decode_start(delivery.data)
+        now_ms = self.door.clock.now_ms()
+        turn = Turn(VERSION, 0, "", "", 0, 0, now_ms, "", (start.run,))
+        await self._take_over(
+            delivery, run, History((turn,), Tail(at_ms=now_ms)), r.Claimed("redelivered", deaths=1), is_stored=False
+        )
+
+    async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
+        mailbox = self.subjects.wake(queue, run)
+        after = 0
+        while stored := await self.door.next(mailbox, after=after):
+            if isinstance(decode_wake(stored.data), Relit | TimerDue):
+                return True
+            after = stored.sequence
+        return False
+
+    async def _ask_everyone(self, delivery: Delivery, run: str) -> bytes | None:
+        return await self.door.ask_every_worker(self._question(delivery, run), timeout_s=LIMITS.ask_all_s)
+
+    # A journal exists.
+
+    async def _decide_by_tail(self, delivery: Delivery, run: str, last: Stored, tail: Turn | Tombstone) -> None:
+        if isinstance(tail, Tombstone):
+            await self.door.purge(delivery.subject)
+            self.door.ack(delivery)
+        elif isinstance(tail.records[-1], r.ENDS):
+            self._announce_end(run, last)
+            self.door.ack(delivery)
+        elif tail.owner == self.worker:
+            await self._resume(delivery, run, last, tail, None)
+        else:
+            await self._decide_by_owner(delivery, run, last, tail)
+
+    async def _decide_by_owner(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> None:
+        is_lease = delivery.delivered > 1 and _is_lease(delivery, tail)
+        try:
+            answer = await self.door.ask(WorkerId(tail.owner), self._question(delivery, run), timeout_s=LIMITS.ask_s)
+        except Silent:
+            if is_lease:
+                await self._resume(delivery, run, last, tail, "owner_silent")
+            else:
+                self._later(delivery)
+            return
+        if answer == _MINE:
+            self.door.release(delivery)
+        elif answer == _NOT_MINE:
+            await self._resume(delivery, run, last, tail, "handed_over")
+        else:
+            await self._resume(delivery, run, last, tail, "owner_gone", only_if_waiting=not is_lease)
+
+    async def _resume(
+        self, delivery: Delivery, run: str, last: Stored, tail: Turn, cause: str | None, *, only_if_waiting: bool = False
+    ) -> None:
+        try:
+            history = await read_history(self.door, self.subjects.log(run), last)
+        except BrokenChainError as error:
+            queue = delivery.subject.split(".")[4]
+            await self._park_corrupt(delivery, run, queue, str(error), last)
+            return
+        state = fold((turn.at_ms, turn.records) for turn in history.turns)
+        if only_if_waiting and state.has_work:
+            self._later(delivery)
+            return
+        await self._take_over(delivery, run, history, _claim(state, cause), is_stored=True)
+
+    async def _take_over(
+        self, delivery: Delivery, run: str, history: History, claim: r.Claimed | None, *, is_stored: bool
+    ) -> None:
+        started = history.turns[0].records[0]
+        assert isinstance(started, r.RunStarted)
+        program = self.programs.create(run, started)
+        tail = history.turns[-1]
+        epoch = tail.epoch if tail.owner == self.worker else tail.epoch + 1
+        if delivery.delivered > 1 and is_stored:
+            # Sent before the claim: if this process dies in between, the message wakes the run all the same.
+            await self._relight(delivery.subject.split(".")[4], run, epoch)
+        if run in self._live:
+            program.close()
+            self._live[run].take_doorbell(delivery)
+            return
+        actor = self._actor(run, program, history.tail, epoch=epoch, cursor=tail.cursor)
+        if is_stored:
+            actor.resume(delivery, history.turns, claim)
+        else:
+            actor.begin(delivery, started, claim)
+
+    async def _relight(self, queue: str, run: str, epoch: int) -> None:
+        await self.door.publish(self.subjects.wake(queue, run), encode(Relit(owner=self.worker, epoch=epoch)))
+
+    async def _park_corrupt(
+        self, delivery: Delivery, run: str, queue: str, problem: str, last: Stored | None
+    ) -> None:
+        """Nothing is skipped or guessed: the run waits for a person."""
+        log.error("run_corrupt", run=run, problem=problem)
+        turn = _readable(last)
+        if turn is None or not any(isinstance(one, r.Parked) and one.reason == "corrupt" for one in turn.records):
+            tail = Tail() if last is None else _tail_of(last, turn)
+            journal = self._journal(run, tail)
+            try:
+                await journal.append(
+                    (r.Parked("corrupt", problem),), epoch=tail.epoch + 1, lease=delivery.sequence, cursor=0,
+                    at_ms=max(tail.at_ms, self.door.clock.now_ms()),
+                )
+            except Displaced:
+                self._later(delivery)
+                return
+        self.door.ack(delivery)
+
+    def _announce_end(self, run: str, last: Stored) -> None:
+        """The notice may have been lost with the worker that wrote the end."""
+        self.door.notify(self.subjects.done("-", run))
+
+    # Small things.
+
+    def _actor(self, run: str, program: p.Program, tail: Tail, *, epoch: int, cursor: int) -> RunActor:
+        actor = RunActor(self, run, program=program, journal=self._journal(run, tail), epoch=epoch, cursor=cursor)
+        self._live[run] = actor
+        return actor
+
+    def _journal(self, run: str, tail: Tail) -> Journal:
+        return Journal(
+            self.door, self.subjects.log(run), owner=self.worker, new_append_id=self._new_append_id, tail=tail
+        )
+
+    def _new_append_id(self) -> str:
+        return f"{self.worker}.{next(self._append_ids)}"
+
+    def _question(self, delivery: Delivery, run: str) -> bytes:
+        return encode(
+            AskOwner(
+                asker=self.worker,
+                run=run,
+                subject=delivery.subject,
+                sequence=delivery.sequence,
+                token=delivery.token,
+                delivered=delivery.delivered,
+                data=Raw(delivery.data),
+                fence=delivery.fence,
+            )
+        )
+
+    def _later(self, delivery: Delivery) -> None:
+        """Have it delivered again, later each time: nothing loops hot."""
+        delay_s = min(LIMITS.nak_delay_s * 2 ** min(delivery.delivered - 1, 10), LIMITS.nak_delay_max_s)
+        self.door.nak(delivery, delay_s=delay_s)
+
+
+def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
+    """A run that waits is taken over by its next turn; one that worked gets a claim before anything is launched."""
+    if cause is None or not state.has_work:
+        return None
+    return r.Claimed(cause, 0 if cause == "handed_over" else state.deaths + 1)
+
+
+def _is_lease(delivery: Delivery, tail: Turn) -> bool:
+    if delivery.sequence == tail.lease:
+        return True
+    if b'"Relit"' not in delivery.data:
+        return False
+    wake = decode_wake(delivery.data)
+    return isinstance(wake, Relit) and wake.epoch == tail.epoch
+
+
+def _tail_of(last: Stored, turn: Turn | None) -> Tail:
+    """Where the message that parks a corrupt run is appended; an unreadable tail has no number to follow."""
+    if turn is None:
+        return Tail(last.sequence, 0, hash_of(last.data))
+    return Tail(last.sequence, turn.number, hash_of(last.data), turn.at_ms, turn.epoch)
+
+
+def _readable(last: Stored | None) -> Turn | None:
+    try:
+        turn = None if last is None else decode_turn(last.data)
+    except ProtocolError:
+        return None
+    return turn if isinstance(turn, Turn) else None

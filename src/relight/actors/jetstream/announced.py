@@ -1,0 +1,91 @@
+"""What a keeper knows of the other workers, from their announcements: who lives, and what each holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from relight.actors.jetstream.announcements import Announcement, LeaseName
+
+__all__ = ("PRESENCE_S", "Neighbour", "Neighbours", "rank")
+
+PRESENCE_S = 1.0
+"""Between two signs of life of a worker that has nothing to announce."""
+
+_LIVING_S = 3.5 * PRESENCE_S
+"""Who was not heard for this long is not counted on to free the leases of the dead."""
+
+_FORGOTTEN_S = 60.0
+"""What a silent worker held is forgotten then: the server has long delivered it again."""
+
+
+@dataclass
+class Neighbour:
+    """One other worker. `held` has a key for every consumer that he is known to serve."""
+
+    heard_at: float
+    frees: bool = False
+    answered_at: float = 0.0
+    held: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+
+    def leases(self) -> list[LeaseName]:
+        return [LeaseName(consumer, sequence) for consumer, held in self.held.items() for sequence in sorted(held)]
+
+
+class Neighbours:
+    """The tables of all other workers. `now` is a monotonic time in seconds."""
+
+    def __init__(self) -> None:
+        self._neighbours: dict[str, Neighbour] = {}
+
+    def hear(self, said: Announcement, now: float) -> bool:
+        """Take an announcement of another worker in; True if he frees leases, and did not before."""
+        neighbour = self._neighbours.setdefault(said.worker, Neighbour(now))
+        begins_to_free = said.frees and not neighbour.frees
+        neighbour.heard_at, neighbour.frees = now, said.frees
+        if said.whole:
+            neighbour.answered_at = now
+        for consumer, sequences in said.held.items():
+            if said.whole:
+                neighbour.held[consumer] = set(sequences)
+            else:
+                neighbour.held.setdefault(consumer, set()).update(sequences)
+        for consumer, sequences in said.ended.items():
+            neighbour.held.setdefault(consumer, set()).difference_update(sequences)
+        self.let_go(said.freed)
+        return begins_to_free
+
+    def get(self, worker: str) -> Neighbour | None:
+        return self._neighbours.get(worker)
+
+    def let_go(self, worker: str) -> None:
+        """Forget what this worker held, and that he lives."""
+        self._neighbours.pop(worker, None)
+
+    def forget_silent(self, now: float) -> None:
+        """Drop those that have said nothing for a minute, so that the tables stay bounded."""
+        for worker in [one for one, that in self._neighbours.items() if now - that.heard_at > _FORGOTTEN_S]:
+            del self._neighbours[worker]
+
+    def living(self, now: float) -> dict[str, Neighbour]:
+        """Those heard of in the last seconds."""
+        return {one: that for one, that in self._neighbours.items() if now - that.heard_at <= _LIVING_S}
+
+    def freeing(self, now: float) -> list[str]:
+        """Those of the living that free the leases of the dead."""
+        return [one for one, that in self.living(now).items() if that.frees]
+
+    def held_of(self, consumer: str, now: float) -> set[int]:
+        """All sequences of one consumer that living neighbours hold."""
+        return set[int]().union(*(that.held.get(consumer, ()) for that in self.living(now).values()))
+
+
+def rank(worker: str, *, dead: str, others: Iterable[str]) -> int:
+    """Return how many of `others` come before `worker` in freeing what `dead` held; all survivors see one order."""
+    own = _weight(dead, worker)
+    return sum(_weight(dead, one) > own for one in others if one not in (worker, dead))
+
+
+def _weight(dead: str, worker: str) -> bytes:
+    return blake2b(f"{dead}\n{worker}".encode(), digest_size=8).digest()

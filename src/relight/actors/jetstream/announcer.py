@@ -1,0 +1,168 @@
+"""The announcer: tells the other workers what this one holds, and listens to them."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import final
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from relight.actors.jetstream.announced import PRESENCE_S, Neighbours
+from relight.actors.jetstream.announcements import (
+    EVERY_CONSUMER,
+    Announcement,
+    decode_announcement,
+    encode_announcement,
+    grouped,
+    in_pieces,
+)
+from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, subscribe
+from relight.actors.jetstream.keeper_leases import Leases
+from relight.config.limits import Limits
+from relight.errors import ProtocolError
+from relight.subjects.grammar import Subjects
+
+__all__ = ("Announcer",)
+
+_WHOLE_S = 30.0
+"""Between two announcements of the whole table, which correct what was lost of the others."""
+
+_UNHEARD_S = 0.05
+"""Between two looks at the leases while nobody frees what is announced."""
+
+_IDLE_S = 0.02
+"""Between two looks at the leases while none is taken."""
+
+_NEIGHBOURS_AT_FULL_PACE = 4
+"""With more neighbours each announces less often: no worker hears more than about 800 announcements a second."""
+
+_log = structlog.stdlib.get_logger("relight.keeper")
+
+
+@final
+class Announcer:
+    """Announces on one connection, as long as `run` runs.
+
+    Leases are announced only while another worker that frees leases lives: nobody else has a use for them.
+    """
+
+    def __init__(self, client: Client, *, worker: str, subjects: Subjects, leases: Leases, limits: Limits) -> None:
+        self._client = client
+        self._worker = worker
+        self._subject = subjects.announcements()
+        self._leases = leases
+        self._limits = limits
+        self._consumers_told = 0
+        self._present_at = self._whole_at = float("-inf")
+        self._wanted: set[str] = set()
+        self._asks_all = False
+        self.frees = False
+        self.neighbours = Neighbours()
+
+    async def listen(self) -> None:
+        """Hear the others from now on, and ask them what they hold."""
+        await subscribe(self._client, self._subject, self._hear)
+        await self.ask((EVERY_CONSUMER,))
+
+    async def ask(self, consumers: tuple[str, ...]) -> None:
+        """Have all others say what they hold of these consumers."""
+        await self._say(Announcement(self._worker, self.frees, wants=consumers))
+
+    async def report_freed(self, dead: str) -> None:
+        """Say that the leases of this dead worker are freed."""
+        await self._say(Announcement(self._worker, self.frees, freed=dead))
+
+    def begin_to_free(self) -> None:
+        """Say from now on that this worker frees leases, so that the others announce theirs."""
+        self.frees = True
+        self._present_at = float("-inf")
+
+    def start_afresh(self) -> None:
+        """After a reconnect: say everything again with the next pass, and ask the others to do the same."""
+        self._asks_all = True
+        self._wanted.add(EVERY_CONSUMER)
+
+    async def run(self) -> None:
+        """Announce until cancelled; what can't be sent is sent with the next whole table."""
+        pause_s = _IDLE_S
+        while True:
+            await asyncio.sleep(pause_s)
+            now = monotonic()
+            try:
+                is_busy = await self._announce(now)
+            except WORLD_ERRORS as error:
+                _log.debug("announcement_lost", error=repr(error))
+                self._wanted.add(EVERY_CONSUMER)
+                is_busy = False
+            pause_s = self._pause_s(now, is_busy, pause_s)
+
+    def _pause_s(self, now: float, is_busy: bool, last_s: float) -> float:
+        neighbours = self.neighbours.living(now)
+        if not any(one.frees for one in neighbours.values()):
+            return _UNHEARD_S
+        pace_s = self._limits.announce_s * max(1.0, len(neighbours) / _NEIGHBOURS_AT_FULL_PACE)
+        return pace_s if is_busy else min(2 * last_s, max(_IDLE_S, pace_s))
+
+    async def _announce(self, now: float) -> bool:
+        """Say what there is to say; True if leases were taken since the last pass."""
+        matured = self._leases.mature(now - self._limits.announce_s)
+        if self._asks_all:
+            await self.ask((EVERY_CONSUMER,))
+            self._asks_all = False
+        if self._wanted:
+            await self._say_whole()
+        elif matured or len(self._leases.consumers) > self._consumers_told:
+            await self._say_new(grouped(matured), now)
+        if now - self._present_at >= PRESENCE_S:
+            await self._be_present(now)
+        return self._leases.is_moving()
+
+    async def _say_new(self, held: dict[str, list[int]], now: float) -> None:
+        if not self.neighbours.freeing(now):
+            return
+        for consumer in list(self._leases.consumers)[self._consumers_told :]:
+            held.setdefault(consumer, [])
+        self._consumers_told = len(self._leases.consumers)
+        await self._say(Announcement(self._worker, self.frees, held=held))
+
+    async def _say_whole(self) -> None:
+        wanted, self._wanted = self._wanted, set()
+        for held, is_first in in_pieces(self._leases.whole(wanted)):
+            await self._say(Announcement(self._worker, self.frees, held=held, whole=is_first))
+
+    async def _be_present(self, now: float) -> None:
+        self._present_at = now
+        self.neighbours.forget_silent(now)
+        ended = grouped(self._leases.end())
+        is_heard = bool(self.neighbours.freeing(now))
+        await self._say(Announcement(self._worker, self.frees, ended=ended if is_heard else {}))
+        if is_heard and now - self._whole_at >= _WHOLE_S:
+            self._whole_at = now
+            self._wanted.add(EVERY_CONSUMER)
+
+    async def _hear(self, message: Msg) -> None:
+        try:
+            said = decode_announcement(message.data)
+        except ProtocolError as error:
+            _log.warning("announcement_unreadable", error=str(error))
+            return
+        if said.worker == self._worker:
+            return
+        begins_to_free = self.neighbours.hear(said, monotonic())
+        self._wanted.update(said.wants)
+        if begins_to_free or said.freed == self._worker:
+            self._wanted.add(EVERY_CONSUMER)
+        if said.wants:
+            await self._answer_at_once()
+
+    async def _answer_at_once(self) -> None:
+        try:
+            await self._say_whole()
+        except WORLD_ERRORS as error:
+            _log.debug("announcement_lost", error=repr(error))
+
+    async def _say(self, said: Announcement) -> None:
+        await self._client.publish(self._subject, encode_announcement(said))

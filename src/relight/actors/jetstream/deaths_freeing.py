@@ -1,0 +1,167 @@
+"""What a survivor does when a worker has died: it frees the leases of the dead, so that others get them at once.
+
+A freed lease is only delivered again; who owns the run is decided by asking and by the journal's fence. So a lease of
+the living that is freed by mistake costs a delivery and a question, and nothing here needs to be exact.
+
+Of several survivors one acts, chosen by rendezvous hash; each of the others waits its turn of 20 ms, and does nothing
+when it has heard by then that it is done. First go the leases that the dead worker had announced. Those that it got in
+its last milliseconds, or that were still in its socket, nobody knows: so afterwards the server's own account of each of
+its consumers is compared with what the living hold, and the rest is freed too (the sweep).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+from typing import final
+
+import msgspec
+import structlog
+from nats.aio.client import Client
+
+from relight.actors.jetstream.announced import Neighbour, rank
+from relight.actors.jetstream.announcements import LeaseName, token_of
+from relight.actors.jetstream.announcer import Announcer
+from relight.actors.jetstream.deaths import Deaths, event_of
+from relight.actors.jetstream.keeper_connection import WORLD_ERRORS
+from relight.actors.jetstream.keeper_contact import publish_all
+from relight.actors.jetstream.keeper_leases import Leases
+from relight.subjects.ids import WorkerId
+
+__all__ = ("Survivor", "unclaimed")
+
+_RETURN_S = 0.0015
+"""A worker whose connections blinked together may be back within this; the dead are not."""
+
+_TURN_S = 0.020
+"""After this long without a word from the first survivor the next one acts."""
+
+_ASK_S = 0.050
+"""How long the living have to say what they hold before a sweep."""
+
+_SETTLE_S = 0.020
+"""Between the server's account and that question: what is under way to the living arrives, and is held."""
+
+_SWEPT_MAX = 5_000
+"""Sequences of one consumer that one sweep frees; more in flight than any worker has places for."""
+
+_NAK = b"-NAK"
+
+_log = structlog.stdlib.get_logger("relight.keeper")
+
+
+class _Place(msgspec.Struct):
+    stream_seq: int
+
+
+class _ConsumerInfo(msgspec.Struct):
+    ack_floor: _Place
+    delivered: _Place
+    num_ack_pending: int
+
+
+_info = msgspec.json.Decoder(_ConsumerInfo)
+
+
+def unclaimed(*, ack_floor: int, delivered: int, pending: int, claimed: set[int]) -> Sequence[int]:
+    """Return the sequences of a consumer that may be pending and that nobody living holds.
+
+    None, if the living hold as many as are pending.
+    """
+    between = range(max(ack_floor, delivered - _SWEPT_MAX) + 1, delivered + 1)
+    held = claimed.intersection(between)
+    if len(held) >= pending:
+        return ()
+    return [sequence for sequence in between if sequence not in held]
+
+
+@final
+class Survivor:
+    """Frees what the dead held. `tasks` runs what takes time; one sweep at a time."""
+
+    def __init__(
+        self, client: Client, *, worker: WorkerId, announcer: Announcer, leases: Leases, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._client = client
+        self._worker = worker
+        self._announcer = announcer
+        self._leases = leases
+        self._tasks = tasks
+        self._deaths = Deaths()
+        self._sweeping = asyncio.Lock()
+
+    def note(self, data: bytes) -> None:
+        """Take in a connection event of the system account."""
+        event = event_of(data)
+        if event is not None and event.worker != self._worker and self._deaths.note(event):
+            self._tasks.create_task(self._outlive(event.worker))
+
+    async def _outlive(self, dead: WorkerId) -> None:
+        await asyncio.sleep(_RETURN_S)
+        if not self._deaths.is_gone(dead):
+            return
+        turn = rank(self._worker, dead=dead, others=self._announcer.neighbours.freeing(monotonic()))
+        await asyncio.sleep(turn * _TURN_S)
+        # Taken out of the table before anything is awaited: neither a second event nor a second turn frees them again.
+        estate = self._announcer.neighbours.get(dead)
+        self._announcer.neighbours.let_go(dead)
+        self._deaths.forget(dead)
+        if estate is None:
+            return
+        try:
+            await self._free(dead, estate, turn)
+        except WORLD_ERRORS as error:
+            _log.warning("freeing_failed", dead=dead, error=repr(error))
+
+    async def _free(self, dead: WorkerId, estate: Neighbour, turn: int) -> None:
+        leases = estate.leases()
+        await self._nak(leases)
+        await self._announcer.report_freed(dead)
+        _log.info("worker_died", dead=dead, leases_freed=len(leases), turn=turn)
+        async with self._sweeping:
+            swept = await self._sweep(estate)
+        _log.info("leases_swept", dead=dead, leases_freed=swept)
+
+    async def _sweep(self, estate: Neighbour) -> int:
+        # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
+        infos = {one: info for one in sorted(estate.held) if (info := await self._info(one)) and info.num_ack_pending}
+        if not infos:
+            return 0
+        await asyncio.sleep(_SETTLE_S)
+        await self._ask_the_living(tuple(infos))
+        lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=estate.held[one])]
+        await self._nak(lost)
+        return len(lost)
+
+    async def _info(self, consumer: str) -> _ConsumerInfo | None:
+        stream, _, name = consumer.partition(".")
+        if "." in name:
+            return None  # In another domain: its account of itself is not ours to ask for.
+        answer = await self._client.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", b"", timeout=1.0)
+        try:
+            return _info.decode(answer.data)
+        except msgspec.MsgspecError:
+            return None
+
+    async def _ask_the_living(self, consumers: tuple[str, ...]) -> None:
+        asked_at = monotonic()
+        await self._announcer.ask(consumers)
+        while (now := monotonic()) < asked_at + _ASK_S:
+            if all(one.answered_at >= asked_at for one in self._announcer.neighbours.living(now).values()):
+                return
+            await asyncio.sleep(0.005)
+
+    def _lost(self, consumer: str, info: _ConsumerInfo, *, freed: set[int]) -> list[LeaseName]:
+        own = self._leases.whole((consumer,))[consumer]
+        claimed = self._announcer.neighbours.held_of(consumer, monotonic()).union(own, freed)
+        sequences = unclaimed(
+            ack_floor=info.ack_floor.stream_seq,
+            delivered=info.delivered.stream_seq,
+            pending=info.num_ack_pending,
+            claimed=claimed,
+        )
+        return [LeaseName(consumer, sequence) for sequence in sequences]
+
+    async def _nak(self, leases: list[LeaseName]) -> None:
+        await publish_all(self._client, [token_of(lease) for lease in leases], _NAK)

@@ -1,0 +1,125 @@
+"""A nats-py connection that never gives up and never floods the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from ssl import SSLContext
+from typing import Literal
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from relight.errors import UnavailableError
+from relight.subjects.ids import WorkerId
+
+__all__ = ("WORLD_ERRORS", "Access", "connect", "connection_name", "subscribe", "worker_of")
+
+WORLD_ERRORS = (nats.errors.Error, OSError, TimeoutError)
+"""What a call on a connection raises when the server, or the way to it, is at fault."""
+
+_PREFIX = "relight-worker/"
+
+_log = structlog.stdlib.get_logger("relight.keeper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where the servers are, and as whom to connect. What is None is not used."""
+
+    servers: tuple[str, ...]
+    user: str | None = None
+    password: str | None = None
+    token: str | None = None
+    credentials: Path | None = None
+    nkeys_seed: Path | None = None
+    tls: SSLContext | None = None
+    connect_timeout_s: float = 5.0
+
+
+def connection_name(worker: str, part: Literal["main", "keeper"]) -> str:
+    """Return the name under which a part of a worker connects, so that others can see the worker's death."""
+    return f"{_PREFIX}{worker}/{part}"
+
+
+def worker_of(name: str) -> tuple[WorkerId, str] | None:
+    """Return worker and part of a connection's name; None if it is no worker's."""
+    worker, slash, part = name.removeprefix(_PREFIX).rpartition("/")
+    if not name.startswith(_PREFIX) or not slash or part not in ("main", "keeper"):
+        return None
+    return WorkerId(worker), part
+
+
+async def connect(access: Access, *, name: str, reconnected: Callable[[], None], closed: Callable[[], None]) -> Client:
+    """Connect and stay connected: after a loss it tries again for ever; `reconnected` is called each time.
+
+    What is published while there is no connection is refused, not kept: a late renewal would renew what others own.
+    `closed` is called when the server has refused for good, for example because it no longer knows the user.
+
+    Raises:
+        UnavailableError: Not connected within `access.connect_timeout_s`.
+    """
+    client = Client()
+    voice = _Voice(name, reconnected, closed)
+    try:
+        async with asyncio.timeout(access.connect_timeout_s):
+            await client.connect(
+                list(access.servers),
+                name=name,
+                user=access.user,
+                password=access.password,
+                token=access.token,
+                user_credentials=str(access.credentials) if access.credentials else None,
+                nkeys_seed=str(access.nkeys_seed) if access.nkeys_seed else None,
+                tls=access.tls,
+                error_cb=voice.error,
+                disconnected_cb=voice.disconnected,
+                reconnected_cb=voice.reconnected,
+                closed_cb=voice.closed,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.2,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it is slept
+                ping_interval=2,
+                pending_size=0,
+            )
+    except WORLD_ERRORS as error:
+        await client.close()
+        reason = voice.last_error or error
+        raise UnavailableError(f"no connection to {', '.join(access.servers)}: {reason!r}") from error
+    return client
+
+
+async def subscribe(client: Client, subject: str, receive: Callable[[Msg], Awaitable[None]]) -> None:
+    """Call `receive` with each message, one after the other; again after each reconnect."""
+    await client.subscribe(subject, cb=receive)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a gap
+
+
+class _Voice:
+    """Logs one line when the connection is lost and one when it is back, whatever nats-py reports in between."""
+
+    def __init__(self, name: str, reconnected: Callable[[], None], closed: Callable[[], None]) -> None:
+        self._name = name
+        self._reconnected = reconnected
+        self._closed = closed
+        self.last_error: Exception | None = None
+
+    async def error(self, error: Exception) -> None:
+        self.last_error = error
+        if isinstance(error, WORLD_ERRORS):
+            _log.debug("connection_error", connection=self._name, error=repr(error))
+        else:
+            # nats-py hands over what a callback of ours raises.
+            _log.error("callback_failed", connection=self._name, exc_info=error)
+
+    async def disconnected(self) -> None:
+        _log.info("connection_lost", connection=self._name, error=repr(self.last_error))
+
+    async def reconnected(self) -> None:
+        _log.info("connection_back", connection=self._name)
+        self._reconnected()
+
+    async def closed(self) -> None:
+        self._closed()

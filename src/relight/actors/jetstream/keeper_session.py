@@ -1,0 +1,151 @@
+"""One connection of the keeper, and everything that runs on it as long as it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self, final
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from relight.actors.jetstream.announcer import Announcer
+from relight.actors.jetstream.deaths_freeing import Survivor
+from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, Access, connect, connection_name, subscribe
+from relight.actors.jetstream.keeper_contact import Contact
+from relight.actors.jetstream.keeper_leases import Leases
+from relight.config.limits import LIMITS, Limits
+from relight.errors import UnavailableError
+from relight.subjects.grammar import EVERY_WORKER, Subjects
+from relight.subjects.ids import WorkerId
+
+__all__ = ("KeeperOptions", "Session")
+
+_SYSTEM_RETRY_S = 10.0
+_EVENTS = ("$SYS.ACCOUNT.*.CONNECT", "$SYS.ACCOUNT.*.DISCONNECT")
+
+_log = structlog.stdlib.get_logger("relight.keeper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeeperOptions:
+    """What a keeper needs to know.
+
+    Attributes:
+        namespace: Of the workers that hear each other.
+        worker: Whose leases it keeps.
+        access: The connection to the account that holds the streams.
+        system: The connection to the system account; without it this worker frees no leases of the dead.
+        limits: Its bounds and periods.
+    """
+
+    namespace: str
+    worker: WorkerId
+    access: Access
+    system: Access | None = None
+    limits: Limits = LIMITS
+
+
+@final
+class Session:
+    """Connected from `async with` on until its end; `run` keeps the leases until the connection is closed for good."""
+
+    def __init__(self, options: KeeperOptions, leases: Leases, contact: Contact) -> None:
+        self._options = options
+        self._leases = leases
+        self._contact = contact
+        self._subjects = Subjects(options.namespace)
+        self._closed = asyncio.Event()
+        self._client: Client
+        self._announcer: Announcer
+
+    async def __aenter__(self) -> Self:
+        options = self._options
+        self._client = await connect(
+            options.access,
+            name=connection_name(options.worker, "keeper"),
+            reconnected=self._catch_up,
+            closed=self._closed.set,
+        )
+        self._announcer = Announcer(
+            self._client, worker=options.worker, subjects=self._subjects, leases=self._leases, limits=options.limits
+        )
+        try:
+            await self._announcer.listen()
+            await self._contact.round(self._client)
+        except WORLD_ERRORS as error:
+            await self._client.close()
+            raise UnavailableError(f"connection lost at once: {error!r}") from error
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.close()
+
+    async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
+        """Answer questions to this worker and to every worker; on return the server knows."""
+
+        async def receive(question: Msg) -> None:
+            answer = reply(question.data)
+            if answer is not None and question.reply:
+                await self._client.publish(question.reply, answer)
+
+        for asked in (worker, EVERY_WORKER):
+            await subscribe(self._client, self._subjects.owner(asked), receive)
+        await self._client.flush()
+
+    async def run(self) -> None:
+        """Keep leases, announce, and outlive others, until the connection is closed for good.
+
+        Raises:
+            UnavailableError: It is.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep())
+                tasks.create_task(self._announcer.run())
+                if self._options.system is not None:
+                    tasks.create_task(self._see_deaths(self._options.system, tasks))
+                await self._closed.wait()
+                raise UnavailableError("the server has closed the keeper's connection")
+        except* UnavailableError as errors:
+            raise UnavailableError(str(errors.exceptions[0])) from errors
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._contact.round_s)
+            await self._contact.round(self._client)
+
+    async def _see_deaths(self, system: Access, tasks: asyncio.TaskGroup) -> None:
+        survivor = Survivor(
+            self._client, worker=self._options.worker, announcer=self._announcer, leases=self._leases, tasks=tasks
+        )
+        while True:
+            try:
+                await self._watch_system(system, survivor)
+            except (UnavailableError, *WORLD_ERRORS) as error:
+                _log.warning("system_account_unavailable", error=str(error), next_try_s=_SYSTEM_RETRY_S)
+            await asyncio.sleep(_SYSTEM_RETRY_S)
+
+    async def _watch_system(self, system: Access, survivor: Survivor) -> None:
+        closed = asyncio.Event()
+        name = f"relight-system/{self._options.worker}"
+        client = await connect(system, name=name, reconnected=lambda: None, closed=closed.set)
+
+        async def receive(event: Msg) -> None:
+            survivor.note(event.data)
+
+        try:
+            for subject in _EVENTS:
+                await subscribe(client, subject, receive)
+            await client.flush()
+            self._announcer.begin_to_free()
+            await closed.wait()
+        finally:
+            self._announcer.frees = False
+            await client.close()
+
+    def _catch_up(self) -> None:
+        """After a reconnect: others have missed what was said meanwhile, and so has this worker."""
+        self._announcer.start_afresh()

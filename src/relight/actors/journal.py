@@ -1,0 +1,201 @@
+"""The journal of one run: fenced appends whose outcome is always found out, and a chain that is checked on reading.
+
+Why nothing is written twice: each append carries an id that exists once. When its outcome is unknown the last message
+is read from the stream's leader and its append id compared before the same bytes are sent again, under the same fence.
+If the first attempt arrives after all, the second one is refused, and the last message says that it was ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from relight.actors.backoff import Backoff
+from relight.actors.door import Door, Stored
+from relight.config.limits import KIB, LIMITS
+from relight.errors import FencedError, ProtocolError, UnavailableError
+from relight.subjects.codec import decode_turn, encode
+from relight.subjects.records import Record
+from relight.subjects.turn import GENESIS, VERSION, Tombstone, Turn, hash_of
+
+__all__ = ("BrokenChainError", "Displaced", "History", "Journal", "Tail", "read_history", "read_tail")
+
+
+class Displaced(Exception):
+    """Another append stands where ours should: this owner's view is over. `tail` is what stands there."""
+
+    def __init__(self, tail: Turn | Tombstone | None) -> None:
+        super().__init__("another owner has appended")
+        self.tail = tail
+
+
+class BrokenChainError(Exception):
+    """The stored history has a gap, a break, or a message that can't be read. Nothing after it is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a journal, as far as the next append needs it. Sequence 0 and number 0: nothing is stored."""
+
+    sequence: int = 0
+    number: int = 0
+    hash: str = GENESIS
+    at_ms: int = 0
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The turns of a journal, proven to be complete and unbroken."""
+
+    turns: tuple[Turn, ...]
+    tail: Tail
+
+
+class Journal:
+    """Appends turns of one run in the name of one owner and epoch."""
+
+    def __init__(self, door: Door, subject: str, *, owner: str, new_append_id: Callable[[], str], tail: Tail) -> None:
+        self._door = door
+        self._subject = subject
+        self._owner = owner
+        self._new_append_id = new_append_id
+        self.tail = tail
+
+    async def append(
+        self, records: Sequence[Record], *, epoch: int, lease: int, cursor: int, at_ms: int
+    ) -> None:
+        """Append `records` as one turn, or as several if one message can't hold them.
+
+        Waits as long as it takes: with back-off while the server is away or can't store. The mailbox messages that
+        `cursor` covers must be consumed by records that together fit into one message: all parts carry the cursor.
+
+        Raises:
+            Displaced: Another owner has appended. Of several messages, those before it were written.
+        """
+        if await self._append_one(tuple(records), epoch, lease, cursor, at_ms):
+            return
+        for part in _parts(records):
+            await self._append_one(part, epoch, lease, cursor, at_ms)
+
+    async def _append_one(
+        self, records: tuple[Record, ...], epoch: int, lease: int, cursor: int, at_ms: int
+    ) -> bool:
+        turn = Turn(
+            v=VERSION,
+            number=self.tail.number + 1,
+            append=self._new_append_id(),
+            owner=self._owner,
+            epoch=epoch,
+            lease=lease,
+            at_ms=at_ms,
+            previous=self.tail.hash,
+            records=records,
+            cursor=cursor,
+        )
+        data = encode(turn)
+        if len(data) > LIMITS.turn_bytes_max and len(records) > 1:
+            return False
+        sequence = await self._written(turn.append, data)
+        self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
+        return True
+
+    async def _written(self, append_id: str, data: bytes) -> int:
+        backoff: Backoff | None = None
+        while True:
+            try:
+                return await self._door.publish(self._subject, data, fence=self.tail.sequence)
+            except (FencedError, UnavailableError):
+                backoff = backoff or Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+            sequence = await self._found(append_id, backoff)
+            if sequence is not None:
+                return sequence
+            await backoff.wait()
+
+    async def _found(self, append_id: str, backoff: Backoff) -> int | None:
+        """Return the sequence of the append if the last message is ours; None if nothing came between."""
+        while True:
+            try:
+                last = await self._door.last(self._subject)
+                break
+            except UnavailableError:
+                await backoff.wait()
+        if (last.sequence if last else 0) == self.tail.sequence:
+            return None
+        turn = decode_turn(last.data) if last else None
+        if last is not None and isinstance(turn, Turn) and turn.append == append_id:
+            return last.sequence
+        raise Displaced(turn)
+
+
+def _parts(records: Sequence[Record]) -> list[tuple[Record, ...]]:
+    """Cut records into runs that each fit into one message, filling each as far as it goes."""
+    parts: list[list[Record]] = [[]]
+    room = budget = LIMITS.turn_bytes_max - 2 * KIB  # for the turn's own fields
+    for record in records:
+        size = len(encode(record)) + 1
+        if size > room and parts[-1]:
+            parts.append([])
+            room = budget
+        parts[-1].append(record)
+        room -= size
+    return [tuple(part) for part in parts]
+
+
+async def read_tail(door: Door, subject: str) -> tuple[Stored, Turn | Tombstone] | None:
+    """Return the last message of a journal from the leader, and what it says; None if there is none.
+
+    Raises:
+        UnavailableError: The leader was not reached.
+        ProtocolError: The message can't be read.
+    """
+    last = await door.last(subject)
+    return None if last is None else (last, decode_turn(last.data))
+
+
+async def read_history(door: Door, subject: str, last: Stored) -> History:
+    """Return the turns up to `last`, which came from the leader: it proves that nothing is missing.
+
+    Raises:
+        BrokenChainError: There is a gap, a break, or an unreadable message.
+        UnavailableError: The server was not reached.
+    """
+    turns: list[Turn] = []
+    tail = Tail()
+    while tail.sequence < last.sequence:
+        page = await _page(door, subject, tail, last)
+        if not page:
+            raise BrokenChainError(f"message {last.sequence} of {subject} has vanished")
+        for stored in page:
+            tail = _linked(stored, tail, turns)
+            if stored.sequence == last.sequence:
+                break
+    return History(tuple(turns), tail)
+
+
+async def _page(door: Door, subject: str, tail: Tail, last: Stored) -> list[Stored]:
+    if tail.sequence == 0 and b'"number":1,' in last.data[:64]:
+        return [last]
+    page = await door.read(subject, after=tail.sequence, limit=1_000)
+    if page:
+        return page
+    # A replica may lag behind; the leader knows.
+    following = await door.next(subject, after=tail.sequence)
+    return [] if following is None else [following]
+
+
+def _linked(stored: Stored, tail: Tail, turns: list[Turn]) -> Tail:
+    try:
+        turn = decode_turn(stored.data)
+    except ProtocolError as error:
+        raise BrokenChainError(f"turn {tail.number + 1} (sequence {stored.sequence}): {error}") from error
+    if not isinstance(turn, Turn):
+        raise BrokenChainError(f"sequence {stored.sequence} is a tombstone inside a history")
+    if turn.number != tail.number + 1:
+        raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) follows turn {tail.number}")
+    if turn.previous != tail.hash:
+        raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) does not follow the turn before it")
+    turns.append(turn)
+    return Tail(stored.sequence, turn.number, hash_of(stored.data), turn.at_ms, turn.epoch)
+
+

@@ -1,0 +1,99 @@
+"""Reading a run's mailbox in sequence order. Deliveries only ring; what is consumed is read from the subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from relight.actors.door import Delivery, Door
+from relight.config.limits import KIB, LIMITS
+from relight.errors import ProtocolError
+from relight.subjects.codec import decode_wake
+from relight.subjects.messages import Wake
+
+__all__ = ("Mail", "Mailbox")
+
+log = structlog.get_logger("relight")
+
+_BATCH_BYTES = 128 * KIB
+"""Messages of one turn: together they must fit into its first journal message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mailbox message; `wake` is None if it can't be read, which consumes it without effect."""
+
+    sequence: int
+    wake: Wake | None
+
+
+class Mailbox:
+    """The unread part of one run's mailbox.
+
+    Attributes:
+        has_more: Whether the last `read` left something unread.
+    """
+
+    def __init__(self, door: Door, subject: str) -> None:
+        self._door = door
+        self._subject = subject
+        self.has_more = False
+
+    async def read(self, doorbells: Sequence[Delivery], *, after: int, to_the_end: bool) -> list[Mail]:
+        """Return unread messages in order: at least those of the doorbells, or with `to_the_end` all that the leader has.
+
+        Bounded by `limits.mailbox_batch`; `has_more` says whether to read again. Raises `UnavailableError`.
+        """
+        self.has_more = False
+        if not to_the_end:
+            in_order = _consecutive(doorbells, after)
+            if in_order is not None:
+                return in_order
+        target = max((one.sequence for one in doorbells), default=0)
+        return await self._read_subject(after, target, to_the_end=to_the_end)
+
+    async def _read_subject(self, after: int, target: int, *, to_the_end: bool) -> list[Mail]:
+        mails: list[Mail] = []
+        size = 0
+        while to_the_end or after < target:
+            page = await self._door.read(self._subject, after=after, limit=LIMITS.mailbox_batch)
+            if not page:
+                # Only the leader may say that there is nothing more.
+                last = await self._door.next(self._subject, after=after)
+                page = [] if last is None else [last]
+            if not page:
+                break
+            for stored in page:
+                mails.append(Mail(stored.sequence, _decoded(stored.subject, stored.data)))
+                after = stored.sequence
+                size += len(stored.data)
+                if len(mails) >= LIMITS.mailbox_batch or size >= _BATCH_BYTES:
+                    self.has_more = True
+                    return mails
+        return mails
+
+
+def _consecutive(doorbells: Sequence[Delivery], after: int) -> list[Mail] | None:
+    """Return the doorbells' own messages if nothing can lie between them and the cursor.
+
+    A message that was published under a fence on its own subject says which one came before it.
+    """
+    mails: list[Mail] = []
+    for one in sorted(doorbells, key=lambda one: one.sequence):
+        if one.sequence <= after:
+            continue
+        if one.fence is None or one.fence > after or len(mails) >= LIMITS.mailbox_batch:
+            return None
+        mails.append(Mail(one.sequence, _decoded(one.subject, one.data)))
+        after = one.sequence
+    return mails
+
+
+def _decoded(subject: str, data: bytes) -> Wake | None:
+    try:
+        return decode_wake(data)
+    except ProtocolError as error:
+        log.warning("message_unreadable", subject=subject, error=str(error))
+        return None

@@ -1,0 +1,144 @@
+"""What the run actor needs of the user's code: an activation that is fed facts, and attempts of steps that report.
+
+The `sdk` implements it; the actors never import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Raw
+
+from relight.subjects import records as r
+
+__all__ = (
+    "NOT_DECODED",
+    "Again",
+    "Attempt",
+    "Beat",
+    "BrokenProgramError",
+    "Done",
+    "Exhausted",
+    "Failed",
+    "Outcome",
+    "Program",
+    "Programs",
+    "Report",
+    "RunningStep",
+    "Stopped",
+    "UnknownWorkflowError",
+)
+
+NOT_DECODED = object()
+"""In place of a decoded value: decode the record's."""
+
+
+class UnknownWorkflowError(Exception):
+    """This worker does not have the workflow; another may."""
+
+
+class BrokenProgramError(Exception):
+    """The code can't go on with this history (it never blocks, for example). The run parks as `stuck`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The attempt succeeded. `value` is `result` decoded: what the workflow gets, live as in replay."""
+
+    result: Raw
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No further attempt."""
+
+    error: r.Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The attempt failed; the next one is due after the delay."""
+
+    error: r.Failure
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The attempts are used up and a person is to decide."""
+
+    error: r.Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The attempt ended because it was told to; its result does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The attempt goes on, and left these details for the next one."""
+
+    details: Raw
+
+
+Outcome = Done | Failed | Again | Exhausted | Stopped | Beat
+Report = Callable[[str, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a step, from 1. Times are milliseconds since 1970."""
+
+    number: int
+    scheduled_at_ms: int
+    now_ms: int
+    heartbeat: Raw | None
+    run_deadline: datetime | None
+
+
+class RunningStep(Protocol):
+    def cancel(self) -> None:
+        """Tell the attempt to stop: a task is cancelled, a thread's next heartbeat raises."""
+        ...
+
+
+class Program(Protocol):
+    """One activation of one run."""
+
+    def feed(self, fact: r.Fact, at_ms: int, value: object = NOT_DECODED) -> list[r.Request]:
+        """Let the code see one fact and run until it is blocked; return what it asked for.
+
+        Raises:
+            BrokenProgramError: It can't be brought to rest.
+        """
+        ...
+
+    def launch(self, step: str, attempt: Attempt, report: Report) -> RunningStep:
+        """Begin an attempt of a step that was asked for. `report(step, outcome)` is called on the worker's loop."""
+        ...
+
+    def set_replaying(self, is_replaying: bool) -> None: ...
+
+    def emit_logs(self) -> None:
+        """Write the log lines of the turns that are durable now."""
+        ...
+
+    def close(self) -> None:
+        """Throw the activation away; none of the user's code runs any more."""
+        ...
+
+
+class Programs(Protocol):
+    """The workflows of a worker."""
+
+    code: str
+    """Digest of the code, to tell whether a stuck run may fare better here."""
+
+    def create(self, run: str, started: r.RunStarted) -> Program:
+        """Raises `UnknownWorkflowError`."""
+        ...

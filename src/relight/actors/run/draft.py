@@ -1,0 +1,191 @@
+"""The turn that is being made: facts come in, the code answers, records come out. No I/O, no clock, no randomness.
+
+A draft has one time, because a turn is recorded with one: code that asks for the time gets the same in every replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from msgspec import Raw
+
+from relight.actors import program as p
+from relight.actors.run.inbox import due, receive
+from relight.actors.run.replay import Script
+from relight.actors.run.state import OpenStep, RunState
+from relight.config.limits import LIMITS
+from relight.errors import NonDeterminismError
+from relight.subjects import messages as m
+from relight.subjects import records as r
+from relight.subjects.turn import Turn
+
+__all__ = ("Draft",)
+
+
+class Draft:
+    """Makes the turns of one run.
+
+    Attributes:
+        state: What the history amounts to, the draft included.
+        records: What the next append will write.
+        at_ms: The draft's time.
+        is_diverged: The code can't follow the history; it must be activated anew to go on.
+    """
+
+    def __init__(self, program: p.Program, *, code: str) -> None:
+        self.state = RunState()
+        self.records: list[r.Record] = []
+        self.at_ms = 0
+        self.is_diverged = False
+        self._program = program
+        self._code = code
+        self._script = Script(program.feed)
+        self._problem = ""
+        self._beats: dict[str, Raw] = {}
+
+    # From a history.
+
+    def replay(self, turns: Iterable[Turn]) -> None:
+        """Bring state and code to the end of a history."""
+        self._program.set_replaying(True)
+        for turn in turns:
+            self._follow(turn)
+            for record in turn.records:
+                self.state.apply(record, turn.at_ms)
+        self._program.set_replaying(False)
+        self.at_ms = self.state.at_ms
+
+    def carry_on(self) -> None:
+        """After a replay: record what the code asks for beyond it, and park what can't go on."""
+        if self.state.end is not None:
+            return
+        if self.is_diverged:
+            if self.state.parked is None or self.state.parked.reason != "stuck":
+                self.park("stuck", self._problem)
+            return
+        self._ask(self._script.rest())
+        if self.state.parked is None and self.state.deaths >= LIMITS.deaths_max:
+            self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
+        for step in list(self.state.steps.values()):
+            if step.started and self.state.parked is None:
+                self.park("unknown_outcome", f"step {step.key} was interrupted: did it happen?", step.key)
+
+    # What came.
+
+    def begin_at(self, now_ms: int) -> None:
+        """Give an empty draft its time."""
+        if not self.records:
+            self.at_ms = max(self.state.at_ms, now_ms)
+
+    def record(self, record: r.Record, value: object = p.NOT_DECODED) -> None:
+        """Add a record, and what the code asks for when it sees it."""
+        self.records.append(record)
+        self.state.apply(record, self.at_ms)
+        if isinstance(record, r.FACTS):
+            if not self.is_diverged:
+                self._feed(record, value)
+        elif isinstance(record, r.Parked | r.Unparked) and not self.is_diverged:
+            self._ask(self._script.note(record, self.at_ms))
+
+    def park(self, reason: str, message: str, step: str = "") -> None:
+        self.record(r.Parked(reason, message[:4000], step, self._code))
+
+    def take_message(self, wake: m.Wake) -> None:
+        """Consume a mailbox message."""
+        if isinstance(wake, m.TimerDue):
+            # The server's word that it is time counts, whatever this machine's clock says.
+            self.begin_at(max(self.at_ms, wake.due_ms))
+        for record in receive(self.state, wake, code=self._code):
+            self.record(record)
+
+    def take_time(self) -> None:
+        """Record what is due at the draft's time."""
+        state = self.state
+        if state.end is not None or state.started is None:
+            return
+        deadline_ms = state.run_deadline_ms
+        if deadline_ms is not None and deadline_ms <= self.at_ms:
+            self.record(r.RunTimedOut())
+            return
+        if state.is_delayed and (state.started.not_before_ms or 0) <= self.at_ms:
+            self.record(r.Unparked("delay"))
+        for fired in due(state, self.at_ms):
+            if fired.timer in state.timers:
+                self.record(fired)
+
+    def take_outcome(self, step: str, outcome: p.Outcome, now_ms: int) -> None:
+        """Record how an attempt went on or ended; a late outcome changes nothing."""
+        open_step = self.state.steps.get(step)
+        if open_step is None or self.state.end is not None:
+            self._beats.pop(step, None)
+            return
+        if step in self._beats and not isinstance(outcome, p.Beat):
+            self.record(r.StepHeartbeat(step, self._beats.pop(step)))
+        attempt = open_step.attempts + 1
+        match outcome:
+            case p.Done(result=result, value=value):
+                self.record(r.StepCompleted(step, result, attempt), value)
+            case p.Failed(error=error):
+                self.record(r.StepFailed(step, error, attempt))
+            case p.Again(error=error, delay_s=delay_s):
+                self.record(r.StepAttemptFailed(step, attempt, error, now_ms + max(1, round(delay_s * 1000))))
+            case p.Exhausted(error=error):
+                self.record(r.StepAttemptFailed(step, attempt, error, 0))
+                self.park("retries_exhausted", f"{step}: {error.type}: {error.message}", step)
+            case p.Beat(details=details):
+                self._beats[step] = details
+            case p.Stopped():
+                pass  # It was told to stop by a hand-over: whoever takes the run over runs it again.
+            case _:
+                assert_never(outcome)
+
+    def take_beats(self) -> None:
+        """Record the latest heartbeats."""
+        beats, self._beats = self._beats, {}
+        for step, details in beats.items():
+            if step in self.state.steps:
+                self.record(r.StepHeartbeat(step, details))
+
+    @property
+    def has_beats(self) -> bool:
+        return bool(self._beats)
+
+    def announce_unsafe(self) -> None:
+        """Record the start of each attempt that must not be repeated unasked."""
+        for step in list(self.state.steps.values()):
+            if step.unsafe and not step.started and self.is_launchable(step):
+                self.record(r.StepStarted(step.key, step.attempts + 1))
+
+    def is_launchable(self, step: OpenStep) -> bool:
+        return self.state.parked is None and not self.state.is_delayed and step.retry_at_ms <= self.at_ms
+
+    def take_records(self) -> list[r.Record]:
+        """Hand the records over to be appended; the draft is empty then."""
+        records, self.records = self.records, []
+        return records
+
+    # The code.
+
+    def _follow(self, turn: Turn) -> None:
+        if self.is_diverged:
+            return
+        try:
+            self._script.replay(turn.records, turn.at_ms)
+        except (NonDeterminismError, p.BrokenProgramError) as error:
+            self.is_diverged = True
+            self._problem = str(error)
+
+    def _feed(self, fact: r.Fact, value: object) -> None:
+        try:
+            requests = self._script.live(fact, self.at_ms, value)
+        except p.BrokenProgramError as error:
+            self.is_diverged = True
+            self.park("stuck", str(error))
+        else:
+            self._ask(requests)
+
+    def _ask(self, requests: Iterable[r.Request]) -> None:
+        for request in requests:
+            self.records.append(request)
+            self.state.apply(request, self.at_ms)

@@ -1,0 +1,143 @@
+"""Replay: feed the recorded facts to the code and compare what it asks for with what it asked for then."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from relight.errors import NonDeterminismError
+from relight.subjects import records as r
+
+__all__ = ("Feed", "Script", "in_words")
+
+class Feed(Protocol):
+    def __call__(self, fact: r.Fact, at_ms: int, value: object = ..., /) -> list[r.Request]: ...
+
+
+class Script:
+    """The code's side of a history: replayed first, then led on live.
+
+    While a run is parked, or its start is delayed, its code does not run: facts that come then are deferred until it
+    goes on, in replay as live.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._asked: deque[r.Request] = deque()
+        self._deferred: list[r.Fact] | None = None
+
+    def replay(self, records: Iterable[r.Record], at_ms: int) -> None:
+        """Take the recorded turn of `at_ms`.
+
+        Raises:
+            NonDeterminismError: The code asks for something else than the history has.
+        """
+        for record in records:
+            if isinstance(record, r.FACTS):
+                if self._asked and self._deferred is None:
+                    raise NonDeterminismError(recorded=in_words(record), actual=in_words(self._asked[0]))
+                self._asked.extend(self.live(record, at_ms))
+            elif isinstance(record, _REQUESTS):
+                self._match(record)
+            else:
+                self._asked.extend(self.note(record, at_ms))
+
+    def rest(self) -> list[r.Request]:
+        """What the code asked for beyond the end of the history; it belongs into the next turn."""
+        rest = list(self._asked)
+        self._asked.clear()
+        return rest
+
+    def live(self, fact: r.Fact, at_ms: int, *value: object) -> list[r.Request]:
+        """Let the code see a fact, unless the run is parked; return what it asks for."""
+        if isinstance(fact, r.RunStarted) and fact.not_before_ms is not None:
+            self._deferred = []
+        if self._deferred is not None:
+            self._deferred.append(fact)
+            return []
+        return self._feed(fact, at_ms, *value)
+
+    def note(self, record: r.Note, at_ms: int) -> list[r.Request]:
+        """Take a record that the code does not see; going on from being parked feeds what was deferred."""
+        if isinstance(record, r.Parked) and self._deferred is None:
+            self._deferred = []
+        if not isinstance(record, r.Unparked) or self._deferred is None:
+            return []
+        facts, self._deferred = self._deferred, None
+        return [request for fact in facts for request in self._feed(fact, at_ms)]
+
+    def _match(self, recorded: r.Request) -> None:
+        if not self._asked:
+            raise NonDeterminismError(recorded=in_words(recorded), actual="nothing more at this point")
+        actual = self._asked.popleft()
+        if _identity(actual) != _identity(recorded):
+            raise NonDeterminismError(recorded=in_words(recorded), actual=in_words(actual))
+
+
+_REQUESTS = (
+    r.StepScheduled,
+    r.StepCancelled,
+    r.TimerArmed,
+    r.TimerCancelled,
+    r.Suspended,
+    r.SignalAwaited,
+    r.WaitCancelled,
+    r.AwakeableCreated,
+    r.DetailsSet,
+    r.RunCompleted,
+    r.RunFailed,
+    r.RunCancelled,
+)
+
+
+def _identity(request: r.Request) -> tuple[object, ...]:
+    """What must be the same in every replay. Places move with edits, times and texts may change with them."""
+    match request:
+        case r.StepScheduled(step=step, digest=digest):
+            return ("step", step, digest)
+        case r.StepCancelled(step=step):
+            return ("step cancelled", step)
+        case r.TimerArmed(timer=timer):
+            return ("timer", timer)
+        case r.TimerCancelled(timer=timer):
+            return ("timer cancelled", timer)
+        case r.Suspended(wait=wait, name=name):
+            return ("suspension", wait, name)
+        case r.SignalAwaited(wait=wait, name=name):
+            return ("signal", wait, name)
+        case r.WaitCancelled(wait=wait):
+            return ("wait cancelled", wait)
+        case r.AwakeableCreated(wait=wait, token=token):
+            return ("awakeable", wait, token)
+        case r.RunCompleted(result=result):
+            return ("completed", bytes(result))
+        case _:
+            return (type(request).__name__,)
+
+
+def in_words(record: r.Record) -> str:
+    """Say what a record is, with the place of the call where it has one."""
+    match record:
+        case r.StepScheduled(step=step, digest=digest):
+            said = f"step {step} with arguments {digest}"
+        case r.TimerArmed(timer=timer):
+            said = f"timer {timer}"
+        case r.Suspended(name=name):
+            said = f"suspension {name!r}"
+        case r.SignalAwaited(name=name):
+            said = f"a wait for signal {name!r}"
+        case r.AwakeableCreated(wait=wait):
+            said = f"awakeable {wait}"
+        case r.StepCompleted(step=step) | r.StepFailed(step=step):
+            said = f"the outcome of step {step}"
+        case r.StepCancelled(step=step):
+            said = f"the cancellation of step {step}"
+        case r.RunCompleted():
+            said = "the end of the workflow"
+        case r.RunFailed(error=error):
+            said = f"the end of the workflow with {error.type}: {error.message}"
+        case _:
+            said = type(record).__name__
+    place = getattr(record, "place", "")
+    return f"{said} ({place})" if place else said

@@ -1,0 +1,490 @@
+"""The actor of one run: takes what came, lets the code decide, appends the turn, then acts.
+
+The order at the end of each turn is what every guarantee rests on:
+
+    append → its acknowledgement → steps launched, doorbells acknowledged → next timer armed → mailbox read again → lease let go
+
+Nothing leaves the process before the append is acknowledged. The one exception is a start's first delivery: the start
+is the durable record from which its first steps follow, so they are launched at once, and the first turn is appended
+with the first outcome or after `limits.claim_s`, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+import structlog
+
+from relight.actors import program as p
+from relight.actors.backoff import Backoff
+from relight.actors.door import Delivery, Door, Handle
+from relight.actors.journal import Displaced, Journal
+from relight.actors.mailbox import Mailbox
+from relight.actors.run.draft import Draft
+from relight.actors.run.state import OpenStep, RunState
+from relight.config.limits import LIMITS
+from relight.errors import UnavailableError
+from relight.subjects import records as r
+from relight.subjects.codec import decode_wake, encode
+from relight.subjects.grammar import Subjects
+from relight.subjects.messages import NewCode, Relit, TimerDue
+from relight.subjects.turn import Turn
+
+__all__ = ("Crew", "RunActor")
+
+T = TypeVar("T")
+log = structlog.get_logger("relight")
+
+
+class Crew(Protocol):
+    """What an actor needs of its host."""
+
+    door: Door
+    subjects: Subjects
+    worker: str
+    programs: p.Programs
+
+    def rests(self, actor: RunActor) -> None:
+        """The run waits; the actor keeps its coroutine for a while and takes doorbells."""
+        ...
+
+    def leaves(self, actor: RunActor, unfinished: Sequence[Delivery]) -> None:
+        """The actor is over. The deliveries that it still held are to be treated as if they came now."""
+        ...
+
+
+class RunActor:
+    """Drives one run while this worker owns it.
+
+    Attributes:
+        lease: The delivery under which the run is owned; None while it rests.
+    """
+
+    def __init__(self, crew: Crew, run: str, *, program: p.Program, journal: Journal, epoch: int, cursor: int) -> None:
+        self.run = run
+        self.lease: Delivery | None = None
+        self._crew = crew
+        self._door = crew.door
+        self._program = program
+        self._journal = journal
+        self._draft = Draft(program, code=crew.programs.code)
+        self._epoch = epoch
+        self._cursor = cursor
+        self._queue = ""
+        self._outcomes: list[tuple[str, p.Outcome]] = []
+        self._doorbells: list[Delivery] = []
+        self._reads_mailbox = False
+        self._running: dict[str, p.RunningStep] = {}
+        self._holds_first_turn = False
+        self._hands_back = False
+        self._task: asyncio.Task[None] | None = None
+        self._bell: asyncio.Future[None] | None = None
+        self._rung = False
+        self._alarm: Handle | None = None
+        self._alarm_ms: int | None = None
+        self._beat_alarm: Handle | None = None
+        self._armed_ms: int | None = None
+        self._proven_s = crew.door.clock.elapsed_s()
+        self._mailbox: Mailbox | None = None
+
+    @property
+    def state(self) -> RunState:
+        return self._draft.state
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing moves here until something comes from outside or its time comes."""
+        return not self._running and (self._task is None or (self._bell is not None and not self._rung))
+
+    # Entering.
+
+    def begin(self, lease: Delivery, started: r.RunStarted, claim: r.Claimed | None = None) -> None:
+        """Drive a start that has no journal; `claim` says that somebody may have been here, so append first."""
+        self._own(lease)
+        self._proven_s = self._door.clock.elapsed_s()
+        self._draft.begin_at(self._door.clock.now_ms())
+        self._draft.record(started)
+        if claim is not None:
+            self._draft.record(claim)
+        self._queue = started.queue
+        self._holds_first_turn = claim is None and self._may_hold_first_turn()
+        if self._holds_first_turn:
+            self._launch()
+            self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._append_first_turn)
+        self._go()
+
+    def resume(self, lease: Delivery, turns: Iterable[Turn], claim: r.Claimed | None) -> None:
+        """Drive a run from its history; `claim` is appended before anything else happens."""
+        self._own(lease)
+        self._draft.replay(turns)
+        self._draft.begin_at(self._door.clock.now_ms())
+        if self.state.started is not None:
+            self._queue = self.state.started.queue
+        if claim is not None:
+            self._draft.record(claim)
+        self._draft.carry_on()
+        self._doorbells.append(lease)
+        self._reads_mailbox = True
+        self._go()
+
+    def take_doorbell(self, delivery: Delivery) -> None:
+        """A delivery for this run came, or was handed over: its token is this worker's to answer for."""
+        if self.lease is None or delivery.sequence == self.lease.sequence or self._is_own_relit(delivery):
+            self._change_lease(delivery)
+        else:
+            self._door.hold(self.run, delivery)
+        self._doorbells.append(delivery)
+        if self._task is None:
+            self._go()
+        self._ring()
+
+    def hand_back(self) -> None:
+        """Launch nothing more, and leave once the steps under way have ended."""
+        self._hands_back = True
+        if self._task is None:
+            self._crew.leaves(self, ())
+        self._ring()
+
+    def stop_steps(self) -> None:
+        """Tell all running steps to stop."""
+        for step in list(self._running.values()):
+            step.cancel()
+
+    def discard(self) -> None:
+        """Throw the activation away: nothing that it still does has an effect."""
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        self._cancel_alarms()
+        self.stop_steps()
+        self._running.clear()
+        self._program.close()
+
+    def _change_lease(self, fresh: Delivery) -> None:
+        old = self.lease
+        self._own(fresh)
+        if old is not None and old.sequence != fresh.sequence:
+            self._doorbells = [one for one in self._doorbells if one.sequence != old.sequence]
+            self._door.ack(old)
+
+    def _is_own_relit(self, delivery: Delivery) -> bool:
+        """Our own fresh message becomes the lease: a zombie may know the token of the old one."""
+        if b'"Relit"' not in delivery.data:
+            return False
+        wake = decode_wake(delivery.data)
+        return isinstance(wake, Relit) and wake.owner == self._crew.worker and wake.epoch == self._epoch
+
+    def _own(self, lease: Delivery) -> None:
+        self.lease = lease
+        self._door.hold(self.run, lease)
+
+    def _go(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._drive())
+
+    # The loop.
+
+    async def _drive(self) -> None:
+        try:
+            await self._turns()
+        except Displaced:
+            self._leave(self._held())
+        except Exception:  # noqa: BLE001 - the one supervisor of this actor
+            log.exception("run_actor_failed", run=self.run)
+            for delivery in self._held():
+                self._door.nak(delivery, delay_s=LIMITS.nak_delay_s)
+            self._leave(())
+
+    async def _turns(self) -> None:
+        while True:
+            if self._hands_back and not self._running and not self._draft.records:
+                return self._hand_over()
+            await self._take()
+            if self._draft.records and not self._holds_first_turn:
+                await self._append()
+            elif self._has_local_work():
+                await self._wait()
+            elif await self._let_go():
+                return None
+
+    async def _wait(self) -> None:
+        if not self._rung:
+            self._bell = asyncio.get_running_loop().create_future()
+            await self._bell
+            self._bell = None
+        self._rung = False
+
+    def _ring(self) -> None:
+        self._rung = True
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    def _has_local_work(self) -> bool:
+        return bool(self._running or self._outcomes or self._holds_first_turn or self._alarm_ms is not None)
+
+    # Taking what came.
+
+    async def _take(self) -> None:
+        now_ms = self._door.clock.now_ms()
+        self._draft.begin_at(now_ms)
+        self._take_outcomes(now_ms)
+        if (self._doorbells or self._reads_mailbox) and not self._holds_first_turn:
+            await self._take_mail()
+        if not self._holds_first_turn:
+            self._draft.take_time()
+            if not self._hands_back:
+                self._draft.announce_unsafe()
+                self._launch_retries()
+
+    def _take_outcomes(self, now_ms: int) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        for step, outcome in outcomes:
+            if isinstance(outcome, p.Beat):
+                self._draft.take_outcome(step, outcome, now_ms)
+                self._beat()
+            else:
+                self._running.pop(step, None)
+                self._draft.take_outcome(step, outcome, now_ms)
+            self._holds_first_turn = False
+
+    def _beat(self) -> None:
+        """Heartbeats of one second become one record."""
+        if self._beat_alarm is None:
+            self._draft.take_beats()
+            self._beat_alarm = self._door.clock.call_later(1.0, self._beats_due)
+
+    def _beats_due(self) -> None:
+        self._beat_alarm = None
+        if self._draft.has_beats:
+            self._draft.take_beats()
+            self._beat()
+            self._ring()
+
+    async def _take_mail(self) -> None:
+        doorbells, self._doorbells = self._doorbells, []
+        to_the_end, self._reads_mailbox = self._reads_mailbox, False
+        self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
+        rung = [one for one in doorbells if _is_wake(one)]
+        mails = await self._eventually(
+            lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end)
+        )
+        for mail in mails:
+            if mail.wake is not None:
+                self._draft.take_message(mail.wake)
+            self._cursor = mail.sequence
+        self._reads_mailbox = self._reads_mailbox or self._mailbox.has_more
+        self._doorbells = doorbells + self._doorbells
+        if not self._draft.records:
+            self._answer_doorbells(all_read=not self._mailbox.has_more)
+
+    def _mailbox_of(self) -> Mailbox:
+        assert self._mailbox is not None
+        return self._mailbox
+
+    def _answer_doorbells(self, *, all_read: bool) -> None:
+        """Ring off what the journal covers; the lease stays."""
+        kept: list[Delivery] = []
+        for one in self._doorbells:
+            if self.lease is not None and one.sequence == self.lease.sequence:
+                continue
+            if one.sequence <= self._cursor or all_read or not _is_wake(one):
+                self._door.ack(one)
+            else:
+                kept.append(one)
+        self._doorbells = kept
+
+    # Appending, and what may happen once the append is acknowledged.
+
+    async def _append(self) -> None:
+        is_first = self._journal.tail.number == 0
+        began_s = self._door.clock.elapsed_s()
+        records = self._draft.take_records()
+        answered, self._doorbells = self._doorbells, []
+        await self._journal.append(
+            records,
+            epoch=self._epoch,
+            lease=self.lease.sequence if self.lease is not None else 0,
+            cursor=self._cursor,
+            at_ms=self._draft.at_ms,
+        )
+        self._proven_s = began_s
+        await self._prove_ownership()
+        came_meanwhile, self._doorbells = self._doorbells, answered
+        self._answer_doorbells(all_read=False)
+        self._doorbells += came_meanwhile
+        self._program.emit_logs()
+        self._reads_mailbox = self._reads_mailbox or is_first
+        self._stop_cancelled()
+        if self._draft.is_diverged and self.state.parked is None and self.state.end is None:
+            raise Displaced(None)  # Let go on with other code: activate it anew.
+        if not self._hands_back:
+            self._launch()
+        self._watch_clock()
+
+    async def _prove_ownership(self) -> None:
+        """A process that was stopped may have lost its run: it looks before it launches or acknowledges anything."""
+        while self._door.clock.elapsed_s() - self._proven_s > LIMITS.ack_wait_s / 2:
+            began_s = self._door.clock.elapsed_s()
+            last = await self._eventually(lambda: self._door.last(self._crew.subjects.log(self.run)))
+            if (last.sequence if last is not None else 0) != self._journal.tail.sequence:
+                raise Displaced(None)
+            self._proven_s = began_s
+
+    def _may_hold_first_turn(self) -> bool:
+        steps = self.state.steps.values()
+        return bool(steps) and self.state.end is None and not any(step.unsafe for step in steps)
+
+    def _append_first_turn(self) -> None:
+        self._alarm = None
+        self._holds_first_turn = False
+        self._ring()
+
+    def _launch(self) -> None:
+        for step in self.state.steps.values():
+            if step.key not in self._running and self._draft.is_launchable(step):
+                self._running[step.key] = self._program.launch(step.key, self._attempt(step), self._report)
+
+    def _launch_retries(self) -> None:
+        """Without a record to append first, what is due is launched at once."""
+        if not self._draft.records:
+            self._launch()
+
+    def _attempt(self, step: OpenStep) -> p.Attempt:
+        deadline_ms = self.state.run_deadline_ms
+        return p.Attempt(
+            number=step.attempts + 1,
+            scheduled_at_ms=step.scheduled_at_ms,
+            now_ms=self._door.clock.now_ms(),
+            heartbeat=step.heartbeat,
+            run_deadline=None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC),
+        )
+
+    def _report(self, step: str, outcome: p.Outcome) -> None:
+        if self._task is not None:
+            self._outcomes.append((step, outcome))
+            self._ring()
+
+    def _stop_cancelled(self) -> None:
+        for key, step in self._running.items():
+            if key not in self.state.steps:
+                step.cancel()
+
+    # Time.
+
+    def _watch_clock(self) -> None:
+        """Keep the next due time here while steps run, or if it is too near for letting go to pay."""
+        due_ms = self.state.next_due_ms() if self.state.end is None and self.state.parked is None else None
+        now_ms = self._door.clock.now_ms()
+        if due_ms is not None and not self._running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
+            due_ms = None
+        if due_ms == self._alarm_ms and self._alarm is not None:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_ms = due_ms
+        if due_ms is not None:
+            self._alarm = self._door.clock.call_later(max(0, due_ms - now_ms) / 1000, self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._alarm = None
+        self._alarm_ms = None
+        self._ring()
+
+    def _cancel_alarms(self) -> None:
+        for alarm in (self._alarm, self._beat_alarm):
+            if alarm is not None:
+                alarm.cancel()
+        self._alarm = self._beat_alarm = self._alarm_ms = None
+
+    # Leaving.
+
+    async def _let_go(self) -> bool:
+        """Leave the run to its mailbox; False if something came in the meantime."""
+        if self.state.end is not None:
+            await self._prove_ownership()
+            await self._finish()
+            return True
+        await self._prove_ownership()
+        await self._arm()
+        following = await self._eventually(
+            lambda: self._door.next(self._crew.subjects.wake(self._queue, self.run), after=self._cursor)
+        )
+        if following is not None:
+            self._reads_mailbox = True
+            return False
+        if self._rung or self._outcomes or self._doorbells_unread():
+            self._rung = False
+            return False
+        await self._prove_ownership()
+        for delivery in self._held():
+            self._door.ack(delivery)
+        self.lease, self._doorbells, self._task = None, [], None
+        self._crew.rests(self)
+        return True
+
+    def _doorbells_unread(self) -> bool:
+        return any(one.sequence > self._cursor and _is_wake(one) for one in self._doorbells)
+
+    async def _finish(self) -> None:
+        started = self.state.started
+        client = started.client if started is not None and started.client else "-"
+        if self.state.has_armed or self._armed_ms is not None:
+            await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run)))
+        self._door.notify(self._crew.subjects.done(client, self.run))
+        for delivery in self._held():
+            self._door.ack(delivery)
+        self._leave(())
+
+    async def _arm(self) -> None:
+        """Have the server wake the run when time will bring it forward."""
+        parked = self.state.parked
+        if parked is not None and parked.reason == "stuck":
+            due_ms, token = self._draft.at_ms + LIMITS.stuck_recheck_s * 1000, "stuck"
+            message = encode(NewCode(code=parked.code))
+        else:
+            next_ms = self.state.next_due_ms()
+            if next_ms is None or next_ms == self._armed_ms:
+                return
+            due_ms, token = next_ms, str(next_ms)
+            message = encode(TimerDue(timer=0, due_ms=due_ms))
+        subjects = self._crew.subjects
+        await self._eventually(
+            lambda: self._door.schedule(
+                subjects.timer(self.run, token), message, target=subjects.wake(self._queue, self.run), due_ms=due_ms
+            )
+        )
+        self._armed_ms = due_ms
+
+    def _hand_over(self) -> None:
+        """Give the leases back: the server delivers them to another worker at once."""
+        for delivery in self._held():
+            self._door.nak(delivery)
+        self._leave(())
+
+    def _held(self) -> list[Delivery]:
+        held = {one.sequence: one for one in self._doorbells}
+        if self.lease is not None:
+            held[self.lease.sequence] = self.lease
+        return list(held.values())
+
+    def _leave(self, unfinished: Sequence[Delivery]) -> None:
+        self.lease, self._doorbells = None, []
+        self.discard()
+        self._crew.leaves(self, unfinished)
+
+    async def _eventually(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an idempotent operation until the server has answered."""
+        backoff: Backoff | None = None
+        while True:
+            try:
+                return await operation()
+            except UnavailableError:
+                backoff = backoff or Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+            await backoff.wait()
+
+
+def _is_wake(delivery: Delivery) -> bool:
+    return delivery.subject.split(".", 3)[2] == "wake"

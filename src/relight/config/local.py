@@ -1,0 +1,203 @@
+"""One nats-server for all processes that work in a directory, such as `./.relight`: it ends with the last of them.
+
+Who joins holds a shared lock on `users.lock` until he leaves or dies; the guard (see `guard.py`) ends the server once
+nobody holds it. `start.lock` puts those who join and those who leave in a row, so that what one of them sees stays
+true until he has acted on it. Locks are always taken in the order users, start, guard.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self, final
+
+from relight.config.file_lock import FileLock, Mode, wait_for_lock
+from relight.config.guarded import Endpoint, GuardedServer, prepare, read_endpoint, signal_process
+from relight.config.server_config import Sync, check_sync
+from relight.errors import UnavailableError
+
+__all__ = ("LocalServer",)
+
+_WAIT_S = 20.0
+_POLL_S = 0.002
+
+
+@final
+class LocalServer:
+    """This process's share in the server of a directory."""
+
+    def __init__(
+        self, directory: Path, endpoint: Endpoint, users_lock: FileLock, started: GuardedServer | None
+    ) -> None:
+        self.directory = directory
+        self._endpoint = endpoint
+        self._users_lock = users_lock
+        self._started = started
+        self._has_left = False
+
+    @classmethod
+    def join(cls, directory: Path | str = ".relight", *, sync: Sync = "default") -> LocalServer:
+        """Join the server that runs in the directory, or start it, and return once it listens.
+
+        Blocks: some milliseconds for a server that runs, about 0.1 s for one that has to be started. Any number of
+        processes may join, and each may join several times. The server runs until the last of them has left or died;
+        one that dies by itself is started again on the same port. The data stays for the next time.
+
+        Args:
+            directory: Made if missing; its data is its owner's only.
+            sync: The fsync policy of the server, if this call starts it (see `EmbeddedServer`).
+
+        Raises:
+            InvalidValueError: `sync` is no fsync policy.
+            UnsuitableServerError: No nats-server is installed.
+            UnavailableError: The server did not start, or processes that hang hold the directory. This process is not
+                a user.
+        """
+        check_sync(sync)
+        prepared = _prepare(Path(directory))
+        users_lock = _held(prepared / "users.lock", "shared")
+        start_lock: FileLock | None = None
+        try:
+            start_lock = _held(prepared / "start.lock", "exclusive")
+            endpoint, started = _found_or_started(prepared, sync)
+        except BaseException:
+            users_lock.close()
+            raise
+        finally:
+            if start_lock is not None:
+                start_lock.close()
+        return cls(prepared, endpoint, users_lock, started)
+
+    def leave(self) -> None:
+        """Leave. When the last user leaves, the server has ended in order when this returns. Idempotent.
+
+        Raises:
+            UnavailableError: The server did not end in time; its guard goes on trying.
+        """
+        if self._has_left:
+            return
+        self._has_left = True
+        start_lock = wait_for_lock(self.directory / "start.lock", "exclusive", seconds=_WAIT_S)
+        has_ended = False
+        try:
+            # Without the lock (somebody hangs while starting) the guard alone does what is needed.
+            has_ended = start_lock is not None and _end_if_last(self.directory, self._users_lock)
+        finally:
+            self._users_lock.close()
+            if start_lock is not None:
+                start_lock.close()
+            self._reap(has_ended=has_ended)
+
+    @property
+    def url(self) -> str:
+        """For clients; they land in the account RELIGHT."""
+        return self._endpoint.url
+
+    @property
+    def system_url(self) -> str:
+        """For the system account, with its password in it: not for logs."""
+        return self._endpoint.system_url
+
+    def endpoint(self) -> Endpoint | None:
+        """Where the server listens now, and its processes; None while there is none."""
+        return read_endpoint(self.directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def _reap(self, *, has_ended: bool) -> None:
+        if self._started is None:
+            return
+        if has_ended:
+            self._started.process.wait()
+            return
+        # A guard that goes on for others is still this process's child: somebody has to take its exit code one day.
+        threading.Thread(target=self._started.process.wait, name="relight-guard-exit", daemon=True).start()
+
+
+def _prepare(directory: Path) -> Path:
+    prepared = prepare(directory)
+    ignore = prepared / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    return prepared
+
+
+def _held(path: Path, mode: Mode) -> FileLock:
+    lock = wait_for_lock(path, mode, seconds=_WAIT_S)
+    if lock is None:
+        raise UnavailableError(f"{path} was held by other processes for {_WAIT_S:.0f} s; look for one that hangs")
+    return lock
+
+
+def _found_or_started(directory: Path, sync: Sync) -> tuple[Endpoint, GuardedServer | None]:
+    """Return the running server, or start one. The caller is a user and holds the start lock."""
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline:
+        guard_lock = FileLock(directory / "guard.lock")
+        try:
+            if guard_lock.take("exclusive"):
+                started = GuardedServer.start(directory, guard_lock=guard_lock, sync=sync, port=None, restart=True)
+                return started.endpoint, started
+        finally:
+            guard_lock.close()
+        endpoint = read_endpoint(directory)
+        if endpoint is not None and _listens(endpoint):
+            return endpoint, None
+        # Its guard is ending, or replaces a server that died, or was started by a process that died before the end.
+        time.sleep(_POLL_S)
+    raise UnavailableError(f"nats-server in {directory} was not ready after {_WAIT_S:.0f} s")
+
+
+def _listens(endpoint: Endpoint) -> bool:
+    # A killed guard's lock is freed an instant after its server has died, and the state tells of both as alive.
+    try:
+        socket.create_connection(("127.0.0.1", endpoint.port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _end_if_last(directory: Path, users_lock: FileLock) -> bool:
+    """End the server if nobody else uses it; return whether it has ended.
+
+    The caller is a user and holds the start lock, so nobody else joins or leaves.
+    """
+    if users_lock.take("exclusive"):
+        _end(directory)
+        return True
+    if users_lock.take("shared"):
+        return False
+    # Giving the shared lock up to get the exclusive one has let the guard in: it is ending the server.
+    _end(directory)
+    return True
+
+
+def _end(directory: Path) -> None:
+    told: int | None = None
+    deadline = time.monotonic() + _WAIT_S
+    while not _is_free(directory / "guard.lock"):
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"nats-server in {directory} did not end within {_WAIT_S:.0f} s; its guard goes on")
+        # There is no endpoint while the guard replaces a server that died, so it may have to be told later.
+        endpoint = read_endpoint(directory)
+        if endpoint is not None and endpoint.guard_process != told:
+            told = endpoint.guard_process
+            signal_process(told, signal.SIGTERM)
+        time.sleep(_POLL_S)
+
+
+def _is_free(path: Path) -> bool:
+    lock = FileLock(path)
+    taken = lock.take("exclusive")
+    lock.close()
+    return taken

@@ -1,0 +1,117 @@
+"""The tasks, futures and handles of a workflow's loop: their order is a matter of counting, never of addresses.
+
+`TaskGroup` aborts and `asyncio.wait` iterate over sets, whose order follows from the hashes of what is in them. The
+hashes here are a counter of the run, so that each replay iterates alike, in whatever process. (anyio also keeps
+*scopes* in sets, whose hashes are not ours: there `RunLoop.cancel_in_order` puts the cancellations in order.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from types import CoroutineType, FrameType, MethodType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from relight.sdk._loop import RunLoop
+
+__all__ = ("Callback", "Redelivery", "RunFuture", "RunTask", "is_redelivery", "stack_of", "task_behind")
+
+_T = TypeVar("_T")
+
+
+class RunFuture(asyncio.Future[_T]):
+    """A future whose hash is its number in the run."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int, *, loop: RunLoop) -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class RunTask(asyncio.Task[_T]):
+    """A task whose hash is its number in the run."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _T], number: int, *, loop: RunLoop, **kwargs: Any) -> None:
+        self._number = number
+        super().__init__(coroutine, loop=loop, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        if frame.f_code.co_name == "_deliver_cancellation" and _is_from_anyio(frame.f_globals):
+            loop: Any = self.get_loop()
+            loop.cancel_in_order(self, msg)
+            return True
+        return super().cancel(msg)
+
+
+def _is_from_anyio(module_globals: dict[str, Any]) -> bool:
+    return str(module_globals.get("__name__", "")).startswith("anyio.")
+
+
+class Callback(asyncio.Handle):
+    """A callback that is ready to run."""
+
+    __slots__ = ()
+
+    # Not `super().__init__`: a run makes some of these for each step, and that one costs four times as much.
+    def __init__(  # pyright: ignore[reportMissingSuperCall]
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
+class Redelivery(Callback):
+    """A cancelled scope of anyio trying again on the next pass. It alone keeps no turn going."""
+
+    __slots__ = ()
+
+
+def is_redelivery(callback: object) -> bool:
+    """Whether this is an anyio cancel scope's own callback: a private method of a scope, whatever its name is."""
+    if type(callback) is not MethodType or not callback.__func__.__name__.startswith("_"):
+        return False
+    anyio = sys.modules.get("anyio")
+    return anyio is not None and isinstance(callback.__self__, anyio.CancelScope)
+
+
+def task_behind(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
+    """Return the task that this callback steps or wakes up, if it does that."""
+    callback: object = handle._callback  # type: ignore[attr-defined]  # typeshed leaves the slots of Handle out.
+    owner: Any = getattr(callback, "__self__", None)
+    return owner if issubclass(type(owner), RunTask) else None
+
+
+def stack_of(task: asyncio.Task[Any]) -> str:
+    """Return the stack of a suspended task as text, the innermost frame last."""
+    frames: list[tuple[FrameType, int]] = []
+    waiting: object = task.get_coro()
+    while isinstance(waiting, CoroutineType):
+        frame: FrameType | None = waiting.cr_frame
+        if frame is not None:
+            frames.append((frame, frame.f_lineno))
+        waiting = waiting.cr_await
+    summary = traceback.StackSummary.extract(iter(frames))
+    return f"{task.get_name()}\n{''.join(summary.format())}"

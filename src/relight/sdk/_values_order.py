@@ -1,0 +1,79 @@
+"""Sets in an order that every process agrees on.
+
+The order of a set of strings differs from process to process (hash randomisation). The digest of a step's arguments and
+the bytes of a workflow's are compared across processes, so sets are put in the order of their members' JSON before they
+are encoded. pydantic asks the set for its iterator; so a subclass with another `__iter__` is all that it takes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from operator import is_
+from typing import cast
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from relight.sdk._values_compare import ATOMS, state_of
+
+__all__ = ("with_ordered_sets",)
+
+
+class _OrderedSet(set[object]):
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(sorted(super().__iter__(), key=_json))
+
+
+class _OrderedFrozenSet(frozenset[object]):
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(sorted(super().__iter__(), key=_json))
+
+
+def with_ordered_sets(value: object) -> object:
+    """Return the value itself if it holds no set; else a copy, to be encoded and then forgotten, with ordered ones."""
+    kind = type(value)
+    if kind in ATOMS or kind is float:
+        return value
+    if kind is list or kind is tuple:
+        return _sequence(cast("list[object]", value))
+    if kind is dict:
+        return _dict(cast("dict[object, object]", value))
+    if kind is set:
+        return _OrderedSet(map(with_ordered_sets, cast("set[object]", value)))
+    if kind is frozenset:
+        return _OrderedFrozenSet(map(with_ordered_sets, cast("frozenset[object]", value)))
+    if isinstance(value, BaseModel) or hasattr(kind, "__dataclass_fields__"):
+        return _object(value)
+    return value
+
+
+def _json(member: object) -> bytes:
+    return to_json(member, bytes_mode="base64", inf_nan_mode="strings", by_alias=False)
+
+
+def _sequence(value: list[object]) -> object:
+    items = [with_ordered_sets(item) for item in value]
+    return value if all(map(is_, items, value)) else type(value)(items)
+
+
+def _dict(value: dict[object, object]) -> object:
+    items = [with_ordered_sets(item) for item in value.values()]
+    return value if all(map(is_, items, value.values())) else dict(zip(value, items, strict=True))
+
+
+def _object(value: object) -> object:
+    # Attributes are set past the class's own `__setattr__`: it may be frozen, or validate.
+    names = list(state_of(value))
+    before = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    changed = {name: new for name, old in before.items() if (new := with_ordered_sets(old)) is not old}
+    if not changed:
+        return value
+    ordered = copy.copy(value)
+    for name, item in changed.items():
+        object.__setattr__(ordered, name, item)
+    return ordered

@@ -1,0 +1,179 @@
+"""What is wrong with a value, where, and what to do about it: type and path, never the content."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Literal, NamedTuple, TypeAlias, cast
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from relight.sdk._values_compare import Difference, state_of
+
+__all__ = ("Problem", "annotation_name", "problem_of_difference", "problem_of_encoding", "problem_of_validation")
+
+_BytesMode: TypeAlias = Literal["utf8", "base64"]
+
+_TEXT_MAX = 160
+_DEPTH_MAX = 50
+_PLAIN = "plain data (None, bool, int, float, str, list, dict with str keys), a dataclass or a pydantic model"
+_BYTES = 'give its model or dataclass the pydantic config ser_json_bytes="base64", val_json_bytes="base64"'
+_NAN = 'give its model or dataclass the pydantic config ser_json_inf_nan="strings"'
+_TEXTUAL = (date, time, timedelta, Decimal, UUID, bytes, Enum)
+
+
+class Problem(NamedTuple):
+    path: str
+    text: str
+    remedy: str
+
+
+def annotation_name(annotation: object) -> str:
+    """Return the annotation as a person would write it, cut to 80 characters."""
+    text = annotation.__qualname__ if type(annotation) is type or isinstance(annotation, type) else repr(annotation)
+    return text[:80]
+
+
+def problem_of_difference(found: Difference, annotation: str) -> Problem:
+    """`annotation` is empty for an unannotated value."""
+    return Problem(found.path, found.problem, _remedy(found.returned, found.decoded, annotation))
+
+
+def _remedy(returned: object, decoded: object, annotation: str) -> str:
+    kind = type(returned).__qualname__
+    if not annotation or annotation in ("dict", "list"):
+        return _remedy_unannotated(returned, kind)
+    if isinstance(returned, float) and not math.isfinite(returned):
+        return f"annotate it as float there instead of as part of {annotation}, or in a model: {_NAN}"
+    if isinstance(returned, type(decoded)):
+        return f"name {kind} in the annotation {annotation}, or use {type(decoded).__qualname__} itself"
+    if isinstance(returned, (str, *_TEXTUAL)) and isinstance(decoded, (str, *_TEXTUAL)):
+        return (
+            f"text can't tell the members of {annotation} apart in JSON; "
+            "use one of the types, or put it in a model with a field that says which it is"
+        )
+    return f"name {kind} in the annotation {annotation}, or pass what the annotation says"
+
+
+def _remedy_unannotated(returned: object, kind: str) -> str:
+    if isinstance(returned, dict):
+        return "annotate the type, for example dict[int, str], or use str keys"
+    if type(returned) in (list, str, int, bool, type(None)):
+        return f"annotate the type, or use {_PLAIN}"
+    return f"annotate the type, for example -> {kind}, or use {_PLAIN}"
+
+
+def problem_of_encoding(value: object, error: Exception) -> Problem:
+    """Find the part of `value` that JSON can't hold."""
+    path, part = _unencodable(value, "base64") or _unencodable(value, "utf8") or ("", value)
+    kind = type(part).__qualname__
+    if isinstance(part, str):
+        return Problem(path, "the str holds lone surrogates, which no UTF-8 text can", "use bytes, annotated as bytes")
+    if isinstance(part, bytes):
+        return Problem(path, "the bytes are not UTF-8, which is what the model's own settings write", _BYTES)
+    if isinstance(error, RecursionError) or "ircular" in str(error) or "depth" in str(error):
+        return Problem(path, f"the {kind} is nested too deeply, or holds itself", f"use {_PLAIN}")
+    return Problem(path, f"{kind} can't be written as JSON", f"use {_PLAIN}; keep clients and locks in step.deps")
+
+
+def _unencodable(value: object, bytes_mode: _BytesMode, depth: int = 0) -> tuple[str, object] | None:
+    if depth > _DEPTH_MAX or _is_encodable(value, bytes_mode):
+        return None
+    for step, part in _parts(value):
+        if found := _unencodable(part, bytes_mode, depth + 1):
+            return step + found[0], found[1]
+    return "", value
+
+
+def _is_encodable(value: object, bytes_mode: _BytesMode) -> bool:
+    try:
+        to_json(value, bytes_mode=bytes_mode)
+    except (PydanticSerializationError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, item in cast("dict[object, object]", value).items():
+            yield _step(key), item
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(cast("list[object]", value)):
+            yield f"[{index}]", item
+    elif isinstance(value, (set, frozenset)):
+        for member in cast("set[object]", value):
+            yield "{…}", member
+    else:
+        yield from ((f".{name}", item) for name, item in _attributes(value).items())
+
+
+def _attributes(value: object) -> dict[str, object]:
+    is_data = isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__")
+    return state_of(value) if is_data else {}
+
+
+def _step(key: object) -> str:
+    return f"[{str(key)[:40]!r}]"
+
+
+def problem_of_validation(error: ValidationError, given: object, annotation: str, *, is_own: bool = False) -> Problem:
+    """Say what the annotation refuses.
+
+    Args:
+        error: pydantic's.
+        given: JSON as bytes, or the value itself: pydantic's location also names members of unions, which are left out.
+        annotation: Its name.
+        is_own: Whether `given` was just encoded here, so that what is refused is reading it back.
+    """
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    path, part = _place(first["loc"], _parsed(given), missing=first["type"] == "missing")
+    others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    text = f"{first['msg'][:_TEXT_MAX]}{others}"
+    if not is_own:
+        return Problem(path, f"{text}; {_json_name(part)} was given", f"pass what {annotation} takes")
+    remedy = _NAN if part is None else f"return what {annotation} takes, with no field left out of its JSON"
+    return Problem(path, f"it can't be read back: {text}", remedy)
+
+
+def _json_name(part: object) -> str:
+    return "null" if part is None else type(part).__qualname__
+
+
+def _parsed(given: object) -> object:
+    if not isinstance(given, bytes):
+        return given
+    try:
+        return cast("object", from_json(given))
+    except ValueError:
+        return given
+
+
+def _place(location: tuple[int | str, ...], value: object, *, missing: bool) -> tuple[str, object]:
+    path = ""
+    for depth, step in enumerate(location):
+        found = _child(value, step)
+        if found:
+            path += found[0]
+            value = found[1]
+        elif missing and depth == len(location) - 1:
+            path += f".{step}"
+    return path, value
+
+
+def _child(value: object, step: int | str) -> tuple[str, object] | None:
+    if isinstance(value, dict):
+        items = cast("dict[object, object]", value)
+        if step not in items:
+            return None
+        return (f".{step}" if isinstance(step, str) and step.isidentifier() else _step(step)), items[step]
+    if isinstance(value, (list, tuple)) and isinstance(step, int):
+        items_list = cast("list[object]", value)
+        return (f"[{step}]", items_list[step]) if step < len(items_list) else None
+    if isinstance(step, str) and step.isidentifier() and hasattr(value, "__dict__") and step in vars(value):
+        return f".{step}", vars(value)[step]
+    return None

@@ -1,0 +1,168 @@
+"""Three nats-servers on loopback that form one JetStream cluster, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypedDict, final
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from relight.config.guarded import free_port
+from relight.config.server import EmbeddedServer
+from relight.config.server_config import Cluster
+from relight.errors import UnavailableError
+
+__all__ = ("ClusterOfThree",)
+
+_NAMES = ("node-0", "node-1", "node-2")
+_FORM_S = 60.0
+_ROUND_S = 0.1
+_ATTEMPTS = 5
+
+
+class _Replica(TypedDict):
+    name: str
+    current: bool
+
+
+class _Group(TypedDict, total=False):
+    name: str
+    leader: str
+    replicas: list[_Replica]
+
+
+@final
+class ClusterOfThree:
+    """A cluster whose nodes can be stopped, killed and started one by one: `nodes["node-0"].kill()`.
+
+    All nodes have the same system password, so a system connection survives the end of its node.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.nodes: dict[str, EmbeddedServer] = {}
+
+    def start(self) -> Self:
+        """Start all nodes and return when they have elected a leader and know of each other."""
+        for attempt in range(_ATTEMPTS):
+            self.nodes = _new_nodes(self._directory / str(attempt))
+            try:
+                for node in self.nodes.values():
+                    node.start()
+            except UnavailableError:
+                # Somebody has one of the ports. All nodes know them, so all start anew with others.
+                self.stop()
+                continue
+            asyncio.run(self.formed())
+            return self
+        raise UnavailableError(f"no free ports for three nodes in {_ATTEMPTS} attempts")
+
+    def stop(self) -> None:
+        """End all nodes that run. (In order, so this takes a moment longer than killing them.)"""
+        for node in self.nodes.values():
+            node.stop()
+
+    @property
+    def urls(self) -> list[str]:
+        """Of the nodes that run."""
+        return [node.url for node in self._running().values()]
+
+    @property
+    def system_urls(self) -> list[str]:
+        """Of the nodes that run, for the system account."""
+        return [node.system_url for node in self._running().values()]
+
+    async def formed(self) -> None:
+        """Return when the elected leader counts all nodes that run as current."""
+        await _formed(self.system_urls, set(self._running()))
+
+    async def leader_of(self, stream: str) -> EmbeddedServer:
+        """Return the running node that leads the stream, once one does."""
+        connection = await nats.connect(self.urls)
+        try:
+            async with asyncio.timeout(_FORM_S):
+                while (leader := await _leader(connection, stream)) not in self._running():
+                    await asyncio.sleep(_ROUND_S)
+        finally:
+            await connection.close()
+        return self.nodes[leader]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _running(self) -> dict[str, EmbeddedServer]:
+        return {name: node for name, node in self.nodes.items() if node.is_running}
+
+
+def _new_nodes(directory: Path) -> dict[str, EmbeddedServer]:
+    ports = tuple(free_port() for _ in _NAMES)
+    password = secrets.token_urlsafe(24)
+    nodes: dict[str, EmbeddedServer] = {}
+    for name, port in zip(_NAMES, ports, strict=True):
+        (directory / name).mkdir(parents=True)
+        # A password that is there already is kept by the server.
+        (directory / name / "system.password").write_text(password, encoding="utf-8")
+        cluster = Cluster(name="three", node=name, port=port, route_ports=ports)
+        nodes[name] = EmbeddedServer(directory / name, cluster=cluster)
+    return nodes
+
+
+async def _formed(urls: list[str], running: set[str]) -> None:
+    async with asyncio.timeout(_FORM_S):
+        connection = await nats.connect(urls)
+        try:
+            while not any(_is_formed(group, running) for group in await _groups(connection)):
+                pass
+        finally:
+            await connection.close()
+
+
+async def _leader(connection: Client, stream: str) -> str:
+    """Return the name of the stream's leader; empty while nobody answers, or nobody leads."""
+    try:
+        reply = await connection.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=0.5)
+    except nats.errors.TimeoutError:
+        return ""
+    group: _Group = json.loads(reply.data).get("cluster", {})
+    return group.get("leader", "")
+
+
+async def _groups(connection: Client) -> list[_Group]:
+    """Ask all nodes for their view of the cluster; each entry has the node's own name under `name`."""
+    inbox = connection.new_inbox()
+    replies: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await connection.subscribe(inbox, cb=replies.put)
+    await connection.publish("$SYS.REQ.SERVER.PING.JSZ", b"{}", reply=inbox)
+    groups: list[_Group] = []
+    # The whole time, also when all have answered: asking faster would slow the election down.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ROUND_S):
+            while True:
+                groups.append(_group((await replies.get()).data))
+    await subscription.unsubscribe()
+    return groups
+
+
+def _group(reply: bytes) -> _Group:
+    answer = json.loads(reply)
+    group: _Group = answer["data"].get("meta_cluster") or {}
+    return {**group, "name": answer["server"]["name"]}
+
+
+def _is_formed(group: _Group, running: set[str]) -> bool:
+    is_leader = group.get("leader") == group.get("name")
+    current = {replica["name"] for replica in group.get("replicas", []) if replica["current"]}
+    return is_leader and current >= running - {group.get("name", "")}

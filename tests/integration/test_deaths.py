@@ -1,0 +1,220 @@
+"""A worker is killed, and its leases are with a survivor milliseconds later. Real server, real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from tests.integration.keeper_worker import Orders, WorkerProcess, fill, make_consumer
+
+from relight.actors.jetstream.announced import rank
+from relight.actors.jetstream.announcements import Announcement, decode_announcement
+from relight.actors.jetstream.keeper_connection import subscribe
+from relight.config.server import EmbeddedServer
+from relight.subjects.grammar import Subjects
+
+
+class Ground:
+    """A stream, a consumer, and an ear for announcements: what the workers of one test share."""
+
+    def __init__(self, server: EmbeddedServer, namespace: str, directory: Path) -> None:
+        self.server = server
+        self.namespace = namespace
+        self.directory = directory
+        self.client = Client()
+        self.stream = f"S{secrets.token_hex(4)}"
+        self.said: list[Announcement] = []
+
+    async def prepare(self) -> None:
+        await self.client.connect(self.server.url)
+        await make_consumer(self.client, self.stream, ack_wait_s=60)
+        await subscribe(self.client, Subjects(self.namespace).announcements(), self._hear)
+
+    async def publish(self, count: int) -> None:
+        await fill(self.client, self.stream, count)
+
+    def worker(self, name: str, *, announce_s: float = 0.005) -> WorkerProcess:
+        orders = Orders(
+            url=self.server.url,
+            system_url=self.server.system_url,
+            namespace=self.namespace,
+            worker=name,
+            stream=self.stream,
+            consumer="c",
+            announce_s=announce_s,
+        )
+        return WorkerProcess(orders, self.directory / f"{name}.log")
+
+    async def until(self, condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - some conditions are a client's
+                await asyncio.sleep(0.002)
+
+    async def until_all_free(self, *workers: str) -> None:
+        """Return when each of these has said that it frees the leases of the dead."""
+        await self.until(lambda: set(workers) <= {one.worker for one in self.said if one.frees})
+
+    async def until_announced(self, worker: str, count: int) -> None:
+        await self.until(lambda: len(self.announced(worker)) >= count)
+
+    def announced(self, worker: str) -> set[int]:
+        return {
+            sequence
+            for one in self.said
+            if one.worker == worker
+            for sequences in one.held.values()
+            for sequence in sequences
+        }
+
+    def freed_by(self, dead: str) -> list[str]:
+        return [one.worker for one in self.said if one.freed == dead]
+
+    async def _hear(self, message: Msg) -> None:
+        self.said.append(decode_announcement(message.data))
+
+
+@pytest.fixture
+async def ground(shared_server: EmbeddedServer, namespace: str, tmp_path: Path) -> AsyncIterator[Ground]:
+    ground = Ground(shared_server, namespace, tmp_path)
+    await ground.prepare()
+    yield ground
+    await ground.client.close()
+
+
+async def test_an_announced_lease_of_a_killed_worker_reaches_a_survivor_in_milliseconds(ground: Ground) -> None:
+    taken_over_ms: list[float] = []
+    with ground.worker("survivor") as survivor:
+        for attempt in range(7):
+            with ground.worker(f"victim{attempt}") as victim:
+                await ground.until_all_free("survivor", f"victim{attempt}")
+                await ground.publish(1)
+                victim.order(pull=1)
+                sequence = victim.line()["sequence"]
+                survivor.order(pull=1)
+                await ground.until_announced(f"victim{attempt}", 1)
+
+                killed_at = time.monotonic()
+                victim.signal(signal.SIGKILL)
+                redelivery = await asyncio.to_thread(survivor.line)
+
+                assert (redelivery["sequence"], redelivery["delivered"]) == (sequence, 2)
+                taken_over_ms.append((redelivery["at"] - killed_at) * 1000)
+
+    print(f"redelivered after {[round(one, 1) for one in taken_over_ms]} ms")
+    assert statistics.median(taken_over_ms) < 50
+
+
+async def test_leases_that_were_never_announced_are_swept_free(ground: Ground) -> None:
+    with ground.worker("survivor") as survivor, ground.worker("victim") as victim:
+        await ground.until_all_free("survivor", "victim")
+        await ground.publish(300)
+        victim.order(pull=1)
+        survivor.order(pull=100)
+        held_by_victim = {victim.line()["sequence"]}
+        held = {one["sequence"] for one in survivor.lines(100)}
+        await ground.until_announced("victim", 1)
+        victim.order(pull=199, holds=False)
+        lost = held_by_victim | {one["sequence"] for one in victim.lines(199)}
+        survivor.order(pull=300)
+
+        killed_at = time.monotonic()
+        victim.signal(signal.SIGKILL)
+        redelivered = list(await asyncio.to_thread(lambda: list(survivor.lines(200))))
+
+        assert {one["sequence"] for one in redelivered} == lost
+        assert held.isdisjoint(lost)
+        print(f"all 200 redelivered {(redelivered[-1]['at'] - killed_at) * 1000:.0f} ms after the kill")
+
+
+async def test_one_of_three_survivors_frees_and_the_others_leave_it_to_him(ground: Ground) -> None:
+    names = ("ada", "bob", "eve")
+    with contextlib.ExitStack() as stack:
+        survivors = {name: stack.enter_context(ground.worker(name)) for name in names}
+        victim = stack.enter_context(ground.worker("victim"))
+        await ground.until_all_free(*names, "victim")
+        await ground.publish(50)
+        victim.order(pull=50)
+        list(victim.lines(50))
+        await ground.until_announced("victim", 50)
+        for survivor in survivors.values():
+            survivor.order(pull=100)
+
+        victim.signal(signal.SIGKILL)
+        await ground.until(lambda: bool(ground.freed_by("victim")))
+        await asyncio.sleep(0.15)  # The turns of the others pass, unused.
+
+        assert ground.freed_by("victim") == [first_survivor(names, "victim")]
+
+
+async def test_the_next_survivor_frees_when_the_first_one_is_stopped(ground: Ground) -> None:
+    names = ("ada", "bob", "eve")
+    first = first_survivor(names, "victim")
+    second = first_survivor([name for name in names if name != first], "victim")
+    with contextlib.ExitStack() as stack:
+        survivors = {name: stack.enter_context(ground.worker(name)) for name in names}
+        victim = stack.enter_context(ground.worker("victim"))
+        await ground.until_all_free(*names, "victim")
+        await ground.publish(5)
+        victim.order(pull=5)
+        list(victim.lines(5))
+        await ground.until_announced("victim", 5)
+        survivors[second].order(pull=5)
+
+        survivors[first].signal(signal.SIGSTOP)
+        victim.signal(signal.SIGKILL)
+        redelivered = await asyncio.to_thread(lambda: list(survivors[second].lines(5)))
+
+        assert {one["delivered"] for one in redelivered} == {2}
+        assert ground.freed_by("victim")[0] == second
+
+
+async def test_the_blink_of_one_connection_is_no_death(ground: Ground) -> None:
+    with ground.worker("survivor"), ground.worker("blinker") as blinker:
+        await ground.until_all_free("survivor", "blinker")
+        await ground.publish(1)
+        blinker.order(pull=1)
+        blinker.line()
+        await ground.until_announced("blinker", 1)
+
+        blinker.order(blink="main")
+        blinker.line()
+        blinker.order(pull=1)
+        await ground.publish(1)
+        redelivered = blinker.line()
+        await asyncio.sleep(0.1)  # More than all turns of all survivors.
+
+        assert redelivered["delivered"] == 1
+        assert ground.freed_by("blinker") == []
+
+
+async def test_a_server_restart_is_no_death(server: EmbeddedServer, namespace: str, tmp_path: Path) -> None:
+    ground = Ground(server, namespace, tmp_path)
+    await ground.prepare()
+    with ground.worker("survivor"), ground.worker("victim") as victim:
+        await ground.until_all_free("survivor", "victim")
+        await ground.publish(1)
+        victim.order(pull=1)
+        victim.line()
+        await ground.until_announced("victim", 1)
+
+        server.stop()
+        server.start()
+        await ground.until(lambda: ground.client.is_connected)
+        ground.said.clear()
+        await ground.until_all_free("survivor", "victim")
+
+        assert ground.freed_by("victim") == []
+    await ground.client.close()
+
+
+def first_survivor(names: list[str] | tuple[str, ...], dead: str) -> str:
+    return next(name for name in names if rank(name, dead=dead, others=names) == 0)
