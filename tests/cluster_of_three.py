@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict, final
+from typing import Self, final
 
-import nats
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from pydantic import BaseModel
+from tests.raw_nats import connected
 
 from relight.config.guarded import free_port
 from relight.config.server import EmbeddedServer
@@ -28,15 +27,31 @@ _ROUND_S = 0.1
 _ATTEMPTS = 5
 
 
-class _Replica(TypedDict):
+class _Replica(BaseModel):
     name: str
     current: bool
 
 
-class _Group(TypedDict, total=False):
+class _Group(BaseModel):
+    leader: str = ""
+    replicas: list[_Replica] = []
+
+
+class _Info(BaseModel):
+    cluster: _Group = _Group()
+
+
+class _Server(BaseModel):
     name: str
-    leader: str
-    replicas: list[_Replica]
+
+
+class _Data(BaseModel):
+    meta_cluster: _Group = _Group()
+
+
+class _View(BaseModel):
+    server: _Server
+    data: _Data
 
 
 @final
@@ -86,14 +101,11 @@ class ClusterOfThree:
 
     async def leader_of(self, stream: str) -> EmbeddedServer:
         """Return the running node that leads the stream, once one does."""
-        connection = await nats.connect(self.urls)
-        try:
-            async with asyncio.timeout(_FORM_S):
-                while (leader := await _leader(connection, stream)) not in self._running():
-                    await asyncio.sleep(_ROUND_S)
-        finally:
-            await connection.close()
-        return self.nodes[leader]
+        async with asyncio.timeout(_FORM_S), connected(self.urls) as connection:
+            while True:
+                leader = await _leader(connection, stream)
+                if leader in self._running():
+                    return self.nodes[leader]
 
     def __enter__(self) -> Self:
         return self.start()
@@ -121,48 +133,37 @@ def _new_nodes(directory: Path) -> dict[str, EmbeddedServer]:
 
 
 async def _formed(urls: list[str], running: set[str]) -> None:
-    async with asyncio.timeout(_FORM_S):
-        connection = await nats.connect(urls)
-        try:
-            while not any(_is_formed(group, running) for group in await _groups(connection)):
-                pass
-        finally:
-            await connection.close()
+    async with asyncio.timeout(_FORM_S), connected(urls) as connection:
+        while not any(_is_formed(view, running) for view in await _views(connection)):
+            pass
 
 
 async def _leader(connection: Client, stream: str) -> str:
     """Return the name of the stream's leader; empty while nobody answers, or nobody leads."""
     try:
         reply = await connection.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=0.5)
-    except nats.errors.TimeoutError:
+    except TimeoutError:
         return ""
-    group: _Group = json.loads(reply.data).get("cluster", {})
-    return group.get("leader", "")
+    return _Info.model_validate_json(reply.data).cluster.leader
 
 
-async def _groups(connection: Client) -> list[_Group]:
-    """Ask all nodes for their view of the cluster; each entry has the node's own name under `name`."""
+async def _views(connection: Client) -> list[_View]:
+    """Ask all nodes for their view of the cluster."""
     inbox = connection.new_inbox()
     replies: asyncio.Queue[Msg] = asyncio.Queue()
-    subscription = await connection.subscribe(inbox, cb=replies.put)
+    subscription = await connection.subscribe(inbox, cb=replies.put)  # pyright: ignore[reportUnknownMemberType]
     await connection.publish("$SYS.REQ.SERVER.PING.JSZ", b"{}", reply=inbox)
-    groups: list[_Group] = []
+    views: list[_View] = []
     # The whole time, also when all have answered: asking faster would slow the election down.
     with suppress(TimeoutError):
         async with asyncio.timeout(_ROUND_S):
             while True:
-                groups.append(_group((await replies.get()).data))
+                views.append(_View.model_validate_json((await replies.get()).data))
     await subscription.unsubscribe()
-    return groups
+    return views
 
 
-def _group(reply: bytes) -> _Group:
-    answer = json.loads(reply)
-    group: _Group = answer["data"].get("meta_cluster") or {}
-    return {**group, "name": answer["server"]["name"]}
-
-
-def _is_formed(group: _Group, running: set[str]) -> bool:
-    is_leader = group.get("leader") == group.get("name")
-    current = {replica["name"] for replica in group.get("replicas", []) if replica["current"]}
-    return is_leader and current >= running - {group.get("name", "")}
+def _is_formed(view: _View, running: set[str]) -> bool:
+    group = view.data.meta_cluster
+    current = {replica.name for replica in group.replicas if replica.current}
+    return group.leader == view.server.name and current >= running - {view.server.name}

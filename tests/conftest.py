@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from relight.config.server import EmbeddedServer
 from tests.cluster_of_three import ClusterOfThree
 from tests.processes import MARK, marked, unreaped_child
+
+from relight.config.server import EmbeddedServer
 
 _START_EVENTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn"})
 _processes_started = 0

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import nats
-from nats.js.api import StreamConfig
-
 from tests.cluster_of_three import ClusterOfThree
+from tests.raw_nats import connected, create_stream, last_message, store
 
 
 async def test_a_stream_with_three_replicas_survives_the_kill_of_its_leader(cluster: ClusterOfThree) -> None:
-    connection = await nats.connect(cluster.urls)
-    stream = connection.jetstream(timeout=10)
-    await stream.add_stream(StreamConfig(name="DEMO", subjects=["demo"], num_replicas=3))
-    await stream.publish("demo", b"before")
-    await connection.close()
+    async with connected(cluster.urls) as connection:
+        await create_stream(connection, "DEMO", replicas=3)
+        await store(connection, "DEMO", b"before")
 
     leader = await cluster.leader_of("DEMO")
     leader.kill()
@@ -23,6 +19,5 @@ async def test_a_stream_with_three_replicas_survives_the_kill_of_its_leader(clus
     await cluster.formed()
 
     assert successor is not leader
-    connection = await nats.connect([leader.url])
-    assert (await connection.jetstream(timeout=10).get_last_msg("DEMO", "demo")).data == b"before"
-    await connection.close()
+    async with connected(leader.url) as connection:
+        assert await last_message(connection, "DEMO") == b"before"

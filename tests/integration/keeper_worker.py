@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -140,7 +140,7 @@ async def pull(client: Client, stream: str, count: int) -> list[Delivery]:
         return [delivery_of(await deliveries.get()) for _ in range(count)]
 
 
-async def _asked(client: Client, verb: str, body: dict[str, object]) -> dict[str, int]:
+async def _asked(client: Client, verb: str, body: Mapping[str, object]) -> dict[str, int]:
     message = await client.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout=5)
     answer: dict[str, int] = json.loads(message.data)
     assert "error" not in answer, answer

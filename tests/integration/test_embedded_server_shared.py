@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import final
 
-import nats
 import pytest
+from tests.processes import eventually, eventually_ended, is_running
+from tests.raw_nats import connected, create_stream, last_message, store
 
 from relight.config.guarded import Endpoint, read_endpoint
 from relight.config.local import LocalServer
 from relight.errors import InvalidValueError
-from tests.processes import eventually, eventually_ended, is_running
 
 _USER = """
 import sys
@@ -89,9 +89,8 @@ def _endpoint(directory: Path) -> Endpoint:
 
 
 async def _answers(url: str) -> bool:
-    connection = await nats.connect(url)
-    await connection.flush()
-    await connection.close()
+    async with connected(url) as connection:
+        await connection.flush()
     return True
 
 
@@ -149,18 +148,16 @@ def test_the_server_ends_when_its_last_user_is_killed(
 
 async def test_a_killed_server_comes_back_on_its_port_with_its_data(directory: Path) -> None:
     with LocalServer.join(directory) as local:
-        connection = await nats.connect(local.url)
-        await connection.jetstream().add_stream(name="DEMO", subjects=["demo"])
-        await connection.jetstream().publish("demo", b"kept")
-        await connection.close()
+        async with connected(local.url) as connection:
+            await create_stream(connection, "DEMO")
+            await store(connection, "DEMO", b"kept")
         killed = _endpoint(directory).server_process
 
         os.kill(killed, signal.SIGKILL)
         eventually(lambda: (seen := read_endpoint(directory)) is not None and seen.server_process != killed)
 
-        connection = await nats.connect(local.url)
-        assert (await connection.jetstream().get_last_msg("DEMO", "demo")).data == b"kept"
-        await connection.close()
+        async with connected(local.url) as connection:
+            assert await last_message(connection, "DEMO") == b"kept"
 
 
 def test_the_last_user_may_leave_while_a_dead_server_is_replaced(directory: Path) -> None:
@@ -227,7 +224,7 @@ def test_a_starter_that_is_killed_at_any_moment_blocks_nobody(directory: Path, n
     for _ in range(5):
         starter = new_user()
         starter.begin()
-        eventually(lambda: (directory / "server.conf").exists())
+        eventually((directory / "server.conf").exists)
         starter.kill()
 
         with LocalServer.join(directory) as local:
@@ -238,14 +235,13 @@ def test_a_starter_that_is_killed_at_any_moment_blocks_nobody(directory: Path, n
 
 async def test_the_data_persists_from_one_run_to_the_next(directory: Path) -> None:
     with LocalServer.join(directory) as local:
-        connection = await nats.connect(local.url)
-        await connection.jetstream().add_stream(name="DEMO", subjects=["demo"])
-        await connection.close()
+        async with connected(local.url) as connection:
+            await create_stream(connection, "DEMO")
+            await store(connection, "DEMO", b"kept")
 
     with LocalServer.join(directory) as local:
-        connection = await nats.connect(local.url)
-        assert (await connection.jetstream().stream_info("DEMO")).config.name == "DEMO"
-        await connection.close()
+        async with connected(local.url) as connection:
+            assert await last_message(connection, "DEMO") == b"kept"
 
 
 def test_leaving_twice_is_leaving_once(directory: Path) -> None:

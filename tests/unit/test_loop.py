@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import math
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -228,7 +230,7 @@ def test_anyio_deadlines_are_timers_and_end_when_they_fire_even_by_a_rounded_clo
 
 
 async def spin() -> None:
-    while True:
+    while True:  # noqa: ASYNC110  # This is the mistake that the test is about.
         await asyncio.sleep(0)
 
 
@@ -277,6 +279,7 @@ def test_exceptions_that_nobody_retrieves_are_kept_and_not_printed(capfd: pytest
     stage.loop.call_soon(fail_in_a_callback)
     stage.play(leave_it())
     stage.loop._prune_tasks()  # pyright: ignore[reportPrivateUsage]
+    gc.collect()
 
     assert [str(context["exception"]) for context in stage.loop.unhandled] == ["in a callback", "lost"]
     assert capfd.readouterr() == ("", "")
@@ -307,7 +310,7 @@ def test_an_abandoned_asynchronous_generator_is_freed_without_running_and_withou
     stage = Stage()
     seen: list[str] = []
 
-    async def numbers() -> Any:
+    async def numbers() -> AsyncIterator[int]:
         try:
             yield 1
             yield 2
@@ -317,7 +320,7 @@ def test_an_abandoned_asynchronous_generator_is_freed_without_running_and_withou
 
     async def take_one() -> int:
         async for number in numbers():
-            return int(number)
+            return number
         return 0
 
     task = stage.play(take_one())
@@ -329,8 +332,6 @@ def test_an_abandoned_asynchronous_generator_is_freed_without_running_and_withou
 
 def test_the_hooks_for_asynchronous_generators_of_the_thread_are_as_before() -> None:
     async def outer() -> None:
-        import sys
-
         before = sys.get_asyncgen_hooks()
         Stage().play(asyncio.sleep(0))
         assert sys.get_asyncgen_hooks() == before

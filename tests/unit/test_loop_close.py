@@ -7,7 +7,7 @@ import contextlib
 import gc
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
 
 import anyio
@@ -24,7 +24,7 @@ class Big:
 
 
 @contextlib.contextmanager
-def managed(seen: list[str]) -> Iterator[None]:
+def managed(seen: list[str]) -> Generator[None]:
     try:
         yield
     finally:
@@ -32,7 +32,7 @@ def managed(seen: list[str]) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def managed_async(seen: list[str]) -> AsyncIterator[None]:
+async def managed_async(seen: list[str]) -> AsyncGenerator[None]:
     try:
         yield
     finally:

@@ -138,6 +138,10 @@ class Door(Protocol):
         """Return how many messages one exact subject holds. Raises `UnavailableError`."""
         ...
 
+    async def newest(self, filter: str, *, limit: int) -> list[Stored]:
+        """Return up to `limit` messages of a filter over all streams, the newest first. Raises `UnavailableError`."""
+        ...
+
     async def subjects(self, filter: str, *, limit: int) -> list[str]:
         """Return up to `limit` subjects that hold messages, over all streams. Raises `UnavailableError`."""
         ...
@@ -176,10 +180,11 @@ class Door(Protocol):
         """Stop renewing it. Nothing is sent; the server delivers it again after its acknowledgement time-out."""
         ...
 
-    def is_fresh(self) -> bool:
-        """Whether the server was heard within half of `ack_wait`, by a clock that runs while the process is stopped.
+    @property
+    def gaps(self) -> int:
+        """Grows each time this worker was out of contact for half of `ack_wait`, seen from a clock that never stops.
 
-        If not, others may rightly have taken this worker's runs over.
+        Others may rightly have taken its runs over: what was held before is not renewed until it is held again.
         """
         ...
 

@@ -50,6 +50,7 @@ class History:
 
     turns: tuple[Turn, ...]
     tail: Tail
+    bytes: int = 0
 
 
 class Journal:
@@ -162,15 +163,17 @@ async def read_history(door: Door, subject: str, last: Stored) -> History:
     """
     turns: list[Turn] = []
     tail = Tail()
+    size = 0
     while tail.sequence < last.sequence:
         page = await _page(door, subject, tail, last)
         if not page:
             raise BrokenChainError(f"message {last.sequence} of {subject} has vanished")
         for stored in page:
             tail = _linked(stored, tail, turns)
+            size += len(stored.data)
             if stored.sequence == last.sequence:
                 break
-    return History(tuple(turns), tail)
+    return History(tuple(turns), tail, size)
 
 
 async def _page(door: Door, subject: str, tail: Tail, last: Stored) -> list[Stored]:

@@ -13,7 +13,7 @@ from relight.errors import ProtocolError
 from relight.subjects.codec import decode_wake
 from relight.subjects.messages import Wake
 
-__all__ = ("Mail", "Mailbox")
+__all__ = ("Mail", "Mailbox", "decoded")
 
 log = structlog.get_logger("relight")
 
@@ -66,7 +66,7 @@ class Mailbox:
             if not page:
                 break
             for stored in page:
-                mails.append(Mail(stored.sequence, _decoded(stored.subject, stored.data)))
+                mails.append(Mail(stored.sequence, decoded(stored.subject, stored.data)))
                 after = stored.sequence
                 size += len(stored.data)
                 if len(mails) >= LIMITS.mailbox_batch or size >= _BATCH_BYTES:
@@ -86,12 +86,13 @@ def _consecutive(doorbells: Sequence[Delivery], after: int) -> list[Mail] | None
             continue
         if one.fence is None or one.fence > after or len(mails) >= LIMITS.mailbox_batch:
             return None
-        mails.append(Mail(one.sequence, _decoded(one.subject, one.data)))
+        mails.append(Mail(one.sequence, decoded(one.subject, one.data)))
         after = one.sequence
     return mails
 
 
-def _decoded(subject: str, data: bytes) -> Wake | None:
+def decoded(subject: str, data: bytes) -> Wake | None:
+    """Return the message, or None if it can't be read."""
     try:
         return decode_wake(data)
     except ProtocolError as error:

@@ -30,6 +30,7 @@ from relight.errors import UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_wake, encode
 from relight.subjects.grammar import Subjects
+from relight.subjects.ids import WorkerId
 from relight.subjects.messages import NewCode, Relit, TimerDue
 from relight.subjects.turn import Turn
 
@@ -44,7 +45,7 @@ class Crew(Protocol):
 
     door: Door
     subjects: Subjects
-    worker: str
+    worker: WorkerId
     programs: p.Programs
 
     def rests(self, actor: RunActor) -> None:

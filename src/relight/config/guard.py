@@ -25,6 +25,8 @@ import signal
 import sys
 import time
 from _thread import start_new_thread
+from contextlib import suppress
+from types import FrameType
 from typing import NoReturn
 
 __all__ = ("main",)
@@ -77,9 +79,13 @@ def _wakeups() -> int:
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, _only_wake_up)
     start_new_thread(_wait_for_the_last_user, (writer,))
     return reader
+
+
+def _only_wake_up(_number: int, _frame: FrameType | None) -> None:
+    """The byte in the pipe is what counts; without a handler the signal would end the guard."""
 
 
 def _wait_for_the_last_user(writer: int) -> None:
@@ -129,15 +135,17 @@ def _become_server(binary: str, server_lock: int, guard: int, libc: ctypes.CDLL 
 
 
 def _ended_by_itself(server: int, wakeups: int) -> bool:
+    """Wait; return True when the server died, False when the guard has ended it because it was to."""
     while True:
-        for wakeup in os.read(wakeups, 64):
-            if wakeup in (_USERS_GONE, signal.SIGTERM, signal.SIGUSR1):
-                # First, so that a newcomer never believes in a server that is about to end.
-                _remove_state()
-                _end(server, signal.SIGKILL if wakeup == signal.SIGUSR1 else signal.SIGTERM)
-                return False
-            if wakeup == signal.SIGCHLD and _has_ended(server):
-                return True
+        # One at a time: what comes after the server's death must still be there when its successor runs.
+        wakeup = os.read(wakeups, 1)[0]
+        if wakeup in (_USERS_GONE, signal.SIGTERM, signal.SIGUSR1):
+            # First, so that a newcomer never believes in a server that is about to end.
+            _remove_state()
+            _end(server, signal.SIGKILL if wakeup == signal.SIGUSR1 else signal.SIGTERM)
+            return False
+        if wakeup == signal.SIGCHLD and _has_ended(server):
+            return True
 
 
 def _end(server: int, first: signal.Signals) -> None:
@@ -170,8 +178,9 @@ def _remove_state() -> None:
 
 
 def _announce() -> None:
-    # Standard output then goes where errors go: the starter may be gone, and its pipe must not be kept open.
-    os.write(1, b"ready\n")
+    # The starter may have been killed meanwhile; others may have joined already, so the guard goes on without him.
+    with suppress(BrokenPipeError):
+        os.write(1, b"ready\n")
     os.dup2(2, 1)
 
 

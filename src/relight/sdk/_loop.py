@@ -23,7 +23,7 @@ from typing import Any, TypeVarTuple, final
 
 from relight.errors import RelightError
 from relight.sdk._loop_drop import forget_asyncgen, release, silence
-from relight.sdk._loop_refusals import PureLoop, refuse
+from relight.sdk._loop_refusals import PureLoop, in_order, refuse
 from relight.sdk._loop_tasks import (
     Callback,
     Redelivery,
@@ -187,7 +187,7 @@ class RunLoop(PureLoop):
         self._number = number = self._number + 1
         self._tasks_named += 1
         task: RunTask[Any] = RunTask(
-            _expect_coroutine(coro),
+            in_order(_expect_coroutine(coro), sys._getframe(1)),  # pyright: ignore[reportPrivateUsage]
             number,
             loop=self,
             name=f"Task-{self._tasks_named}" if name is None else name,

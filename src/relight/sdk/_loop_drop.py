@@ -77,7 +77,6 @@ def silence(coroutines: Iterable[object]) -> None:
 def release(task: asyncio.Task[Any]) -> None:
     """Take a pending task off what it waits for, and out of what lives longer, so that nothing keeps it or wakes it."""
     hidden: Any = task
-    hidden._log_destroy_pending = False
     waiter = hidden._fut_waiter
     if waiter is not None:
         _clear_callbacks(waiter)

@@ -4,28 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from types import FrameType
 from typing import Any, Never
 
 from relight.errors import NotDurableError
 
-__all__ = ("PureLoop", "call_as_written", "refuse")
+__all__ = ("PureLoop", "call_as_written", "in_order", "refuse")
 
 _LIBRARIES = frozenset(("anyio", "asyncio"))
 
 
 def refuse(method: str, remedy: str = "do it in a @step") -> Never:
-    """Raise `NotDurableError` naming the call that the user wrote, for example `asyncio.to_thread`."""
-    raise NotDurableError(call_as_written(method, sys._getframe(1)), remedy)  # pyright: ignore[reportPrivateUsage]
+    """Raise `NotDurableError` naming the call that the user wrote, for example `asyncio.to_thread`.
+
+    Call it directly from the loop's method: whoever called that is looked at.
+    """
+    raise NotDurableError(call_as_written(method, sys._getframe(2)), remedy)  # pyright: ignore[reportPrivateUsage]
+
+
+def in_order(coroutine: Coroutine[Any, Any, Any], caller: FrameType) -> Coroutine[Any, Any, Any]:
+    """Return the coroutine to make a task of; one that raises `NotDurableError` if replays would start it in any order.
+
+    `asyncio.as_completed` puts bare coroutines into a set, and so starts them in the order of their addresses. All of
+    them are replaced, so that none is left over which was never awaited.
+    """
+    if not caller.f_code.co_name.endswith("ensure_future") or not _is_as_completed(caller):
+        return coroutine
+    coroutine.close()
+    return _fail(
+        NotDurableError(
+            "asyncio.as_completed of bare coroutines",
+            "make them tasks with asyncio.create_task first: it starts coroutines in the order of their addresses",
+        )
+    )
+
+
+def _is_as_completed(frame: FrameType | None) -> bool:
+    while frame is not None and _module(frame) == "asyncio.tasks":
+        if frame.f_code.co_qualname in ("as_completed", "_AsCompletedIterator.__init__"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+async def _fail(error: NotDurableError) -> Never:
+    raise error
 
 
 def call_as_written(method: str, frame: FrameType | None) -> str:
-    """Name the outermost call into `asyncio` or `anyio` that led to this frame; `loop.<method>` if there is none."""
+    """Name the outermost call into `asyncio` or `anyio` that led to this frame; else `loop.<method>`."""
     called = f"loop.{method}"
-    while frame is not None and _module(frame) == __name__:
-        frame = frame.f_back
     while frame is not None and _module(frame).partition(".")[0] in _LIBRARIES:
-        called = _public_name(frame)
+        if not frame.f_code.co_name.startswith("_"):
+            called = _public_name(frame)
         frame = frame.f_back
     return called
 
@@ -35,7 +67,7 @@ def _module(frame: FrameType) -> str:
 
 
 def _public_name(frame: FrameType) -> str:
-    module, name = _module(frame), frame.f_code.co_qualname
+    module, name = _module(frame), frame.f_code.co_qualname.partition(".<locals>")[0]
     package = module.partition(".")[0]
     if hasattr(sys.modules[package], name):
         return f"{package}.{name}"

@@ -130,8 +130,8 @@ class Signature:
             return _NOT_PASSED
         one = self._rest
         items = [
-            one.type.encode_unbounded(item, what=one.what, root=f"{one.name}[{index}]")
-            for index, item in enumerate(passed[one.name])
+            other.type.encode_unbounded(item, what=other.what, root=other.name)
+            for other, item in zip(self._repeated(one, len(passed[one.name])), passed[one.name], strict=True)
         ]
         return b"[" + b",".join(items) + b"]"
 
@@ -140,17 +140,24 @@ class Signature:
             return _NOT_PASSED
         one = self._rest_by_name
         items = [
-            name.encode() + b":" + one.type.encode_unbounded(item, what=one.what, root=name)
+            name.encode() + b":" + one.type.encode_unbounded(item, what=self._what(name), root=name)
             for name, item in sorted(passed[one.name].items())
         ]
         return b"{" + b",".join(items) + b"}"
+
+    def _repeated(self, one: _Parameter, count: int) -> list[_Parameter]:
+        names = [f"{one.name}[{index}]" for index in range(count)]
+        return [one._replace(name=name, what=self._what(name)) for name in names]
+
+    def _what(self, parameter: str) -> str:
+        return f"argument {parameter!r} of {self.name}"
 
     def _parameters_of(self, count: int) -> list[_Parameter]:
         beyond = count - len(self._positional)
         if beyond > 0 and self._rest is None:
             problem = f"{count} arguments were given, and it takes {len(self._positional)}"
             raise InvalidValueError(f"the call of {self.name}", "", problem, _REMEDY)
-        rest = [self._rest] * beyond if self._rest else []
+        rest = self._repeated(self._rest, beyond) if self._rest else []
         return [*self._positional[:count], *rest]
 
     def _check_nothing_is_missing(self, count: int) -> None:
@@ -243,7 +250,7 @@ def _source(function: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(function, partial):
         return _source(function.func)
     if isinstance(function, type):
-        return cast("Callable[..., Any]", vars(function).get("__init__", object.__init__))
+        return cast("Callable[..., Any]", function.__init__)  # type: ignore[misc]  # Only its annotations are read.
     if not hasattr(function, "__annotations__") and not inspect.isroutine(function):
         return type(function).__call__
     return function

@@ -61,7 +61,8 @@ def state_of(value: object) -> dict[str, object]:
 
     Cached properties are left out: they are computed again.
     """
-    layout = _layout(type(value))
+    # mypy takes the `__hash__` of a class's instances for that of the class.
+    layout = _layout(type(value))  # type: ignore[arg-type]
     state: dict[str, object] = {slot: getattr(value, slot) for slot in layout.slots if hasattr(value, slot)}
     state.update(getattr(value, "__dict__", {}))
     for name in layout.computed:

@@ -67,13 +67,18 @@ def _dict(value: dict[object, object]) -> object:
 
 
 def _object(value: object) -> object:
-    # Attributes are set past the class's own `__setattr__`: it may be frozen, or validate.
-    names = list(state_of(value))
-    before = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    before = _encoded_attributes(value)
     changed = {name: new for name, old in before.items() if (new := with_ordered_sets(old)) is not old}
     if not changed:
         return value
     ordered = copy.copy(value)
+    # Past the class's own `__setattr__`: it may be frozen, or validate.
     for name, item in changed.items():
         object.__setattr__(ordered, name, item)
     return ordered
+
+
+def _encoded_attributes(value: object) -> dict[str, object]:
+    if isinstance(value, BaseModel):
+        return {**value.__dict__, "__pydantic_extra__": value.__pydantic_extra__}
+    return state_of(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -11,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, to_json
 
 from relight.sdk._values_compare import Difference, state_of
 
@@ -106,14 +107,13 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
         for index, item in enumerate(cast("list[object]", value)):
             yield f"[{index}]", item
     elif isinstance(value, (set, frozenset)):
-        for member in cast("set[object]", value):
-            yield "{…}", member
+        yield from (("{…}", member) for member in cast("set[object]", value))
     else:
         yield from ((f".{name}", item) for name, item in _attributes(value).items())
 
 
 def _attributes(value: object) -> dict[str, object]:
-    is_data = isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__")
+    is_data = isinstance(value, BaseModel) or is_dataclass(value)
     return state_of(value) if is_data else {}
 
 
@@ -130,14 +130,24 @@ def problem_of_validation(error: ValidationError, given: object, annotation: str
         annotation: Its name.
         is_own: Whether `given` was just encoded here, so that what is refused is reading it back.
     """
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    # Of a union each member complains; the one that got deepest was most likely meant.
+    first = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
     path, part = _place(first["loc"], _parsed(given), missing=first["type"] == "missing")
     others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    text = f"{first['msg'][:_TEXT_MAX]}{others}"
+    text = f"{_message(first)}{others}"
     if not is_own:
         return Problem(path, f"{text}; {_json_name(part)} was given", f"pass what {annotation} takes")
+    if first["type"] == "json_invalid":
+        return Problem("", "JSON readers refuse it: too deep, or an int of too many digits", "pass it as text")
     remedy = _NAN if part is None else f"return what {annotation} takes, with no field left out of its JSON"
     return Problem(path, f"it can't be read back: {text}", remedy)
+
+
+def _message(details: ErrorDetails) -> str:
+    # The only message of pydantic's that repeats the input.
+    if details["type"] == "union_tag_invalid":
+        return f"Input's tag should be one of {details.get('ctx', {}).get('expected_tags', '')}"[:_TEXT_MAX]
+    return details["msg"][:_TEXT_MAX]
 
 
 def _json_name(part: object) -> str:
@@ -174,6 +184,5 @@ def _child(value: object, step: int | str) -> tuple[str, object] | None:
     if isinstance(value, (list, tuple)) and isinstance(step, int):
         items_list = cast("list[object]", value)
         return (f"[{step}]", items_list[step]) if step < len(items_list) else None
-    if isinstance(step, str) and step.isidentifier() and hasattr(value, "__dict__") and step in vars(value):
-        return f".{step}", vars(value)[step]
-    return None
+    attributes = _attributes(cast("object", value))  # type: ignore[redundant-cast]  # pyright needs it.
+    return (f".{step}", attributes[step]) if isinstance(step, str) and step in attributes else None

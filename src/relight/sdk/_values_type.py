@@ -9,7 +9,8 @@ can't carry is refused. Fields are written by name and read by name or alias, so
 only serialises, can't lose a field.
 
 Errors name type and path, never the value, which may be secret. For the same reason pydantic's own errors, whose text
-holds the input, are not chained.
+holds the input, are not chained. Whatever else is raised comes from the user's own validators, serializers and `__eq__`
+(nothing else runs here), which may raise anything: it is refused like the rest, and chained, so that its line is seen.
 """
 
 from __future__ import annotations
@@ -211,11 +212,11 @@ def _adapter(annotation: object) -> TypeAdapter[Any]:
 
 def _adapter_with_config(annotation: object) -> TypeAdapter[Any]:
     try:
-        return cast("TypeAdapter[Any]", TypeAdapter(cast("Any", annotation), config=_CONFIG))
+        return TypeAdapter(cast("Any", annotation), config=_CONFIG)
     except PydanticUserError as error:
         if error.code != "type-adapter-config-unused":
             raise
-        return cast("TypeAdapter[Any]", TypeAdapter(cast("Any", annotation)))
+        return TypeAdapter(cast("Any", annotation))
 
 
 def _invalid(what: str, root: str, problem: Problem) -> InvalidValueError:

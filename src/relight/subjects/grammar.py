@@ -114,6 +114,14 @@ class Subjects:
         """All timers of one run, as a filter."""
         return f"{self._root}.timer.{slot_of(run)}.{run}.*"
 
+    def timer_of_any_run(self, timer: str) -> str:
+        """All timers of one id, as a filter."""
+        return f"{self._root}.timer.*.*.{timer}"
+
+    def every_start(self) -> str:
+        """All starts, as a filter."""
+        return f"{self._root}.start.*.*.*"
+
     def owner(self, worker: str) -> str:
         return f"{self._root}.owner.{worker}"
 
@@ -123,6 +131,10 @@ class Subjects:
 
     def done(self, client: str, run: str) -> str:
         return f"{self._root}.done.{client}.{run}"
+
+    def turned(self, run: str) -> str:
+        """Where an owner says that a turn of this run is durable, for those who follow its history."""
+        return f"{self._root}.done.turn.{run}"
 
     def starts_of_queue(self, queue: str) -> str:
         """The consumers' filters: one each, so that the server walks one subject tree."""

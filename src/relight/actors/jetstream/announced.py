@@ -56,12 +56,9 @@ class Neighbours:
         self.let_go(said.freed)
         return begins_to_free
 
-    def get(self, worker: str) -> Neighbour | None:
-        return self._neighbours.get(worker)
-
-    def let_go(self, worker: str) -> None:
-        """Forget what this worker held, and that he lives."""
-        self._neighbours.pop(worker, None)
+    def let_go(self, worker: str) -> Neighbour | None:
+        """Forget this worker, until he is heard of again; return what was known of him."""
+        return self._neighbours.pop(worker, None)
 
     def forget_silent(self, now: float) -> None:
         """Drop those that have said nothing for a minute, so that the tables stay bounded."""

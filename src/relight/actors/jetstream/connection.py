@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import structlog
 from nats import errors
@@ -27,9 +27,6 @@ from relight.actors.jetstream.frames import FrameReader
 from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, Access
 from relight.actors.jetstream.transport import DirectTransport
 from relight.errors import InvalidValueError, ProtocolError, UnavailableError, UnsuitableServerError
-
-if TYPE_CHECKING:
-    _SlowLane = asyncio.Queue["bytes | _Ordinary | _Ended"]
 
 __all__ = ("SERVER_VERSION_MIN", "Connection", "Listening", "Receive")
 
@@ -53,6 +50,7 @@ class _Ended(Exception):
 
 
 _Ordinary = tuple[int, bytes, bytes, bytes, bytes | None]
+_SlowLane = asyncio.Queue[bytes | _Ordinary | _Ended]
 
 
 @final
@@ -125,7 +123,7 @@ class Connection(Client):
     def is_congested(self) -> bool:
         """Whether more was written than the socket takes; then `drain` before writing more."""
         transport = self._transport
-        return isinstance(transport, DirectTransport) and transport.is_congested
+        return self.is_open and isinstance(transport, DirectTransport) and transport.is_congested
 
     async def drain_writes(self) -> None:
         """Wait until the socket takes more.
@@ -136,7 +134,7 @@ class Connection(Client):
         assert self._transport is not None
         self._uncork()
         try:
-            await self._transport.drain()
+            await self._transport.drain()  # type: ignore[no-untyped-call]  # nats-py's
         except OSError as error:
             raise UnavailableError(f"the connection was lost: {error}") from error
 
@@ -183,7 +181,7 @@ class Connection(Client):
         future: asyncio.Future[bool] = self._loop.create_future()
         self._confirming.add(future)
         self._uncork()
-        self._pongs.append(future)
+        self._future_pongs().append(future)
         self.wire.write(b"PING\r\n")
         try:
             async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
@@ -365,12 +363,16 @@ class Connection(Client):
 
     async def _process_pong(self) -> None:
         # nats-py's own fails on a future that was given up meanwhile, and its reading task with it.
-        if self._pongs:
-            future = self._pongs.pop(0)
+        pongs = self._future_pongs()
+        if pongs:
+            future = pongs.pop(0)
             if not future.done():
                 future.set_result(True)
         self._pongs_received += 1
         self._pings_outstanding = 0
+
+    def _future_pongs(self) -> list[asyncio.Future[bool]]:
+        return self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # nats-py's
 
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes for good at most errors. A worker must survive all of them: the server may change its mind.

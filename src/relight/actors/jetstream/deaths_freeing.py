@@ -31,9 +31,6 @@ from relight.subjects.ids import WorkerId
 
 __all__ = ("Survivor", "unclaimed")
 
-_RETURN_S = 0.0015
-"""A worker whose connections blinked together may be back within this; the dead are not."""
-
 _TURN_S = 0.020
 """After this long without a word from the first survivor the next one acts."""
 
@@ -98,16 +95,12 @@ class Survivor:
             self._tasks.create_task(self._outlive(event.worker))
 
     async def _outlive(self, dead: WorkerId) -> None:
-        await asyncio.sleep(_RETURN_S)
-        if not self._deaths.is_gone(dead):
-            return
         turn = rank(self._worker, dead=dead, others=self._announcer.neighbours.freeing(monotonic()))
-        await asyncio.sleep(turn * _TURN_S)
-        # Taken out of the table before anything is awaited: neither a second event nor a second turn frees them again.
-        estate = self._announcer.neighbours.get(dead)
-        self._announcer.neighbours.let_go(dead)
-        self._deaths.forget(dead)
-        if estate is None:
+        if turn:
+            await asyncio.sleep(turn * _TURN_S)
+        # Taken out of the table before anything is awaited: neither a second event nor a later turn frees them again.
+        estate = self._announcer.neighbours.let_go(dead)
+        if estate is None or not self._deaths.is_gone(dead):
             return
         try:
             await self._free(dead, estate, turn)
@@ -120,15 +113,17 @@ class Survivor:
         await self._announcer.report_freed(dead)
         _log.info("worker_died", dead=dead, leases_freed=len(leases), turn=turn)
         async with self._sweeping:
-            swept = await self._sweep(estate)
+            swept = await self._sweep(dead, estate)
+        self._deaths.forget(dead)
         _log.info("leases_swept", dead=dead, leases_freed=swept)
 
-    async def _sweep(self, estate: Neighbour) -> int:
+    async def _sweep(self, dead: WorkerId, estate: Neighbour) -> int:
         # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
         infos = {one: info for one in sorted(estate.held) if (info := await self._info(one)) and info.num_ack_pending}
-        if not infos:
-            return 0
         await asyncio.sleep(_SETTLE_S)
+        # A worker whose two connections had only blinked together has come back by now.
+        if not infos or not self._deaths.is_gone(dead):
+            return 0
         await self._ask_the_living(tuple(infos))
         lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=estate.held[one])]
         await self._nak(lost)

@@ -10,7 +10,7 @@ from relight.errors import ProtocolError
 __all__ = ("FrameReader", "OnControl", "OnMessage")
 
 OnMessage = Callable[[bytes, bytes, bytes, bytes, bytes | None], None]
-"""Called with subscription id, subject, reply, data, raw headers. Reply is empty, headers are None if there are none."""
+"""Called with subscription id, subject, reply, data, raw headers. Without a reply it is empty; without headers None."""
 
 OnControl = Callable[[bytes], None]
 """Called with any other line of the protocol, without its end."""

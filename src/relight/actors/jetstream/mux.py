@@ -26,7 +26,7 @@ class NoResponders(Exception):
 
 @final
 class Mux:
-    """Asks over one connection. At most `limits.publishes_waiting_max` questions wait at once; more wait for a place."""
+    """Asks over one connection. `limits.publishes_waiting_max` questions wait at once; more wait for a place, in order."""
 
     def __init__(self, connection: Connection, limits: Limits = LIMITS) -> None:
         self._connection = connection
@@ -36,6 +36,7 @@ class Mux:
         self._number = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._queue: deque[asyncio.Future[None]] = deque()
+        self._granted = 0
         self._marks: deque[int] = deque()
         self._is_sweeping = False
         inbox = connection.new_inbox() + "."
@@ -51,7 +52,9 @@ class Mux:
             NoResponders: Nobody listens there.
             UnavailableError: No answer within `limits.publish_timeout_s`, or no connection. It may have arrived.
         """
-        if self._queue or len(self._waiting) >= self._waiting_max or self._connection.is_congested:
+        if self._connection.is_congested:
+            await self._connection.drain_writes()
+        if self._queue or len(self._waiting) >= self._waiting_max:
             await self._wait_for_a_place()
         if not self._connection.is_open:
             self._connection.require_open()
@@ -60,7 +63,8 @@ class Mux:
         self._connection.send(subject, data, reply=f"{self._inbox}{number}", headers=headers)
         if not self._is_sweeping:
             self._start_sweeping()
-        return await future
+        answer: bytes = await future
+        return answer
 
     @property
     def waiting(self) -> int:
@@ -89,24 +93,24 @@ class Mux:
     async def _wait_for_a_place(self) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
         self._queue.append(turn)
-        if len(self._queue) == 1:
-            self._let_in()
+        self._let_in()
         try:
             await turn
         except asyncio.CancelledError:
-            # Its place goes to the next.
-            self._let_in()
+            if not turn.cancelled():
+                self._granted -= 1
+                self._let_in()
             raise
-        if self._connection.is_congested:
-            await self._connection.drain_writes()
+        self._granted -= 1
 
     def _let_in(self) -> None:
-        """Let the first ones go on; each takes its place when its task runs, so count them in."""
-        free = self._waiting_max - len(self._waiting)
+        """Let the first ones go on. Each takes its place when its task runs; until then it counts as granted."""
+        free = self._waiting_max - len(self._waiting) - self._granted
         while self._queue and (free > 0 or not self._connection.is_open):
             turn = self._queue.popleft()
             if not turn.done():
                 turn.set_result(None)
+                self._granted += 1
                 free -= 1
 
     # Time-outs.

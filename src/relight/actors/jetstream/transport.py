@@ -1,4 +1,4 @@
-"""A TCP transport for nats-py that hands incoming bytes straight from the loop to a callback, without a reading task."""
+"""A TCP transport for nats-py that hands incoming bytes straight to a callback, without a reading task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _DirectReader(asyncio.StreamReader):
         if self._exception is not None or self._eof:
             ended(self._exception)
 
-    def feed_data(self, data: bytes) -> None:
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # typeshed asks for any iterable of numbers; loops pass bytes
         if self._feed is None:
             super().feed_data(data)
         else:
@@ -74,11 +74,15 @@ class DirectTransport(TcpTransport):
     _protocol: _DirectProtocol
     wire: asyncio.WriteTransport
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
+
     @property
     def is_congested(self) -> bool:
         return self._protocol.is_congested
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        assert uri.hostname is not None and uri.port is not None, "nats-py completes urls"
         loop = asyncio.get_running_loop()
         reader = _DirectReader(limit=buffer_size, loop=loop)
         protocol = _DirectProtocol(reader, loop=loop)

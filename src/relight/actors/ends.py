@@ -1,0 +1,119 @@
+"""Waiting for the ends of runs: a notice says that something has ended, the leader says what.
+
+A notice is sent after the append of the end was acknowledged, and may be lost. So the journal is read once before
+waiting, unless this client started the run itself and would have heard; and again, rarely, while it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Self, final
+
+from relight.actors.backoff import pause
+from relight.actors.door import Door, Watch
+from relight.actors.journal import read_tail
+from relight.errors import RunNotFoundError, UnavailableError
+from relight.subjects import records as r
+from relight.subjects.grammar import Subjects
+from relight.subjects.turn import Tombstone
+
+__all__ = ("Ends",)
+
+_EXPECTED_MAX = 10_000
+_LOOK_AGAIN_S = 60.0
+"""What makes a lost notice harmless."""
+
+
+@final
+class Ends:
+    """Hears of ends for one client. Use it with `async with`."""
+
+    def __init__(self, door: Door, subjects: Subjects, client: str) -> None:
+        self._door = door
+        self._subjects = subjects
+        self._client = client
+        self._expected: OrderedDict[str, bool] = OrderedDict()
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._own: Watch | None = None
+
+    async def __aenter__(self) -> Self:
+        self._own = await self._door.watch(self._subjects.done(self._client, "*"), self._hear)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._own is not None:
+            await self._own.close()
+
+    def expect(self, run: str) -> None:
+        """A run is about to be started here: its end can't be missed from now on."""
+        self._expected[run] = False
+        if len(self._expected) > _EXPECTED_MAX:
+            self._expected.popitem(last=False)
+
+    def forget(self, run: str) -> None:
+        """Somebody else has started it: its end may have come already."""
+        self._expected.pop(run, None)
+
+    async def end_of(self, run: str) -> r.Record:
+        """Return the record that ended the run, as the leader has it; waits until there is one.
+
+        Raises:
+            RunNotFoundError: The run is not known, or was retired.
+            UnavailableError: The leader was not reached at the first look.
+        """
+        heard = self._expected.pop(run, None)
+        if heard is False:
+            return await self._wait(run)
+        end = await self._look(run)
+        if end is not None:
+            return end
+        watch = await self._door.watch(self._subjects.done("*", run), self._hear)
+        try:
+            return await self._look(run) or await self._wait(run)
+        finally:
+            await watch.close()
+
+    async def _wait(self, run: str) -> r.Record:
+        while True:
+            heard = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(run, set()).add(heard)
+            alarm = asyncio.ensure_future(pause(self._door.clock, _LOOK_AGAIN_S))
+            try:
+                await asyncio.wait((heard, alarm), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                alarm.cancel()
+                self._leave(run, heard)
+            try:
+                end = await self._look(run)
+            except UnavailableError:
+                continue
+            if end is not None:
+                return end
+
+    async def _look(self, run: str) -> r.Record | None:
+        tail = await read_tail(self._door, self._subjects.log(run))
+        if tail is None:
+            if await self._door.last(self._subjects.start_any_queue(run)) is None:
+                raise RunNotFoundError(run)
+            return None
+        turn = tail[1]
+        if isinstance(turn, Tombstone):
+            raise RunNotFoundError(run)
+        last = turn.records[-1]
+        return last if isinstance(last, r.ENDS) else None
+
+    def _hear(self, subject: str, _: bytes) -> None:
+        run = subject.rsplit(".", 1)[1]
+        if run in self._expected:
+            self._expected[run] = True
+        for future in self._waiting.get(run, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def _leave(self, run: str, heard: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(run)
+        if waiting is not None:
+            waiting.discard(heard)
+            if not waiting:
+                del self._waiting[run]

@@ -1,0 +1,96 @@
+"""Calls of the JetStream API: JSON there and back, over the mux that the publishes use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar, final
+
+import msgspec
+
+from relight.actors.jetstream.mux import Mux, NoResponders
+from relight.errors import UnavailableError, UnsuitableServerError
+
+__all__ = ("NO_CONSUMER", "NO_MESSAGE", "NO_STREAM", "Api", "ApiError", "check_jetstream")
+
+NO_STREAM = 10059
+NO_CONSUMER = 10014
+NO_MESSAGE = 10037
+_NO_JETSTREAM = (10039, 10076)
+
+T = TypeVar("T")
+
+
+class ApiError(Exception):
+    """The server refused a call."""
+
+    def __init__(self, call: str, code: int, description: str) -> None:
+        super().__init__(f"{call}: {description} ({code})")
+        self.code = code
+        self.description = description
+
+
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(msgspec.Struct):
+    error: _Error | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_answer = msgspec.json.Decoder(_Answer)
+
+
+@final
+class Api:
+    """Asks JetStream itself."""
+
+    def __init__(self, mux: Mux) -> None:
+        self._mux = mux
+
+    async def ask(self, call: str, kind: type[T], request: Mapping[str, object] | None = None) -> T:
+        """Call `$JS.API.<call>` and return its answer as `kind`.
+
+        Raises:
+            ApiError: The server refused.
+            UnavailableError: No answer in time, or none that can be read. The call may have had its effect.
+        """
+        try:
+            answer = await self._mux.ask(f"$JS.API.{call}", _encode(request) if request else b"")
+        except NoResponders as error:
+            raise UnavailableError(f"JetStream does not answer {call} now: not enabled, or no leader") from error
+        try:
+            refused = _answer.decode(answer).error
+            if refused is None:
+                return msgspec.json.decode(answer, type=kind)
+        except msgspec.MsgspecError as error:
+            raise UnavailableError(f"{call}: the answer can't be read ({error}): {answer[:80]!r}") from error
+        raise ApiError(call, refused.err_code, refused.description)
+
+    async def need(self, call: str, kind: type[T], request: Mapping[str, object] | None = None) -> T:
+        """Like `ask`, for calls that the server can only refuse because it is not able to now."""
+        try:
+            return await self.ask(call, kind, request)
+        except ApiError as error:
+            raise UnavailableError(str(error)) from error
+
+
+async def check_jetstream(mux: Mux) -> None:
+    """Make sure that this account has JetStream.
+
+    Raises:
+        UnsuitableServerError: It has not.
+        UnavailableError: No answer in time.
+    """
+    try:
+        answer = await mux.ask("$JS.API.INFO", b"")
+    except NoResponders as error:
+        raise UnsuitableServerError("this NATS server has no JetStream; start nats-server with -js") from error
+    refused = _answer.decode(answer).error
+    if refused is not None and refused.err_code in _NO_JETSTREAM:
+        raise UnsuitableServerError(
+            f"this account has no JetStream ({refused.description}); enable it in the server's accounts"
+        )
+    if refused is not None:
+        raise UnavailableError(f"JetStream is not ready: {refused.description} ({refused.err_code})")

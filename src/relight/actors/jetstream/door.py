@@ -1,0 +1,276 @@
+"""The door to a real server: one connection for everything but leases, which a keeper holds on its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal, Protocol, Self, final
+
+import structlog
+
+from relight.actors.door import Delivery, Silent, Stored
+from relight.actors.jetstream.api import Api, check_jetstream
+from relight.actors.jetstream.clock import ServerClock
+from relight.actors.jetstream.connection import Connection, Listening
+from relight.actors.jetstream.keeper_connection import Access
+from relight.actors.jetstream.mux import Mux, NoResponders
+from relight.actors.jetstream.publisher import FENCE, Publisher, fence_headers
+from relight.actors.jetstream.pull import Consuming
+from relight.actors.jetstream.reader import Reader
+from relight.actors.jetstream.topology import Topology
+from relight.config.limits import LIMITS, Limits
+from relight.errors import UnavailableError
+from relight.subjects.grammar import EVERY_WORKER, Subjects
+from relight.subjects.ids import WorkerId
+
+__all__ = ("DoorOptions", "JetStreamDoor", "LeaseKeeper")
+
+_log = structlog.stdlib.get_logger("relight.door")
+
+
+class LeaseKeeper(Protocol):
+    """What the door hands leases to: `Keeper`, which lives in a thread of its own."""
+
+    def hold(self, run: str, delivery: Delivery) -> None: ...
+    def release(self, delivery: Delivery) -> None: ...
+    def is_fresh(self) -> bool: ...
+    async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoorOptions:
+    """What a door needs to know.
+
+    Attributes:
+        namespace: Whose streams and subjects.
+        access: The servers, and as whom to connect.
+        name: Of the connection, as operators see it.
+        inbox_prefix: Where answers come; a user with few permissions has one of its own.
+        shards: Over how many streams the slots are spread; None: as found, or one.
+        replicas: Of each stream, at least.
+        limits: Bounds and periods.
+    """
+
+    namespace: str
+    access: Access
+    name: str
+    inbox_prefix: str = "_INBOX"
+    shards: int | None = None
+    replicas: int = 1
+    limits: Limits = LIMITS
+
+
+@final
+class JetStreamDoor:
+    """Implements `Door` on a NATS server. Open it with `async with await JetStreamDoor.open(options):`."""
+
+    def __init__(
+        self, connection: Connection, topology: Topology, mux: Mux, options: DoorOptions, keeper: LeaseKeeper | None
+    ) -> None:
+        self.clock = ServerClock()
+        self._connection = connection
+        self._topology = topology
+        self._mux = mux
+        self.api = Api(mux)
+        self._publisher = Publisher(connection, mux)
+        self._reader = Reader(connection, self.api, topology, options.limits)
+        self._subjects = Subjects(options.namespace)
+        self._keeper = keeper
+        self._anchoring: asyncio.Task[None] | None = None
+        self._consuming: list[Consuming] = []
+
+    @classmethod
+    async def open(cls, options: DoorOptions, *, keeper: LeaseKeeper | None = None) -> JetStreamDoor:
+        """Connect, and find or make the streams.
+
+        Raises:
+            UnavailableError: Nobody answered in time.
+            UnsuitableServerError: The server is too old or has no JetStream.
+            IncompatibleStreamError: A stream exists with settings that Relight can't work with. It was left as it is.
+        """
+        connection = await Connection.open(options.access, name=options.name, inbox_prefix=options.inbox_prefix)
+        try:
+            mux = Mux(connection, options.limits)
+            await check_jetstream(mux)
+            topology = await Topology.open(
+                Api(mux), options.namespace, shards=options.shards, replicas=options.replicas, limits=options.limits
+            )
+            door = cls(connection, topology, mux, options, keeper)
+            await door.clock.anchor(door.api, topology.streams[0])
+        except BaseException:
+            await connection.close()
+            raise
+        connection.on_restored.append(door._anchor_again)
+        return door
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop all pulls, send what was written, and disconnect. Repeatable."""
+        for consuming in self._consuming:
+            await consuming.close()
+        self._consuming.clear()
+        if self._anchoring is not None:
+            self._anchoring.cancel()
+        await self._connection.close()
+
+    @property
+    def shards(self) -> int:
+        """Over how many streams the slots are spread."""
+        return self._topology.shards
+
+    # Writing.
+
+    async def publish(
+        self, subject: str, data: bytes, *, fence: int | None = None, fence_subject: str | None = None
+    ) -> int:
+        """See `Door.publish`."""
+        return await self._publisher.publish(subject, data, fence_headers(fence, fence_subject))
+
+    async def schedule(self, subject: str, data: bytes, *, target: str, due_ms: int) -> None:
+        """See `Door.schedule`."""
+        headers = f"NATS/1.0\r\nNats-Schedule:@at {_rfc3339(due_ms)}\r\nNats-Schedule-Target:{target}\r\n\r\n"
+        await self._publisher.publish(subject, data, headers)
+
+    async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
+        """See `Door.entomb`."""
+        headers = f"NATS/1.0\r\nNats-Rollup:sub\r\nNats-TTL:{ttl_s}s\r\n{FENCE}:{fence}\r\n\r\n"
+        await self._publisher.publish(subject, data, headers)
+
+    async def purge(self, subject: str, *, below: int | None = None) -> None:
+        """See `Door.purge`."""
+        request: dict[str, object] = {"filter": subject}
+        if below is not None:
+            request["seq"] = below
+        for stream in self._topology.streams_of(subject):
+            await self.api.need(f"STREAM.PURGE.{stream}", object, request)
+
+    # Reading.
+
+    async def last(self, subject: str) -> Stored | None:
+        """See `Door.last`."""
+        return await self._reader.last(subject)
+
+    async def next(self, subject: str, *, after: int) -> Stored | None:
+        """See `Door.next`."""
+        return await self._reader.next(subject, after=after)
+
+    async def read(self, subject: str, *, after: int, limit: int) -> list[Stored]:
+        """See `Door.read`."""
+        return await self._reader.read(subject, after=after, limit=limit)
+
+    async def count(self, subject: str) -> int:
+        """See `Door.count`."""
+        return await self._reader.count(subject)
+
+    async def subjects(self, filter: str, *, limit: int) -> list[str]:
+        """See `Door.subjects`."""
+        return await self._reader.subjects(filter, limit=limit)
+
+    # Notices.
+
+    def notify(self, subject: str, data: bytes = b"") -> None:
+        """See `Door.notify`."""
+        self._connection.send(subject, data)
+
+    async def watch(self, subject: str, receive: Callable[[str, bytes], None]) -> Listening:
+        """See `Door.watch`. It outlives reconnects. Raises `UnavailableError` if the server can't be told now."""
+        listening = self._connection.listen(
+            subject, lambda subject, _reply, data, _headers: receive(subject.decode(), data)
+        )
+        try:
+            await self._connection.confirm()
+        except BaseException:
+            await listening.close()
+            raise
+        return listening
+
+    # Deliveries.
+
+    async def consume(
+        self, kind: Literal["start", "wake"], queue: str, receive: Callable[[Delivery], None], *, places: int
+    ) -> Consuming:
+        """See `Door.consume`. Raises `UnavailableError` and `IncompatibleStreamError`."""
+        consuming = Consuming(self._connection, self._topology, kind, queue, receive)
+        await consuming.open(places)
+        self._consuming.append(consuming)
+        return consuming
+
+    def ack(self, delivery: Delivery) -> None:
+        """See `Door.ack`."""
+        # The keeper first: a renewal that follows an ack would be for nothing.
+        if self._keeper is not None:
+            self._keeper.release(delivery)
+        self._connection.send(delivery.token, b"+ACK")
+
+    def nak(self, delivery: Delivery, *, delay_s: float = 0.0) -> None:
+        """See `Door.nak`."""
+        # The keeper first: a renewal that follows a nak would take the message back from whoever has it now.
+        if self._keeper is not None:
+            self._keeper.release(delivery)
+        delay = b' {"delay": %d}' % round(delay_s * 1_000_000_000) if delay_s > 0 else b""
+        self._connection.send(delivery.token, b"-NAK" + delay)
+
+    def hold(self, run: str, delivery: Delivery) -> None:
+        """See `Door.hold`."""
+        self._lease_keeper().hold(run, delivery)
+
+    def release(self, delivery: Delivery) -> None:
+        """See `Door.release`."""
+        self._lease_keeper().release(delivery)
+
+    def is_fresh(self) -> bool:
+        """See `Door.is_fresh`."""
+        return self._lease_keeper().is_fresh()
+
+    # Questions to owners.
+
+    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
+        """See `Door.ask`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._mux.ask(self._subjects.owner(worker), question)
+        except NoResponders:
+            return None
+        except (TimeoutError, UnavailableError) as error:
+            raise Silent(f"{worker} has not answered within {timeout_s:g} s") from error
+
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
+        """See `Door.ask_every_worker`."""
+        try:
+            return await self.ask(EVERY_WORKER, question, timeout_s=timeout_s)
+        except Silent:
+            return None
+
+    async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
+        """See `Door.answer`."""
+        await self._lease_keeper().answer(worker, reply)
+
+    def _lease_keeper(self) -> LeaseKeeper:
+        assert self._keeper is not None, "a client's door holds no leases"
+        return self._keeper
+
+    def _anchor_again(self) -> None:
+        if self._anchoring is not None:
+            self._anchoring.cancel()
+        self._anchoring = asyncio.get_running_loop().create_task(self._anchor())
+
+    async def _anchor(self) -> None:
+        try:
+            await self.clock.anchor(self.api, self._topology.streams[0])
+        except UnavailableError as error:
+            _log.warning("clock_not_anchored", error=str(error))
+
+
+def _rfc3339(time_ms: int) -> str:
+    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

@@ -1,0 +1,337 @@
+"""Long-lived pulls: deliveries come as they are stored, and never more than there are places for.
+
+Ten times as fast as `fetch`, which waits for the rest of its batch. What can go wrong with an open pull is that it ends
+and nobody says so: a leader change, a server that restarts, a consumer that was removed. So any status that is not a
+heartbeat, two missed heartbeats and each reconnect end the pull and begin a new one, after a pause that grows.
+
+To end a pull means to know that nothing more comes from it, or else its places would be given out twice: unsubscribe,
+wait for the server's answer to a ping behind it, and take meanwhile whatever is still under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import final
+
+import structlog
+
+from relight.actors.door import Delivery
+from relight.actors.jetstream.connection import Connection, Listening
+from relight.actors.jetstream.places import Places
+from relight.actors.jetstream.reader import fence_in
+from relight.actors.jetstream.streams import Kind
+from relight.actors.jetstream.topology import Topology
+from relight.errors import RelightError, UnavailableError
+
+__all__ = ("Consuming", "delivery_of")
+
+_EXPIRES_S = 30.0
+_EXPIRES_SEVERAL_STREAMS_S = 3.0
+"""Places asked for at idle streams come back after this long and go where deliveries are."""
+
+_EXPIRES_FEW_PLACES_S = 0.5
+"""With fewer free places than streams each stream waits its turn this long."""
+
+_HEARTBEATS = 6
+"""Per pull. The server wants at least two."""
+
+_GATHER_S = 0.002
+"""How long a few places wait for more before they are asked for."""
+
+_RETRY_FIRST_S = 0.05
+_RETRY_MAX_S = 2.0
+_SECOND = 1_000_000_000
+_PENDING = b"\r\nNats-Pending-Messages: "
+
+_log = structlog.stdlib.get_logger("relight.pull")
+
+
+@final
+class Consuming:
+    """Implements `Consumption`: the pulls of one queue and kind, one for each stream."""
+
+    def __init__(
+        self, connection: Connection, topology: Topology, kind: Kind, queue: str, receive: Callable[[Delivery], None]
+    ) -> None:
+        self._connection = connection
+        self._topology = topology
+        self._kind: Kind = kind
+        self._queue = queue
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._places = Places(topology.shards)
+        self._timer: asyncio.Handle | None = None
+        self._is_closed = False
+        self._pulls = [_Pull(self, connection, stream, shard) for shard, stream in enumerate(topology.streams)]
+
+    async def open(self, places: int) -> None:
+        """Make the consumers that are missing and begin to pull.
+
+        Raises:
+            UnavailableError: No answer in time.
+            IncompatibleStreamError: A consumer exists with settings that Relight can't work with.
+        """
+        for stream in self._topology.streams:
+            await self._topology.ensure_consumer(stream, self._kind, self._queue)
+        for pull in self._pulls:
+            pull.begin()
+        self.add_places(places)
+
+    def add_places(self, count: int) -> None:
+        """See `Consumption.add_places`."""
+        self._places.give(count)
+        self.ask_soon()
+
+    async def close(self) -> None:
+        """See `Consumption.close`."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for pull in self._pulls:
+            await pull.close()
+
+    # What the pulls of single streams need.
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    @property
+    def places(self) -> Places:
+        return self._places
+
+    def ask_soon(self) -> None:
+        """Ask for the free places: at the end of this tick if they are many, else a little later."""
+        if self._timer is not None or self._is_closed or self._places.free <= 0:
+            return
+        if self._places.is_worth_asking:
+            self._timer = self._loop.call_soon(self._ask)
+        else:
+            self._timer = self._loop.call_later(_GATHER_S, self._ask)
+
+    async def ensure_consumer(self, stream: str) -> str:
+        return await self._topology.ensure_consumer(stream, self._kind, self._queue)
+
+    def deliver(self, delivery: Delivery, shard: int, *, has_more: bool) -> None:
+        self._places.take(shard)
+        self._receive(delivery)
+        if self._places.free > 0:
+            self.ask_soon()
+        elif has_more and self._places.asked[shard] == 0:
+            self._take_back_from_an_idle_stream()
+
+    def _take_back_from_an_idle_stream(self) -> None:
+        victim = self._places.idlest()
+        if victim is not None and not self._is_closed:
+            self._pulls[victim].renew()
+
+    def describe(self) -> str:
+        return f"{self._kind}-{self._queue}"
+
+    def _ask(self) -> None:
+        self._timer = None
+        shares = self._places.deal([pull.shard for pull in self._pulls if pull.is_open])
+        for shard, count in shares:
+            self._pulls[shard].ask(count, self._expires_s())
+
+    def _expires_s(self) -> float:
+        if len(self._pulls) == 1:
+            return _EXPIRES_S
+        return _EXPIRES_FEW_PLACES_S if self._places.has_unserved else _EXPIRES_SEVERAL_STREAMS_S
+
+
+@final
+class _Pull:
+    """The pull from one stream: open, or on its way to be open again."""
+
+    def __init__(self, consuming: Consuming, connection: Connection, stream: str, shard: int) -> None:
+        self.shard = shard
+        self.is_open = False
+        self._consuming = consuming
+        self._connection = connection
+        self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        self._listening: Listening | None = None
+        self._inbox = ""
+        self._target = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consuming.describe()}"
+        self._number = 0
+        self._heard_s = 0.0
+        self._expires_s = _EXPIRES_S
+        self._watch: asyncio.TimerHandle | None = None
+        self._again: asyncio.Task[None] | None = None
+        self._pause_s = _RETRY_FIRST_S
+
+    def begin(self) -> None:
+        """Listen for deliveries, now and after each reconnect."""
+        self._connection.on_lost.append(self._on_lost)
+        self._connection.on_restored.append(self._on_restored)
+        if self._connection.is_open:
+            self._listen()
+
+    def ask(self, count: int, expires_s: float) -> None:
+        """Ask for `count` more deliveries."""
+        self._number += 1
+        self._expires_s = expires_s
+        self._heard_s = self._loop.time()
+        expires, heartbeat = round(expires_s * _SECOND), round(expires_s / _HEARTBEATS * _SECOND)
+        request = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (count, expires, heartbeat)
+        self._connection.send(self._target, request, reply=f"{self._inbox}{self._number}")
+        if self._watch is None:
+            self._watch = self._loop.call_later(expires_s / _HEARTBEATS, self._check_heard)
+
+    def renew(self) -> None:
+        """Give back the places that were asked for here, and go on with as many as are dealt out then."""
+        if self.is_open and self._again is None:
+            self._pause_s = 0.0
+            self._begin_anew()
+
+    async def close(self) -> None:
+        """Pull no more. What is under way when this begins is still delivered."""
+        if self._on_lost in self._connection.on_lost:
+            self._connection.on_lost.remove(self._on_lost)
+            self._connection.on_restored.remove(self._on_restored)
+        if self._again is not None:
+            self._again.cancel()
+            await asyncio.wait((self._again,))
+        self._stop_watching()
+        self.is_open = False
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await _drained(listening, self._connection)
+
+    def _listen(self) -> None:
+        # A new inbox each time: requests of the one before may still be open at the server.
+        self._inbox = self._connection.new_inbox() + "."
+        self._listening = self._connection.listen(self._inbox + "*", self._on_message)
+        self.is_open = True
+        self._consuming.ask_soon()
+
+    def _on_message(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self._heard_s = self._loop.time()
+        if reply:
+            self._pause_s = _RETRY_FIRST_S
+            # The token's ninth part is how many more the consumer has.
+            has_more = reply.split(b".", 13)[-1 if reply.count(b".") == 8 else 10] != b"0"
+            self._consuming.deliver(delivery_of(subject, reply, data, headers), self.shard, has_more=has_more)
+        elif headers is not None and not headers.startswith(b"NATS/1.0 100"):
+            self._on_status(subject, headers)
+
+    def _on_status(self, subject: bytes, headers: bytes) -> None:
+        if not subject.startswith(self._inbox.encode()) or not self.is_open:
+            return  # It speaks of a pull that we have ended already.
+        left = _pending(headers)
+        if headers.startswith(b"NATS/1.0 408") and left is not None:
+            self._pause_s = _RETRY_FIRST_S
+            self._consuming.places.give_up(self.shard, left)
+            self._consuming.ask_soon()
+        else:
+            self._restart(headers[9:].partition(b"\r\n")[0].decode(errors="replace"))
+
+    def _check_heard(self) -> None:
+        self._watch = None
+        if not self.is_open or self._consuming.places.asked[self.shard] == 0:
+            return
+        heartbeat_s = self._expires_s / _HEARTBEATS
+        if self._loop.time() - self._heard_s > 2 * heartbeat_s + _GATHER_S:
+            self._restart("missed heartbeats")
+        else:
+            self._watch = self._loop.call_later(heartbeat_s, self._check_heard)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _restart(self, reason: str) -> None:
+        if self._consuming.is_closed or self._again is not None:
+            return
+        _log.info("pull_restarted", consumer=self._consuming.describe(), stream=self._stream, reason=reason)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self.is_open = False
+        self._stop_watching()
+        self._again = self._loop.create_task(self._begin_again())
+        self._again.add_done_callback(self._on_begun)
+
+    def _on_begun(self, task: asyncio.Task[None]) -> None:
+        self._again = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("pull_failed", consumer=self._consuming.describe(), stream=self._stream, error=repr(error))
+            self._restart("failed")
+
+    async def _begin_again(self) -> None:
+        """End the pull for certain, pause, see to the consumer, and listen anew."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await _drained(listening, self._connection)
+            self._consuming.places.give_up(self.shard)
+            self._consuming.ask_soon()
+        while self._connection.is_open and not await self._is_ready_again():
+            pass
+        if self._connection.is_open:
+            self._listen()
+
+    async def _is_ready_again(self) -> bool:
+        if self._pause_s == 0:  # Nothing was wrong.
+            self._pause_s = _RETRY_FIRST_S
+            return True
+        await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
+        self._pause_s = min(self._pause_s * 2, _RETRY_MAX_S)
+        try:
+            await self._consuming.ensure_consumer(self._stream)
+        except RelightError as error:
+            _log.warning("consumer_unavailable", consumer=self._consuming.describe(), error=str(error))
+            return False
+        return True
+
+    def _on_lost(self) -> None:
+        """The server has forgotten this connection's pulls, and nothing of them can come any more."""
+        self._stop_watching()
+        if self._again is not None:
+            self._again.cancel()
+        self.is_open = False
+        if self._listening is not None:
+            self._listening.end()
+            self._listening.forget()
+            self._listening = None
+        self._consuming.places.give_up(self.shard)
+
+    def _on_restored(self) -> None:
+        self._restart("reconnected")
+
+
+async def _drained(listening: Listening, connection: Connection) -> None:
+    """Return when nothing can come from a subscription any more."""
+    listening.end()
+    try:
+        await connection.confirm()
+    except UnavailableError as error:
+        # Then the connection is gone or going, and its subscriptions with it.
+        _log.debug("pull_not_confirmed", error=str(error))
+    finally:
+        listening.forget()
+
+
+def delivery_of(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> Delivery:
+    """Read a delivery; its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>…`."""
+    tokens = reply.split(b".")
+    first = 4 if len(tokens) < 11 else 6
+    return Delivery(
+        subject.decode(),
+        int(tokens[first + 1]),
+        data,
+        None if headers is None else fence_in(headers),
+        reply.decode(),
+        int(tokens[first]),
+    )
+
+
+def _pending(headers: bytes) -> int | None:
+    start = headers.find(_PENDING)
+    if start < 0:
+        return None
+    start += len(_PENDING)
+    return int(headers[start : headers.index(b"\r\n", start)])

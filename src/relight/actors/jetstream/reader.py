@@ -1,0 +1,264 @@
+"""Reads what streams hold: single messages from the leader, histories in bulk from whoever is nearest."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from base64 import b64decode
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import final
+
+import msgspec
+
+from relight.actors.door import Stored
+from relight.actors.jetstream.api import NO_MESSAGE, Api, ApiError
+from relight.actors.jetstream.connection import Connection
+from relight.actors.jetstream.publisher import FENCE
+from relight.actors.jetstream.topology import Topology
+from relight.config.limits import LIMITS, Limits
+from relight.errors import UnavailableError
+
+__all__ = ("Reader", "fence_in")
+
+_SILENCE_S = 1.0
+"""A batch from which nothing comes for this long has lost its tail, and the rest is asked for again."""
+
+_BATCH_MAX = 1_000
+"""Messages asked for at once: what a lost tail costs, and what the server reads ahead for a reader that went away."""
+
+_RETRY_S = 0.2
+"""About how long to wait when a request brought nothing, for example while a leader is elected."""
+
+_FENCE = f"{FENCE}:".encode()
+_STREAM = b"\r\nNats-Stream: "
+_SEQUENCE_SIZE = len(b"Nats-Sequence: ")
+_TIME_SIZE = len(b"Nats-Time-Stamp: ")
+_BEFORE_SIZE = len(b"Nats-Last-Sequence: ")
+_PENDING = b"\r\nNats-Num-Pending: "
+_BEFORE = b"\r\nNats-Last-Sequence: "
+
+
+class _Message(msgspec.Struct):
+    subject: str
+    seq: int
+    time: str
+    hdrs: str = ""
+    data: str = ""
+
+
+class _Got(msgspec.Struct):
+    message: _Message
+
+
+class _State(msgspec.Struct):
+    subjects: dict[str, int] | None = None
+
+
+class _Info(msgspec.Struct):
+    state: _State
+    total: int = 0
+
+
+@final
+class Reader:
+    """Reads over one connection."""
+
+    def __init__(self, connection: Connection, api: Api, topology: Topology, limits: Limits = LIMITS) -> None:
+        self._connection = connection
+        self._api = api
+        self._topology = topology
+        self._timeout_s = limits.publish_timeout_s
+        self._number = 0
+        self._batches: dict[int, _Batch] = {}
+        inbox = connection.new_inbox() + "."
+        self._inbox = inbox
+        connection.listen(inbox + "*", self._on_message)
+        connection.on_lost.append(self._on_lost)
+
+    async def last(self, subject: str) -> Stored | None:
+        """See `Door.last`."""
+        return await self._get(subject, {"last_by_subj": subject})
+
+    async def next(self, subject: str, *, after: int) -> Stored | None:
+        """See `Door.next`."""
+        return await self._get(subject, {"seq": after + 1, "next_by_subj": subject})
+
+    async def read(self, subject: str, *, after: int, limit: int) -> list[Stored]:
+        """See `Door.read`."""
+        messages: list[Stored] = []
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        while len(messages) < limit:
+            first = messages[-1].sequence if messages else after
+            count = min(limit - len(messages), _BATCH_MAX)
+            batch = await self._read_batch(subject, first, count)
+            messages.extend(batch.messages)
+            if batch.is_last:
+                break
+            if batch.messages:
+                deadline = asyncio.get_running_loop().time() + self._timeout_s
+            elif asyncio.get_running_loop().time() > deadline:
+                raise UnavailableError(f"{subject} can't be read now ({batch.problem or 'no answer'})")
+            else:
+                await asyncio.sleep(_RETRY_S * random.uniform(0.5, 1.0))
+        return messages
+
+    async def count(self, subject: str) -> int:
+        """See `Door.count`."""
+        stream = self._topology.stream_of(subject)
+        info = await self._api.need(f"STREAM.INFO.{stream}", _Info, {"subjects_filter": subject})
+        return sum((info.state.subjects or {}).values())
+
+    async def subjects(self, filter: str, *, limit: int) -> list[str]:
+        """See `Door.subjects`."""
+        found: list[str] = []
+        for stream in self._topology.streams_of(filter):
+            await self._collect_subjects(stream, filter, limit, found)
+        return found[:limit]
+
+    async def _collect_subjects(self, stream: str, filter: str, limit: int, found: list[str]) -> None:
+        offset = 0
+        while len(found) < limit:
+            request = {"subjects_filter": filter, "offset": offset}
+            info = await self._api.need(f"STREAM.INFO.{stream}", _Info, request)
+            page = info.state.subjects or {}
+            found.extend(page)
+            offset += len(page)
+            if not page or offset >= info.total:
+                return
+
+    async def _get(self, subject: str, request: dict[str, object]) -> Stored | None:
+        try:
+            got = await self._api.ask(f"STREAM.MSG.GET.{self._topology.stream_of(subject)}", _Got, request)
+        except ApiError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise UnavailableError(str(error)) from error
+        message = got.message
+        return Stored(
+            message.subject,
+            message.seq,
+            b64decode(message.data),
+            fence_in(b64decode(message.hdrs)),
+            _milliseconds(message.time),
+        )
+
+    # Batches.
+
+    async def _read_batch(self, subject: str, after: int, count: int) -> _Batch:
+        """Ask for one batch and return what came of it, in order and without gaps from its beginning."""
+        self._connection.require_open()
+        self._number += 1
+        number = self._number
+        batch = self._batches[number] = _Batch(subject)
+        request = msgspec.json.encode({"seq": after + 1, "next_by_subj": subject, "batch": count})
+        stream = self._topology.stream_of(subject)
+        self._connection.send(f"$JS.API.DIRECT.GET.{stream}", request, reply=f"{self._inbox}{number}")
+        try:
+            await batch.ended(count)
+        finally:
+            del self._batches[number]
+        return batch
+
+    def _on_message(self, subject: bytes, _reply: bytes, data: bytes, headers: bytes | None) -> None:
+        batch = self._batches.get(int(subject[subject.rfind(b".") + 1 :]))
+        if batch is not None and headers is not None:
+            batch.take(data, headers)
+
+    def _on_lost(self) -> None:
+        for batch in self._batches.values():
+            batch.fail()
+
+
+@final
+class _Batch:
+    """The answers to one request, and whether they are all that there is."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self.messages: list[Stored] = []
+        self.is_last = False
+        self.problem = ""
+        self._before = 0
+        self._taken = 0
+        self._has_gap = False
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def ended(self, count: int) -> None:
+        """Wait for the end of the batch, as long as something comes.
+
+        Raises:
+            UnavailableError: The connection was lost.
+        """
+        while not self._end.done():
+            taken = self._taken
+            done, _ = await asyncio.wait((self._end,), timeout=_SILENCE_S)
+            if not done and taken == self._taken:
+                self.problem = "nothing came"
+                return
+        self._end.result()
+
+    def take(self, data: bytes, headers: bytes) -> None:
+        self._taken += 1
+        if headers.startswith(b"NATS/1.0 "):
+            self._finish(headers)
+            return
+        # The server adds its headers behind the stored ones, always in this order: stream, subject, sequence, time,
+        # how many follow, and the sequence before.
+        own = headers[headers.rfind(_STREAM) + 2 :].split(b"\r\n", 6)
+        before = int(own[5][_BEFORE_SIZE:])
+        # Each message names the one before it: what follows a gap is asked for again.
+        if self._has_gap or before != self._before:
+            self._has_gap = True
+            return
+        self._before = sequence = int(own[2][_SEQUENCE_SIZE:])
+        stored_at_ms = _milliseconds(own[3][_TIME_SIZE:].decode())
+        self.messages.append(Stored(self._subject, sequence, data, fence_in(headers), stored_at_ms))
+
+    def fail(self) -> None:
+        if not self._end.done():
+            self._end.set_exception(UnavailableError("the connection was lost"))
+
+    def _finish(self, headers: bytes) -> None:
+        status = headers[9:12]
+        if status == b"204":
+            self.is_last = not self._has_gap and self._is_complete(headers)
+        elif status == b"404":
+            self.is_last = True
+        else:
+            self.problem = headers[9:].partition(b"\r\n")[0].decode(errors="replace")
+        if not self._end.done():
+            self._end.set_result(None)
+
+    def _is_complete(self, headers: bytes) -> bool:
+        last = int(_value(headers, _BEFORE) or 0)
+        has_tail = not self.messages or self.messages[-1].sequence == last
+        return has_tail and int(_value(headers, _PENDING) or 0) == 0
+
+
+def fence_in(headers: bytes) -> int | None:
+    """Return the sequence that a message's publisher expected, None if it was not fenced."""
+    start = headers.find(_FENCE)
+    if start < 0:
+        return None
+    start += len(_FENCE)
+    return int(headers[start : headers.index(b"\r\n", start)])
+
+
+def _value(headers: bytes, name: bytes) -> bytes:
+    # The server adds its headers behind the stored ones, so the last of a name is its own.
+    start = headers.rfind(name)
+    if start < 0:
+        return b""
+    start += len(name)
+    return headers[start : headers.index(b"\r\n", start)]
+
+
+def _milliseconds(time: str) -> int:
+    """Milliseconds since 1970 of an RFC 3339 time in UTC with any number of fractional digits."""
+    return _second_ms(time[:19]) + int(time[20:23].rstrip("Z").ljust(3, "0"))
+
+
+@lru_cache(maxsize=64)
+def _second_ms(time: str) -> int:
+    return int(datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp()) * 1000

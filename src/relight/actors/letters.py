@@ -1,0 +1,257 @@
+"""A client's side of a run: what it reads of it, and what it puts into its mailbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import final
+
+from relight.actors.door import Door, Stored
+from relight.actors.journal import BrokenChainError, read_history
+from relight.actors.mailbox import decoded
+from relight.actors.run.inbox import receive
+from relight.actors.run.state import RunState, fold
+from relight.config.limits import LIMITS
+from relight.errors import (
+    AlreadyAnsweredError,
+    FencedError,
+    MailboxFullError,
+    RefusedError,
+    RunNotFoundError,
+    UnavailableError,
+)
+from relight.subjects import messages as m
+from relight.subjects import records as r
+from relight.subjects.codec import decode_start, decode_turn, encode
+from relight.subjects.grammar import StartSubject, Subjects, parse
+from relight.subjects.turn import Tombstone, Turn
+
+__all__ = ("Letterbox", "Sight", "check_one_answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """How a run stands, as far as it is stored.
+
+    Attributes:
+        state: What its history amounts to; of a run that has not begun: its start.
+        tail: Its last turn, None before the first.
+        unread: Messages in its mailbox that it has not consumed.
+        bytes: Size of its history.
+    """
+
+    run: str
+    state: RunState
+    tail: Turn | None
+    unread: int
+    bytes: int
+
+
+@final
+class Letterbox:
+    """Reads one run and writes to its mailbox."""
+
+    def __init__(self, door: Door, subjects: Subjects, run: str, *, queue: str = "") -> None:
+        self._door = door
+        self._subjects = subjects
+        self._run = run
+        self._queue = queue
+
+    # Reading.
+
+    async def look(self) -> Sight:
+        """Return how the run stands; its end as the leader has it.
+
+        Raises:
+            RunNotFoundError: Neither start nor journal is stored.
+            UnavailableError: The leader was not reached.
+        """
+        start = await self._start()
+        turns, size = await self._history()
+        tail = turns[-1] if turns else None
+        if tail is None:
+            state = RunState()
+            state.apply(decode_start(start.data).run, start.stored_at_ms)
+            state.is_begun = False
+        else:
+            state = fold((turn.at_ms, turn.records) for turn in turns)
+        cursor = tail.cursor if tail is not None else 0
+        unread = await self._unread(cursor)
+        return Sight(run=self._run, state=state, tail=tail, unread=len(unread), bytes=size)
+
+    async def turns(self, *, follow: bool) -> AsyncIterator[Turn]:
+        """Iterate over the turns; with `follow` until the run ends."""
+        seen = 0
+        rung = asyncio.Event()
+        await self._start()
+        while True:
+            turns, _ = await self._history()
+            for turn in turns[seen:]:
+                yield turn
+            seen = max(seen, len(turns))
+            if not follow or (turns and isinstance(turns[-1].records[-1], r.ENDS)):
+                return
+            watch = await self._door.watch(self._subjects.turned(self._run), lambda *_: rung.set())
+            try:
+                rung.clear()
+                if len((await self._history())[0]) == seen:
+                    await rung.wait()
+            finally:
+                await watch.close()
+
+    async def parked_step(self, step: str) -> str:
+        """Return the key of the open step that a person means.
+
+        Raises:
+            RefusedError: No such step waits for a person.
+        """
+        sight = await self.look()
+        parked = sight.state.parked
+        if parked is not None and parked.step and step in (parked.step, parked.step.rsplit("#", 1)[0]):
+            return parked.step
+        waiting = parked.step if parked is not None and parked.step else "none"
+        raise RefusedError(f"step {step!r} of run {self._run!r} does not wait for a person; the one that does: {waiting}")
+
+    # Writing.
+
+    async def post(self, wake: m.Wake) -> None:
+        """Put a message into the mailbox; return when it is durable.
+
+        Raises:
+            RunNotFoundError: The run is not known.
+            RefusedError: The run has ended.
+            MailboxFullError: It has too many unread messages.
+            UnavailableError: No acknowledgement. The message may have been stored; with an id, sending it again is
+                harmless.
+        """
+        await self._check_alive()
+        subject = await self._subject()
+        if await self._door.count(subject) >= LIMITS.mailbox_messages_max:
+            await self._check_room()
+        await self._door.publish(subject, encode(wake))
+
+    async def post_once(self, wake: m.Wake, name: str) -> None:
+        """Put in an answer, if it is the first one: decided by the fence, so of two at once one is refused.
+
+        Raises:
+            AlreadyAnsweredError: There is an answer already.
+            RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
+        """
+        data = encode(wake)
+        subject = await self._subject()
+        while True:
+            last = await self._door.last(subject)
+            fence = last.sequence if last is not None else 0
+            state = await self._state_with_unread(fence)
+            if state.end is not None:
+                raise RefusedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
+            if not receive(state, wake, code=""):
+                raise AlreadyAnsweredError(self._run, name)
+            try:
+                await self._door.publish(subject, data, fence=fence)
+                return
+            except FencedError:
+                continue
+            except UnavailableError:
+                last = await self._door.last(subject)
+                if last is not None and last.data == data and last.sequence > fence:
+                    return
+                raise
+
+    async def post_to_parked(self, wake: m.Wake) -> None:
+        """Put in what only a parked run takes.
+
+        Raises:
+            RefusedError: The run is not parked.
+            RunNotFoundError, UnavailableError: As `post`.
+        """
+        sight = await self.look()
+        if sight.state.parked is None:
+            raise RefusedError(f"run {self._run!r} is {sight.state.status}, not parked; there is nothing to decide")
+        await self._door.publish(await self._subject(), encode(wake))
+
+    # What these need.
+
+    async def _subject(self) -> str:
+        if not self._queue:
+            subject = parse((await self._start()).subject)
+            assert isinstance(subject, StartSubject), "stored under a start's subject"
+            self._queue = subject.queue
+        return self._subjects.wake(self._queue, self._run)
+
+    async def _start(self) -> Stored:
+        start = await self._door.last(self._subjects.start_any_queue(self._run))
+        if start is None:
+            raise RunNotFoundError(self._run)
+        return start
+
+    async def _check_alive(self) -> None:
+        last = await self._door.last(self._subjects.log(self._run))
+        if last is None:
+            await self._start()
+            return
+        turn = decode_turn(last.data)
+        if isinstance(turn, Tombstone):
+            raise RunNotFoundError(self._run)
+        if isinstance(turn.records[-1], r.ENDS):
+            raise RefusedError(f"run {self._run!r} has ended; it takes no messages any more")
+
+    async def _check_room(self) -> None:
+        turns, _ = await self._history()
+        unread = await self._unread(turns[-1].cursor if turns else 0)
+        if len(unread) >= LIMITS.mailbox_messages_max:
+            raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
+
+    async def _state_with_unread(self, up_to: int) -> RunState:
+        """What the run will have become when it has consumed its mailbox.
+
+        The mailbox's end was read first: what was purged before that was consumed before, and shows in the journal.
+        """
+        turns, _ = await self._history()
+        if turns:
+            state = fold((turn.at_ms, turn.records) for turn in turns)
+        else:
+            start = await self._start()
+            state = RunState()
+            state.apply(decode_start(start.data).run, start.stored_at_ms)
+        cursor = turns[-1].cursor if turns else 0
+        if up_to > cursor:
+            for stored in await self._unread(cursor):
+                wake = decoded(stored.subject, stored.data)
+                for record in () if wake is None else receive(state, wake, code=""):
+                    state.apply(record, state.at_ms)
+        return state
+
+    async def _history(self) -> tuple[tuple[Turn, ...], int]:
+        last = await self._door.last(self._subjects.log(self._run))
+        if last is None:
+            return (), 0
+        if isinstance(decode_turn(last.data), Tombstone):
+            raise RunNotFoundError(self._run)
+        try:
+            history = await read_history(self._door, self._subjects.log(self._run), last)
+        except BrokenChainError:
+            turn = decode_turn(last.data)
+            assert isinstance(turn, Turn), "a tombstone was found above"
+            return (turn,), len(last.data)
+        return history.turns, history.bytes
+
+    async def _unread(self, cursor: int) -> list[Stored]:
+        subject = await self._subject()
+        unread: list[Stored] = []
+        while True:
+            after = unread[-1].sequence if unread else cursor
+            page = await self._door.read(subject, after=after, limit=LIMITS.mailbox_batch)
+            if not page:
+                following = await self._door.next(subject, after=after)
+                page = [] if following is None else [following]
+            if not page:
+                return unread
+            unread += page
+
+
+def check_one_answer(result: object, error: str | None, *, rerun: bool) -> None:
+    """Refuse an ambiguous resolution."""
+    if (error is not None) + rerun + (result is not None) > 1:
+        raise RefusedError("result, error and rerun exclude each other; pass one")

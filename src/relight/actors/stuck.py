@@ -1,0 +1,44 @@
+"""Stuck runs: each leaves a scheduled message, and these are the list of them that a worker with other code goes through."""
+
+from __future__ import annotations
+
+import structlog
+
+from relight.actors.backoff import pause
+from relight.actors.door import Door
+from relight.config.limits import LIMITS
+from relight.errors import RelightError
+from relight.subjects.codec import decode_start, encode
+from relight.subjects.grammar import Subjects, TimerSubject, parse
+from relight.subjects.messages import NewCode
+
+__all__ = ("STUCK", "offer_new_code")
+
+STUCK = "stuck"
+"""The timer's id of a stuck run."""
+
+log = structlog.get_logger("relight")
+
+
+async def offer_new_code(door: Door, subjects: Subjects, code: str) -> None:
+    """Wake every stuck run once, at most `limits.stuck_wakes_per_s` of them a second.
+
+    Its owner-to-be compares the digests: a run that is stuck on this very code is left alone.
+    """
+    try:
+        for subject in await door.subjects(subjects.timer_of_any_run(STUCK), limit=100_000):
+            timer = parse(subject)
+            if isinstance(timer, TimerSubject):
+                await _wake(door, subjects, timer, code)
+                await pause(door.clock, 1 / LIMITS.stuck_wakes_per_s)
+    except RelightError as error:
+        # The scheduled message of each stuck run wakes it later all the same.
+        log.warning("new_code_not_offered", error=str(error))
+
+
+async def _wake(door: Door, subjects: Subjects, timer: TimerSubject, code: str) -> None:
+    start = await door.last(subjects.start_any_queue(timer.run))
+    if start is None:
+        return
+    queue = decode_start(start.data).run.queue
+    await door.publish(subjects.wake(queue, timer.run), encode(NewCode(code=code)))

@@ -1,0 +1,316 @@
+"""One activation of one run: the workflow's coroutine on a loop of its own, fed one fact at a time.
+
+No I/O, no clock and no randomness of its own: what it asks for depends on the facts alone, so that it asks for the same
+in every replay. It is a plain object: no task of the worker's loop belongs to it, and it can be thrown away at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import math
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, final
+
+import structlog
+from msgspec import Raw
+
+from relight.actors import program as p
+from relight.config.limits import LIMITS
+from relight.errors import InvalidValueError, RelightError, StepFailed
+from relight.sdk._context import WorkflowContext
+from relight.sdk._execution import Launcher
+from relight.sdk._failures import failure_of, step_failed
+from relight.sdk._loop import EndlessTurnError, RunLoop
+from relight.sdk._place import caller
+from relight.sdk._scope import SCOPE
+from relight.sdk._step import Step
+from relight.sdk._workflow import Workflow
+from relight.subjects import records as r
+
+__all__ = ("Activation", "PendingStep")
+
+
+@dataclass(slots=True)
+class PendingStep:
+    """A call of a step that waits for its outcome."""
+
+    key: str
+    step: Step[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    future: asyncio.Future[Any]
+
+
+@final
+class Activation:
+    """Implements `actors.program.Program` for a workflow."""
+
+    def __init__(self, run: str, started: r.RunStarted, workflow: Workflow[..., Any], launcher: Launcher) -> None:
+        self.run = run
+        self.started = started
+        self.workflow = workflow
+        self.is_replaying = False
+        self.started_at_ms = 0
+        self.at_ms = 0
+        self._launcher = launcher
+        seed = int(started.seed or "0", 16)
+        self.loop = RunLoop(
+            arm=self._arm, disarm=self._disarm, callbacks_max=LIMITS.callbacks_per_record_max, seed=seed & 0xFFFF
+        )
+        self._asked: list[r.Request] = []
+        self._steps: dict[str, PendingStep] = {}
+        self._occurrences: dict[str, int] = {}
+        self._waits = 0
+        self._suspensions: dict[str, deque[tuple[int, asyncio.Future[Raw]]]] = {}
+        self._answers: dict[str, Raw] = {}
+        self._signals: dict[str, deque[Raw]] = {}
+        self._signal_waits: dict[str, deque[tuple[int, asyncio.Future[Raw]]]] = {}
+        self._awakeables: dict[int, asyncio.Future[Raw]] = {}
+        self._unawaited: dict[int, tuple[Coroutine[Any, Any, Any], str, str]] = {}
+        self._cancel_reason: str | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._lines: list[tuple[str, dict[str, Any]]] = []
+
+    # What the run actor calls.
+
+    def feed(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[r.Request]:
+        """Let the code see a fact, and return what it asks for until it is blocked."""
+        self.at_ms = at_ms
+        self.loop.set_time(at_ms / 1000)
+        self._take(fact, value)
+        try:
+            self.loop.run_until_blocked()
+        except EndlessTurnError as error:
+            raise p.BrokenProgramError(str(error)) from error
+        if self._main is not None and self._main.done():
+            self._asked.append(self._end(self._main))
+            self.close()
+        asked, self._asked = self._asked, []
+        return asked
+
+    def launch(self, step: str, attempt: p.Attempt, report: p.Report) -> p.RunningStep:
+        pending = self._steps[step]
+        return self._launcher.launch(self.run, pending.key, pending.step, pending.args, pending.kwargs, attempt,
+                                     report, self.started.headers)
+
+    def set_replaying(self, is_replaying: bool) -> None:
+        self.is_replaying = is_replaying
+
+    def emit_logs(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            logger = structlog.get_logger("relight.workflow")
+            for level, line in lines:
+                getattr(logger, level)(**line)
+
+    def close(self) -> None:
+        self._unawaited.clear()
+        self.loop.close()
+
+    # Facts.
+
+    def _take(self, fact: r.Fact, value: object) -> None:
+        match fact:
+            case r.StepCompleted(step=step, result=result):
+                pending = self._steps.pop(step, None)
+                if pending is not None:
+                    self._complete(pending, result, value)
+            case r.StepFailed(step=step, error=error):
+                pending = self._steps.pop(step, None)
+                if pending is not None and not pending.future.done():
+                    pending.future.set_exception(step_failed(step, error))
+            case r.TimerFired(timer=timer):
+                self.loop.fire(timer)
+            case r.SignalReceived(name=name, data=data):
+                self._take_signal(name, data)
+            case r.AnswerReceived(name=name, data=data):
+                self._take_answer(name, data)
+            case r.AwakeableCompleted(awakeable=number, data=data):
+                _resolve(self._awakeables.get(number), data)
+            case r.AwakeableFailed(awakeable=number, reason=reason):
+                future = self._awakeables.get(number)
+                if future is not None and not future.done():
+                    future.set_exception(_awakeable_failed(number, reason))
+            case r.CancelRequested(reason=reason):
+                self._cancel_reason = reason
+                if self._main is not None:
+                    self._main.cancel()
+            case r.RunStarted():
+                self._begin()
+
+    def _begin(self) -> None:
+        self.started_at_ms = self.at_ms
+        context = contextvars.Context()
+        context.run(SCOPE.set, self)
+        self._main = self.loop.create_task(self._run_workflow(), context=context)
+
+    async def _run_workflow(self) -> Any:
+        ctx = WorkflowContext(self)
+        args = self.workflow.signature.decode_arguments(self.started.arguments)
+        return await self._launcher.run_workflow(self.workflow, ctx, args, self.started.headers)
+
+    def _complete(self, pending: PendingStep, result: Raw, value: object) -> None:
+        if pending.future.done():
+            return
+        if value is p.NOT_DECODED:
+            try:
+                value = pending.step.signature.result.decode(result, what=f"the recorded result of {pending.key}")
+            except InvalidValueError as error:
+                raise p.BrokenProgramError(str(error)) from error
+        pending.future.set_result(value)
+
+    def _take_signal(self, name: str, data: Raw) -> None:
+        waits = self._signal_waits.get(name)
+        while waits:
+            _, future = waits.popleft()
+            if not future.done():
+                future.set_result(data)
+                return
+        self._signals.setdefault(name, deque()).append(data)
+
+    def _take_answer(self, name: str, data: Raw) -> None:
+        waits = self._suspensions.get(name)
+        if waits:
+            _, future = waits.popleft()
+            _resolve(future, data)
+        else:
+            self._answers[name] = data
+
+    # The end.
+
+    def _end(self, main: asyncio.Task[Any]) -> r.Request:
+        if main.cancelled():
+            if self._cancel_reason is not None:
+                return r.RunCancelled(self._cancel_reason)
+            return r.RunFailed(failure_of(asyncio.CancelledError("the workflow cancelled itself")))
+        error = main.exception()
+        if error is None:
+            error = self._never_awaited()
+        if error is not None:
+            return r.RunFailed(failure_of(error))
+        try:
+            data, _ = self.workflow.signature.result.record(main.result(), what=f"the result of {self.workflow.name}")
+        except RelightError as refused:
+            return r.RunFailed(failure_of(refused))
+        return r.RunCompleted(Raw(data))
+
+    def _never_awaited(self) -> RelightError | None:
+        for coroutine, name, place in self._unawaited.values():
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                coroutine.close()
+                return RelightError(f"step {name} ({place}) was never awaited; write `await`, or give it to a task")
+        return None
+
+    # What workflows ask for.
+
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        """Return the coroutine of one recorded call."""
+        place = caller()
+        coroutine = self._await_step(step, args, kwargs, place)
+        self._unawaited[id(coroutine)] = (coroutine, step.name, place)
+        return coroutine
+
+    async def _await_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: str) -> Any:
+        self._forget_started()
+        key = self._occurrence(step.name)
+        digest = step.signature.digest(args, kwargs)
+        pending = PendingStep(key, step, args, kwargs, self.loop.create_future())
+        self._steps[key] = pending
+        self.ask(r.StepScheduled(key, digest, place, step.policy.effect == "unsafe"))
+        try:
+            return await pending.future
+        except asyncio.CancelledError:
+            if self._steps.pop(key, None) is not None:
+                self.ask(r.StepCancelled(key))
+            raise
+        except StepFailed as error:
+            # Each await raises its own object: a traceback must not grow with every replay.
+            raise error.with_traceback(None) from None
+
+    def ask(self, request: r.Request) -> None:
+        self._asked.append(request)
+
+    def next_wait(self) -> int:
+        self._waits += 1
+        return self._waits
+
+    async def wait_answer(self, name: str, data: Raw, place: str, problem: str) -> Raw:
+        """Wait for the answer to a suspension; an early one is taken at once."""
+        number = self.next_wait()
+        self.ask(r.Suspended(number, name, data, place, problem))
+        kept = self._answers.pop(name, None)
+        if kept is not None:
+            return kept
+        return await self._wait(number, self._suspensions.setdefault(name, deque()))
+
+    async def wait_signal(self, name: str, place: str) -> Raw:
+        """Wait for the next signal of this name; the oldest kept one is taken at once."""
+        number = self.next_wait()
+        self.ask(r.SignalAwaited(number, name, place))
+        kept = self._signals.get(name)
+        if kept:
+            return kept.popleft()
+        return await self._wait(number, self._signal_waits.setdefault(name, deque()))
+
+    async def _wait(self, number: int, waits: deque[tuple[int, asyncio.Future[Raw]]]) -> Raw:
+        future: asyncio.Future[Raw] = self.loop.create_future()
+        entry = (number, future)
+        waits.append(entry)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if entry in waits:
+                waits.remove(entry)
+                self.ask(r.WaitCancelled(number))
+            raise
+
+    def make_awakeable(self, place: str) -> tuple[int, str]:
+        """Create an awakeable; its token names the run and can't be guessed."""
+        number = self.next_wait()
+        secret = blake2b(f"awakeable {number}".encode(), key=self.started.seed.encode()[:64], digest_size=16)
+        token = f"{self.run}~{number}~{secret.hexdigest()}"
+        self._awakeables[number] = self.loop.create_future()
+        self.ask(r.AwakeableCreated(number, token, place))
+        return number, token
+
+    async def wait_awakeable(self, number: int) -> Raw:
+        return await asyncio.shield(self._awakeables[number])
+
+    def write_line(self, level: str, line: dict[str, Any]) -> None:
+        """Keep a log line until its turn is durable; in a replay it was written already."""
+        if not self.is_replaying:
+            self._lines.append((level, line))
+
+    # Small things.
+
+    def _forget_started(self) -> None:
+        """A call that is awaited need not be watched any more."""
+        for number, (coroutine, _, _) in list(self._unawaited.items()):
+            if inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
+                del self._unawaited[number]
+
+    def _occurrence(self, name: str) -> str:
+        count = self._occurrences.get(name, 0) + 1
+        self._occurrences[name] = count
+        return f"{name}#{count}"
+
+    def _arm(self, number: int, due_s: float) -> None:
+        self.ask(r.TimerArmed(number, math.ceil(due_s * 1000)))
+
+    def _disarm(self, number: int) -> None:
+        self.ask(r.TimerCancelled(number))
+
+
+def _resolve(future: asyncio.Future[Raw] | None, data: Raw) -> None:
+    if future is not None and not future.done():
+        future.set_result(data)
+
+
+def _awakeable_failed(number: int, reason: str) -> StepFailed:
+    return StepFailed(reason, error_type="relight.AwakeableFailed", step=f"awakeable {number}")
+

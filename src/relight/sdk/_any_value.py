@@ -1,0 +1,27 @@
+"""Values for which there is no annotation on this side: data of suspensions, signals, answers, details."""
+
+from __future__ import annotations
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from relight.config.limits import LIMITS
+from relight.errors import InvalidValueError, PayloadTooLargeError
+
+__all__ = ("encode_any",)
+
+
+def encode_any(value: object, *, what: str) -> bytes:
+    """Return a value as JSON; models, dataclasses, dates and the like as pydantic writes them.
+
+    Raises:
+        InvalidValueError: It can't be written as JSON.
+        PayloadTooLargeError: Larger than `limits.payload_bytes_max` bytes.
+    """
+    try:
+        data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
+    except (PydanticSerializationError, ValueError) as error:
+        problem = str(error)[:200]
+        raise InvalidValueError(what, "", problem, "pass JSON values, models or dataclasses") from None
+    if len(data) > LIMITS.payload_bytes_max:
+        raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+    return data

@@ -1,0 +1,331 @@
+"""`Relight`: the connection from which runs are started, found and answered."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast, final, overload
+
+import msgspec
+from msgspec import Raw
+from typing_extensions import TypeForm, TypeVarTuple, Unpack
+
+from relight.actors.backoff import Backoff
+from relight.actors.door import Door, Stored
+from relight.actors.ends import Ends
+from relight.config.limits import LIMITS
+from relight.config.settings import Settings
+from relight.errors import (
+    ConflictError,
+    FencedError,
+    InvalidIdError,
+    PayloadTooLargeError,
+    RefusedError,
+    RelightError,
+    UnavailableError,
+)
+from relight.sdk._any_value import encode_any
+from relight.sdk._backend import Backend, JetStreamBackend
+from relight.sdk._durations import Duration, moment_ms, seconds
+from relight.sdk._interceptors import Interceptor, StartCall, through
+from relight.sdk._run import Run, RunStatus
+from relight.sdk._values import digest, value_type
+from relight.sdk._workflow import DEFAULT_QUEUE, Runnable, StartOptions, Workflow
+from relight.subjects.codec import decode_start, encode
+from relight.subjects.grammar import StartSubject, Subjects, parse
+from relight.subjects.ids import name_of, token
+from relight.subjects.messages import AnswerAwakeable, FailAwakeable, Start, Wake
+from relight.subjects.records import RunStarted
+from relight.subjects.turn import VERSION
+
+__all__ = ("Relight",)
+
+R = TypeVar("R")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_START_S = 30.0
+
+
+@final
+class Relight:
+    """A connection. Open it with `async with`.
+
+    Args:
+        url: Server addresses; else `RELIGHT_URL`. Without either, opening it is refused.
+        namespace: Keeps deployments in one NATS account apart; else `RELIGHT_NAMESPACE`.
+        credentials: Path of a `.creds` file; else `RELIGHT_CREDENTIALS`.
+        tls: An `ssl.SSLContext`; else what `RELIGHT_TLS_CA`, `RELIGHT_TLS_CERT` and `RELIGHT_TLS_KEY` say.
+        interceptors: Around the starts and signals that it sends.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | None = None,
+        *,
+        namespace: str | None = None,
+        credentials: str | Path | None = None,
+        tls: object = None,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> None:
+        settings = Settings.read(url=url, namespace=namespace, credentials=credentials)
+        self._set_up(settings, JetStreamBackend(settings, is_local=False, tls=tls), interceptors)
+
+    @classmethod
+    def local(cls, directory: str | Path | None = None) -> Relight:
+        """A real nats-server of its own, data under `directory`, loopback only: for development, tests and demos.
+
+        A second process in the same directory joins the server that runs there; it stops with its last user. The
+        directory is the argument, else `RELIGHT_LOCAL_DIRECTORY`, else `.relight`.
+        """
+        settings = Settings.read(local_directory=directory)
+        return cls._on(settings, JetStreamBackend(settings, is_local=True))
+
+    @classmethod
+    def _on(cls, settings: Settings, backend: Backend, interceptors: Sequence[Interceptor] = ()) -> Relight:
+        relight = cls.__new__(cls)
+        relight._set_up(settings, backend, interceptors)
+        return relight
+
+    def _set_up(self, settings: Settings, backend: Backend, interceptors: Sequence[Interceptor]) -> None:
+        self.settings = settings
+        self.backend = backend
+        self.subjects = Subjects(settings.namespace)
+        self.interceptors = tuple(interceptors)
+        self._client = secrets.token_hex(6)
+        self._stack: AsyncExitStack | None = None
+        self._door: Door | None = None
+        self._ends: Ends | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect; make or check the streams.
+
+        Raises:
+            InvalidValueError: No server is named.
+            UnavailableError: None answers.
+            UnsuitableServerError: It has no JetStream, or is too old.
+            IncompatibleStreamError: A stream exists with settings that Relight can't work with.
+        """
+        async with AsyncExitStack() as stack:
+            self._door = await stack.enter_async_context(self.backend.client_door())
+            self._ends = await stack.enter_async_context(Ends(self._door, self.subjects, self._client))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        stack, self._stack, self._door = self._stack, None, None
+        if stack is not None:
+            await stack.aclose()
+
+    @property
+    def door(self) -> Door:
+        """The connection inside, while it is open."""
+        if self._door is None:
+            raise RelightError("this Relight is not open; use `async with Relight(…) as client:`")
+        return self._door
+
+    @property
+    def ends(self) -> Ends:
+        """Who waits for the ends of runs here."""
+        assert self._ends is not None, "open, as `door` has checked"
+        return self._ends
+
+    # Starting.
+
+    @overload
+    async def start(
+        self, workflow: Runnable[Unpack[Ts], R], /, *args: Unpack[Ts], **options: Unpack[StartOptions]
+    ) -> Run[R]: ...
+    @overload
+    async def start(
+        self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[StartOptions]
+    ) -> Run[T]: ...
+    # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.
+    async def start(  # type: ignore[misc]
+        self, workflow: Callable[..., Any] | str, /, *args: Any, **options: Any
+    ) -> Any:
+        """Start a run and return when it is durable: from then on it will run, whatever happens.
+
+        The same id with the same workflow and arguments attaches to that run, also when it has ended.
+
+        Raises:
+            ConflictError: The id belongs to a run of another workflow or with other arguments, or it is taken and
+                `on_conflict="fail"`.
+            InvalidValueError: An argument does not fit its annotation, or would not survive being recorded.
+            InvalidIdError: The id or the queue can't be one.
+            PayloadTooLargeError: The arguments together are larger than `limits.payload_bytes_max`.
+            UnavailableError: No acknowledgement within 30 s. It may have been started; start it again with this id.
+        """
+        result_type = value_type(options.pop("type", object))
+        chosen = cast("StartOptions", options)
+        _check_options(chosen)
+        if isinstance(workflow, Workflow):
+            result_type = workflow.signature.result
+        started = self._started(workflow, args, chosen)
+        run_id = token("run id", options["id"]) if "id" in options else secrets.token_hex(12)
+        call = StartCall(run_id=run_id, workflow=started.workflow, headers=dict(started.headers))
+
+        async def publish(call: StartCall) -> RunStarted:
+            named = msgspec.structs.replace(started, headers=call.headers)
+            return await self._publish_start(run_id, named, chosen.get("on_conflict", "attach"))
+
+        taken = await through(self.interceptors, "start", publish)(call)
+        return Run(self, run_id, result_type, queue=taken.queue)
+
+    @overload
+    async def call(
+        self, workflow: Runnable[Unpack[Ts], R], /, *args: Unpack[Ts], **options: Unpack[StartOptions]
+    ) -> R: ...
+    @overload
+    async def call(self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[StartOptions]) -> T: ...
+    # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.
+    async def call(  # type: ignore[misc]
+        self, workflow: Callable[..., Any] | str, /, *args: Any, **options: Any
+    ) -> Any:
+        """Start a run and wait for its result. Raises what `start` and `Run.result` raise."""
+        run = await self.start(cast("Any", workflow), *args, **options)
+        return await run.result()
+
+    def _started(self, workflow: object, args: tuple[object, ...], options: StartOptions) -> RunStarted:
+        if isinstance(workflow, Workflow):
+            known = cast("Workflow[..., Any]", workflow)
+            name, queue, timeout_s = known.name, known.queue, known.timeout_s
+            arguments = known.signature.encode_arguments(args)
+        elif isinstance(workflow, str):
+            name, queue, timeout_s = name_of("workflow name", workflow), DEFAULT_QUEUE, None
+            arguments = tuple(encode_any(one, what=f"argument {n}") for n, one in enumerate(args, 1))
+        else:
+            raise RefusedError(f"{workflow!r} is no workflow; decorate it with @workflow, or pass its name")
+        if "timeout" in options:
+            timeout_s = seconds("timeout", options["timeout"])
+        return RunStarted(
+            workflow=name,
+            queue=token("queue", options.get("queue", queue)),
+            arguments=tuple(Raw(one) for one in arguments),
+            digest=digest([name.encode(), *arguments]),
+            seed=secrets.token_hex(16),
+            client=self._client,
+            timeout_ms=None if timeout_s is None else round(timeout_s * 1000),
+            not_before_ms=self._not_before_ms(options),
+            tags=_tags(options.get("tags", {})),
+        )
+
+    def _not_before_ms(self, options: StartOptions) -> int | None:
+        if "at" in options:
+            return moment_ms("at", options["at"])
+        if "delay" in options:
+            return self.door.clock.now_ms() + round(seconds("delay", options["delay"]) * 1000)
+        return None
+
+    async def _publish_start(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
+        data = encode(Start(v=VERSION, run=started))
+        if len(data) > LIMITS.payload_bytes_max:
+            raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+        subject = self.subjects.start(started.queue, run_id)
+        any_queue = self.subjects.start_any_queue(run_id)
+        backoff = Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+        give_up_s = self.door.clock.elapsed_s() + _START_S
+        self.ends.expect(run_id)
+        while True:
+            try:
+                await self.door.publish(subject, data, fence=0, fence_subject=any_queue)
+                return started
+            except FencedError:
+                stored = await self.door.last(any_queue)
+                if stored is not None:
+                    return self._attached(run_id, started, stored, on_conflict)
+            except UnavailableError as error:
+                if self.door.clock.elapsed_s() > give_up_s:
+                    remedy = f"it may have been started; start it again with id={run_id!r}"
+                    raise UnavailableError(f"{error}; {remedy}") from error
+            await backoff.wait()
+
+    def _attached(self, run_id: str, started: RunStarted, stored: Stored, on_conflict: str) -> RunStarted:
+        """The id is taken: by this very start, by an equal one, or by another."""
+        taken = decode_start(stored.data).run
+        if taken.seed == started.seed:
+            return taken
+        self.ends.forget(run_id)
+        if taken.workflow != started.workflow:
+            raise ConflictError(f"run {run_id!r} exists, of workflow {taken.workflow!r}; choose another id")
+        if taken.digest != started.digest:
+            raise ConflictError(f"run {run_id!r} exists with other arguments; choose another id")
+        if on_conflict == "fail":
+            raise ConflictError(f"run {run_id!r} exists already, and on_conflict='fail'")
+        return taken
+
+    # Finding.
+
+    @overload
+    def get_run(self, id: str) -> Run[object]: ...
+    @overload
+    def get_run(self, id: str, *, type: TypeForm[T]) -> Run[T]: ...
+    def get_run(self, id: str, *, type: Any = object) -> Any:
+        """Return the handle of a run by its id. Whether it exists shows when it is used.
+
+        Raises:
+            InvalidIdError: The id can't be one.
+        """
+        return Run(self, token("run id", id), value_type(type))
+
+    async def runs(
+        self, *, workflow: str | None = None, status: RunStatus | None = None, tags: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Run[object]]:
+        """Iterate over the newest runs, at most `limits.runs_listed_max` of them, the newest first.
+
+        It scans subjects; with `status` it reads each run's history.
+        """
+        stored = await self.door.newest(self.subjects.every_start(), limit=LIMITS.runs_listed_max)
+        for one in stored:
+            subject = parse(one.subject)
+            started = decode_start(one.data).run
+            if not isinstance(subject, StartSubject) or (workflow is not None and started.workflow != workflow):
+                continue
+            if any(started.tags.get(name) != value for name, value in (tags or {}).items()):
+                continue
+            run = Run(self, subject.run, value_type(object), queue=started.queue)
+            if status is None or (await run.describe()).status == status:
+                yield run
+
+    # Answering.
+
+    async def complete(self, token: str, value: object = None) -> None:
+        """Answer an awakeable by its token. Returns when durable.
+
+        Raises:
+            InvalidIdError: It is no token of an awakeable.
+            RunNotFoundError: Its run is not known.
+            AlreadyAnsweredError: It was answered, or its run has ended.
+        """
+        data = Raw(encode_any(value, what="the answer"))
+        await self._answer_awakeable(token, AnswerAwakeable(token=token, data=data))
+
+    async def fail(self, token: str, reason: str) -> None:
+        """Let the await of an awakeable raise `StepFailed` with this reason. Raises like `complete`."""
+        await self._answer_awakeable(token, FailAwakeable(token=token, reason=reason))
+
+    async def _answer_awakeable(self, made: str, wake: Wake) -> None:
+        parts = made.rsplit("~", 2)
+        if len(parts) != 3:
+            raise InvalidIdError("awakeable token", made, "is none; pass what ctx.awakeable().token was")
+        await self.get_run(parts[0]).answer_awakeable(made, wake)
+
+    async def send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
+        """What the step behind `ctx.signal` does."""
+        await self.get_run(run_id).signal(name, data, id=id)
+
+
+def _check_options(options: StartOptions) -> None:
+    unknown = set(options) - set(StartOptions.__annotations__)
+    if unknown:
+        raise TypeError(f"unknown options of start: {', '.join(sorted(unknown))}")
+    if options.get("on_conflict", "attach") not in ("attach", "fail"):
+        raise RefusedError(f"on_conflict={options.get('on_conflict')!r} is unknown; pass 'attach' or 'fail'")
+    if "at" in options and "delay" in options:
+        raise RefusedError("at= and delay= exclude each other; pass one")
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name_of("tag", name): name_of("tag value", value) for name, value in tags.items()}

@@ -1,0 +1,273 @@
+"""`WorkflowContext`: what a workflow may ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, final, overload
+
+import structlog
+from msgspec import Raw
+from typing_extensions import TypeForm
+
+from relight.errors import InvalidValueError, WaitTimedOut
+from relight.sdk._any_value import encode_any
+from relight.sdk._durations import Duration, moment, moment_ms, seconds
+from relight.sdk._place import caller
+from relight.sdk._scope import StepScope, step_scope
+from relight.sdk._step import Policy, Step
+from relight.sdk._values import ValueType, value_type
+from relight.subjects import records as r
+from relight.subjects.ids import name_of, token
+
+if TYPE_CHECKING:
+    from relight.sdk._activation import Activation
+
+__all__ = ("Awakeable", "WorkflowContext")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@final
+class WorkflowContext:
+    """What a workflow may ask for. Every answer is the same in each replay.
+
+    Attributes:
+        random: Seeded by the run.
+        log: A structlog logger; its lines are written once, when their turn is durable.
+    """
+
+    __slots__ = ("_activation", "_log", "_random")
+
+    def __init__(self, activation: Activation) -> None:
+        self._activation = activation
+        self._random: random.Random | None = None
+        self._log: Any = None
+
+    # Plain values.
+
+    @property
+    def run_id(self) -> str:
+        return self._activation.run
+
+    @property
+    def workflow(self) -> str:
+        return self._activation.started.workflow
+
+    @property
+    def queue(self) -> str:
+        return self._activation.started.queue
+
+    @property
+    def parent_id(self) -> str | None:
+        return self._activation.started.parent
+
+    @property
+    def started_at(self) -> datetime:
+        return moment(self._activation.started_at_ms)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the run's `timeout=` passes."""
+        timeout_ms = self._activation.started.timeout_ms
+        return None if timeout_ms is None else moment(self._activation.started_at_ms + timeout_ms)
+
+    @property
+    def is_replaying(self) -> bool:
+        return self._activation.is_replaying
+
+    @property
+    def random(self) -> random.Random:
+        if self._random is None:
+            self._random = random.Random(self._activation.started.seed)
+        return self._random
+
+    @property
+    def log(self) -> Any:
+        if self._log is None:
+            self._log = _logger(self._activation)
+        return self._log
+
+    def now(self) -> datetime:
+        """The time of the turn: it moves when something happens, never while the code runs, never back."""
+        return moment(self._activation.at_ms)
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.UUID(int=self.random.getrandbits(128), version=4)
+
+    def set_details(self, value: object) -> None:
+        """Leave a value that `run.describe()` shows; the latest counts.
+
+        Raises:
+            InvalidValueError: It can't be written as JSON.
+            PayloadTooLargeError: Larger than `limits.payload_bytes_max` bytes.
+        """
+        self._activation.ask(r.DetailsSet(Raw(encode_any(value, what="details"))))
+
+    # Recorded, awaited.
+
+    @overload
+    async def step(
+        self, name: str, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    async def step(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a function as a step of this name; its options, if any, are those of `step(fn, …)`."""
+        named = function if isinstance(function, Step) else Step(function, name, Policy())
+        return await self._activation.call_step(
+            cast("Step[..., Any]", named).options(name=name), args, kwargs
+        )
+
+    async def sleep(self, duration: Duration) -> None:
+        """Wait; a worker is needed only at the end. Raises `InvalidValueError` for a negative duration."""
+        await asyncio.sleep(seconds("sleep", duration))
+
+    async def sleep_until(self, time: datetime) -> None:
+        """Wait until a moment; one in the past is now. Raises `InvalidValueError` for a naive datetime."""
+        await asyncio.sleep(max(0, moment_ms("sleep_until", time) - self._activation.at_ms) / 1000)
+
+    @overload
+    async def suspend(self, name: str, data: object = None, *, timeout: Duration | None = None) -> object: ...
+    @overload
+    async def suspend(
+        self, name: str, data: object = None, *, type: TypeForm[T], timeout: Duration | None = None
+    ) -> T: ...
+    async def suspend(
+        self, name: str, data: object = None, *, type: Any = object, timeout: Duration | None = None
+    ) -> Any:
+        """Wait for `run.resume(name, answer)`, holding nothing. An answer that came early is taken at once.
+
+        An answer that is no `type` does not count: the suspension stays open, and `describe()` says why.
+
+        Raises:
+            WaitTimedOut: No answer within `timeout`.
+        """
+        name_of("suspension name", name)
+        place = caller()
+        shown = Raw(encode_any(data, what=f"the data of suspension {name!r}"))
+        kind = value_type(type)
+        async with _limit(f"suspension {name!r}", timeout):
+            problem = ""
+            while True:
+                answer = await self._activation.wait_answer(name, shown, place, problem)
+                try:
+                    return kind.decode(answer, what=f"the answer to {name!r}")
+                except InvalidValueError as error:
+                    problem = str(error)
+
+    async def wait_for_signal(self, name: str, *, type: TypeForm[T], timeout: Duration | None = None) -> T:
+        """Wait for the next signal of this name; those that came early are kept, in order.
+
+        A signal that is no `type` is passed over, and a warning logged.
+
+        Raises:
+            WaitTimedOut: None came within `timeout`.
+        """
+        name_of("signal name", name)
+        place = caller()
+        kind = value_type(type)
+        async with _limit(f"signal {name!r}", timeout):
+            while True:
+                data = await self._activation.wait_signal(name, place)
+                try:
+                    return cast("T", kind.decode(data, what=f"signal {name!r}"))
+                except InvalidValueError as error:
+                    self.log.warning("signal_passed_over", signal=name, problem=str(error))
+
+    async def signals(self, name: str, *, type: TypeForm[T]) -> AsyncIterator[T]:
+        """Iterate over the signals of this name, for as long as the run lives."""
+        while True:
+            yield await self.wait_for_signal(name, type=type)
+
+    def awakeable(self, *, type: TypeForm[T]) -> Awakeable[T]:
+        """Make a token by which anybody may answer, once: `client.complete(token, value)`, `client.fail(token, …)`."""
+        number, made = self._activation.make_awakeable(caller())
+        return Awakeable(self._activation, number, made, value_type(type))
+
+    async def signal(self, run_id: str, name: str, data: object = None) -> None:
+        """Send a signal to another run; it counts once, however often this is replayed or repeated.
+
+        Raises:
+            StepFailed: The run is unknown or its mailbox is full.
+        """
+        token("run id", run_id)
+        name_of("signal name", name)
+        await self._activation.call_step(_SIGNAL, (run_id, name, data), {})
+
+
+@final
+class Awakeable(Generic[R]):
+    """An answer by somebody who has only the token. Awaiting it more than once gives the same."""
+
+    __slots__ = ("_activation", "_number", "_type", "token")
+
+    def __init__(self, activation: Activation, number: int, token: str, type: ValueType[R]) -> None:
+        self._activation = activation
+        self._number = number
+        self._type = type
+        self.token = token
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> R:
+        data = await self._activation.wait_awakeable(self._number)
+        return self._type.decode(data, what="the answer to the awakeable")
+
+
+def _limit(what: str, timeout: Duration | None) -> AbstractAsyncContextManager[object]:
+    return nullcontext() if timeout is None else _Timeout(what, seconds("timeout", timeout))
+
+
+class _Timeout:
+    """`asyncio.timeout` whose error says what was waited for."""
+
+    def __init__(self, what: str, timeout_s: float) -> None:
+        self._what = what
+        self._timeout_s = timeout_s
+        self._timeout = asyncio.timeout(timeout_s)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            if not self._timeout.expired():
+                raise
+            raise WaitTimedOut(f"{self._what} had no answer within {self._timeout_s:g} s") from late
+
+
+class _Lines:
+    """The end of a workflow's logger: lines wait here for their turn."""
+
+    def __init__(self, activation: Activation) -> None:
+        self._activation = activation
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda **line: self._activation.write_line(level, line)
+
+
+def _logger(activation: Activation) -> Any:
+    lines = structlog.wrap_logger(
+        _Lines(activation), processors=[], wrapper_class=structlog.stdlib.BoundLogger, context_class=dict
+    )
+    return lines.bind(run=activation.run, workflow=activation.started.workflow)
+
+
+async def _send_signal(run_id: str, name: str, data: object) -> None:
+    scope: StepScope = step_scope()
+    assert scope.send_signal is not None, "only workflows call this step"
+    await scope.send_signal(run_id, name, data, id=scope.info.idempotency_key)
+
+
+_SIGNAL: Step[[str, str, object], None] = Step(_send_signal, "relight.signal", Policy())
+

@@ -1,0 +1,45 @@
+"""Durations and times as users give them, and as Relight keeps them."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from relight.errors import InvalidValueError
+
+__all__ = ("Duration", "moment", "moment_ms", "seconds")
+
+Duration: TypeAlias = timedelta | float
+"""A `timedelta`, or seconds. One alias for every time-out, delay and window of the API."""
+
+_SECONDS_MAX = 100 * 365 * 86_400.0
+
+
+def seconds(what: str, duration: Duration) -> float:
+    """Return a duration in seconds.
+
+    Raises:
+        InvalidValueError: It is no duration, negative, not finite, or longer than 100 years.
+    """
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, int | float) and not isinstance(duration, bool):
+        value = float(duration)
+    else:
+        raise InvalidValueError(what, "", f"{type(duration).__name__} is no duration", "pass a timedelta or seconds")
+    if not (math.isfinite(value) and 0 <= value <= _SECONDS_MAX):
+        raise InvalidValueError(what, "", f"{value} s is out of range", "pass 0 seconds to 100 years")
+    return value
+
+
+def moment_ms(what: str, time: datetime) -> int:
+    """Return an aware datetime as milliseconds since 1970. Raises `InvalidValueError` for a naive one."""
+    if time.tzinfo is None:
+        raise InvalidValueError(what, "", "the datetime has no time zone", "pass an aware datetime")
+    return math.ceil(time.timestamp() * 1000)
+
+
+def moment(milliseconds: float) -> datetime:
+    """Return milliseconds since 1970 as an aware datetime in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,229 @@
+"""Attempts of steps: on the worker's loop or in a thread, with time-outs, heartbeats and the verdict on failures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, final
+
+from msgspec import Raw
+
+from relight.actors import program as p
+from relight.errors import InvalidValueError, RefusedError, RetryAfter, StepCancelled, TerminalError
+from relight.sdk._any_value import encode_any
+from relight.sdk._context import WorkflowContext
+from relight.sdk._durations import moment, seconds
+from relight.sdk._failures import failure_of
+from relight.sdk._interceptors import Interceptor, RunCall, StepCall, through
+from relight.sdk._scope import SCOPE, SignalSender, StepInfo, StepScope
+from relight.sdk._step import Policy, Step
+from relight.sdk._workflow import Workflow
+
+__all__ = ("Launcher",)
+
+
+@final
+class Launcher:
+    """Runs workflows and steps of one worker with its interceptors and dependencies."""
+
+    def __init__(self, *, threads: int, interceptors: Sequence[Interceptor], send_signal: SignalSender) -> None:
+        self.deps: object = None
+        self.has_deps = False
+        self.interceptors = tuple(interceptors)
+        self.send_signal = send_signal
+        self.fakes: dict[str, Callable[..., Any]] = {}
+        self._threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+
+    def launch(
+        self, run: str, key: str, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+        attempt: p.Attempt, report: p.Report, headers: dict[str, str],
+    ) -> p.RunningStep:
+        """Begin an attempt; its outcome is reported on this loop."""
+        running = RunningAttempt(self, run, key, step, attempt, report, headers)
+        running.begin(args, kwargs)
+        return running
+
+    async def run_workflow(
+        self, workflow: Workflow[..., Any], ctx: WorkflowContext, args: tuple[Any, ...], headers: dict[str, str]
+    ) -> Any:
+        if not self.interceptors:
+            return await workflow.function(ctx, *args)
+        call = RunCall(
+            run_id=ctx.run_id, workflow=workflow.name, is_replaying=lambda: ctx.is_replaying, headers=dict(headers)
+        )
+        return await through(self.interceptors, "run", lambda _: workflow.function(ctx, *args))(call)
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="relight-step")
+        return self._executor
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+@final
+class RunningAttempt:
+    """One attempt of a step, from its launch to its report."""
+
+    __slots__ = (
+        "_attempt", "_began_s", "_headers", "_is_told_to_stop", "_key", "_launcher", "_loop", "_report", "_run", "_scope", "_step",
+        "_task",
+    )
+
+    def __init__(
+        self, launcher: Launcher, run: str, key: str, step: Step[..., Any], attempt: p.Attempt, report: p.Report,
+        headers: dict[str, str],
+    ) -> None:
+        self._launcher = launcher
+        self._run = run
+        self._key = key
+        self._step = step
+        self._attempt = attempt
+        self._report = report
+        self._headers = headers
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._is_told_to_stop = False
+        self._began_s = self._loop.time()
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._scope = StepScope(
+            StepInfo(
+                run_id=self._run,
+                name=self._step.name,
+                attempt=self._attempt.number,
+                idempotency_key=f"{self._run}:{self._key}",
+                deadline=self._deadline(),
+            ),
+            deps=self._launcher.deps,
+            has_deps=self._launcher.has_deps,
+            heartbeat=self._heartbeat,
+            last_heartbeat=self._attempt.heartbeat,
+            headers=self._headers,
+            send_signal=self._launcher.send_signal,
+        )
+        context = contextvars.Context()
+        context.run(SCOPE.set, self._scope)
+        self._task = self._loop.create_task(self._execute(args, kwargs), context=context)
+
+    def cancel(self) -> None:
+        """Tell it to stop. A thread can't be interrupted: its next heartbeat raises `StepCancelled`."""
+        self._is_told_to_stop = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            value = await self._call(args, kwargs)
+            data, decoded = self._step.signature.result.record(value, what=f"the result of step {self._step.name!r}")
+            outcome: p.Outcome = p.Done(Raw(data), decoded)
+        except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
+            outcome = p.Stopped() if self._is_told_to_stop else self._judge(error)
+        self._report(self._key, outcome)
+
+    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        limit_s = self._limit_s()
+        if limit_s is None:
+            return await self._intercepted(args, kwargs)
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                return await self._intercepted(args, kwargs)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            self._is_timed_out()
+            raise TimeoutError(f"attempt {self._attempt.number} took longer than {limit_s:g} s") from error
+
+    def _is_timed_out(self) -> None:
+        """A thread goes on; from now on its heartbeats raise."""
+        self._scope.heartbeat = _raise_cancelled
+
+    async def _intercepted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._launcher.interceptors:
+            return await self._function(args, kwargs)
+        call = StepCall(info=self._scope.info, headers=dict(self._headers))
+        return await through(self._launcher.interceptors, "step", lambda _: self._function(args, kwargs))(call)
+
+    async def _function(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        function = self._step.function
+        is_async = self._step.is_async
+        if self._launcher.fakes and self._step.name in self._launcher.fakes:
+            function = self._launcher.fakes[self._step.name]
+            is_async = asyncio.iscoroutinefunction(function)
+        if is_async:
+            return await function(*args, **kwargs)
+        context = contextvars.copy_context()
+        result = await self._loop.run_in_executor(
+            self._launcher.executor, lambda: context.run(function, *args, **kwargs)
+        )
+        return await result if asyncio.iscoroutine(result) else result
+
+    def _heartbeat(self, details: object) -> None:
+        if self._is_told_to_stop:
+            _raise_cancelled(details)
+        data = Raw(encode_any(details, what=f"the heartbeat of step {self._step.name!r}"))
+        self._loop.call_soon_threadsafe(self._report, self._key, p.Beat(data))
+
+    # Time.
+
+    def _limit_s(self) -> float | None:
+        policy = self._step.policy
+        limits = [] if policy.timeout_s is None else [policy.timeout_s]
+        if policy.total_timeout_s is not None:
+            spent_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
+            limits.append(max(0.0, policy.total_timeout_s - spent_s))
+        return min(limits, default=None)
+
+    def _deadline(self) -> datetime | None:
+        limit_s = self._limit_s()
+        deadline = self._attempt.run_deadline
+        if limit_s is None:
+            return deadline
+        own = moment(self._attempt.now_ms + limit_s * 1000)
+        return own if deadline is None else min(own, deadline)
+
+    # The verdict.
+
+    def _judge(self, error: BaseException) -> p.Outcome:
+        failure = failure_of(error)
+        policy = self._step.policy
+        if isinstance(error, TerminalError | RefusedError | InvalidValueError | policy.retry.never):
+            return p.Failed(failure)
+        delay_s = _delay_s(error, policy, self._attempt.number)
+        if not self._has_attempt_left(policy, delay_s):
+            return p.Exhausted(failure) if policy.on_exhausted == "park" else p.Failed(failure)
+        return p.Again(failure, delay_s)
+
+    def _has_attempt_left(self, policy: Policy, delay_s: float) -> bool:
+        if policy.retry.attempts is not None and self._attempt.number >= policy.retry.attempts:
+            return False
+        if policy.total_timeout_s is None:
+            return True
+        waited_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
+        spent_s = waited_s + self._loop.time() - self._began_s
+        return spent_s + delay_s < policy.total_timeout_s
+
+
+def _raise_cancelled(details: object) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise StepCancelled("the step is to stop") from None
+    raise asyncio.CancelledError("the step is to stop")
+
+
+def _delay_s(error: BaseException, policy: Policy, attempt: int) -> float:
+    if isinstance(error, RetryAfter):
+        return error.delay_s
+    retry = policy.retry
+    delay_s = seconds("delay", retry.delay) * retry.factor ** min(attempt - 1, 100)
+    delay_s = min(delay_s, seconds("delay_max", retry.delay_max))
+    return delay_s * (1 + random.uniform(-retry.jitter, retry.jitter))

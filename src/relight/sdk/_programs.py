@@ -1,0 +1,52 @@
+"""The workflows that one worker can run."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, final
+
+from relight.actors.program import UnknownWorkflowError
+from relight.errors import RefusedError
+from relight.sdk._activation import Activation
+from relight.sdk._execution import Launcher
+from relight.sdk._workflow import Workflow
+from relight.subjects.records import RunStarted
+
+__all__ = ("WorkflowPrograms", "code_digest")
+
+
+@final
+class WorkflowPrograms:
+    """Makes activations. Implements `actors.program.Programs`."""
+
+    def __init__(self, workflows: Sequence[Workflow[..., Any]], launcher: Launcher, *, code: str) -> None:
+        self.code = code
+        self._launcher = launcher
+        self._by_name: dict[str, Workflow[..., Any]] = {}
+        for one in workflows:
+            if not isinstance(one, Workflow):
+                raise TypeError(f"{one!r} is no workflow; decorate it with @workflow")
+            if self._by_name.setdefault(one.name, one) is not one:
+                raise RefusedError(f"two workflows are named {one.name!r}; give one another name: @workflow(name=…)")
+
+    def create(self, run: str, started: RunStarted) -> Activation:
+        workflow = self._by_name.get(started.workflow)
+        if workflow is None:
+            raise UnknownWorkflowError(started.workflow)
+        return Activation(run, started, workflow, self._launcher)
+
+
+def code_digest() -> str:
+    """Return a digest of the user's source files that are loaded: not the standard library's, not the installed ones."""
+    digest = blake2b(digest_size=8)
+    outside = {str(Path(path).resolve()) for name, path in sysconfig.get_paths().items() if name.endswith("lib")}
+    ours = str(Path(__file__).resolve().parent.parent)
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    for file in sorted(str(Path(one).resolve()) for one in files if one):
+        if file.endswith(".py") and not file.startswith((ours, *outside)):
+            digest.update(Path(file).read_bytes() if Path(file).exists() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,222 @@
+"""`Run`: the handle of one run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
+
+from msgspec import Raw
+
+from relight.actors import letters
+from relight.actors.letters import Letterbox
+from relight.errors import RunCancelled, RunFailed, RunTerminated, RunTimedOut, WaitTimedOut
+from relight.sdk._any_value import encode_any
+from relight.sdk._description import RunDescription, describe
+from relight.sdk._durations import Duration, moment, seconds
+from relight.sdk._interceptors import SignalCall, through
+from relight.sdk._values import ValueType
+from relight.subjects import messages as m
+from relight.subjects import records as r
+from relight.subjects.ids import name_of
+
+if TYPE_CHECKING:
+    from relight.sdk._client import Relight
+
+__all__ = ("Parked", "Record", "Run", "RunStatus")
+
+R = TypeVar("R")
+
+RunStatus: TypeAlias = Literal[
+    "queued", "running", "waiting", "paused", "parked", "completed", "failed", "cancelled", "terminated", "timed_out"
+]
+"""`parked` needs a person; `RunDescription.parked` says why."""
+
+Parked: TypeAlias = Literal["stuck", "corrupt", "unknown_outcome", "retries_exhausted", "quarantined"]
+
+
+class Record(Protocol):
+    """One recorded fact of a run. (An *event* is what is published on a topic: one word, one meaning.)"""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+
+
+@final
+class StoredRecord:
+    """A record with its place in the history: `sequence` counts records from 1; `data` is the record itself."""
+
+    __slots__ = ("at", "data", "epoch", "sequence", "worker")
+
+    def __init__(self, sequence: int, at: datetime, worker: str, epoch: int, data: r.Record) -> None:
+        self.sequence = sequence
+        self.at = at
+        self.worker = worker
+        self.epoch = epoch
+        self.data = data
+
+    @property
+    def kind(self) -> str:
+        return type(self.data).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self.sequence} {self.kind} at {self.at:%H:%M:%S.%f}>"
+
+
+@final
+class Run(Generic[R]):
+    """The handle of one run; as many as you like, from anywhere.
+
+    Attributes:
+        id: Names the run.
+    """
+
+    def __init__(self, relight: Relight, id: str, type: ValueType[Any], *, queue: str = "") -> None:
+        self.id = id
+        self._relight = relight
+        self._type = type
+        self._letterbox = Letterbox(relight.door, relight.subjects, id, queue=queue)
+
+    async def result(self, *, timeout: Duration | None = None) -> R:
+        """Wait for the end and return the result.
+
+        Raises:
+            RunFailed: The workflow raised.
+            RunCancelled: It was cancelled.
+            RunTerminated: It was terminated.
+            RunTimedOut: Its own time-out passed.
+            WaitTimedOut: No end within `timeout`; the run goes on.
+            RunNotFoundError: The run is not known, or was retired.
+        """
+        limit_s = None if timeout is None else seconds("timeout", timeout)
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                end = await self._relight.ends.end_of(self.id)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise WaitTimedOut(f"run {self.id!r} had no result within {limit_s:g} s; it goes on") from error
+        return self._outcome(end)
+
+    async def resume(self, name: str, data: object = None) -> None:
+        """Answer a suspension. Returns when durable. The first answer wins; one that comes early is kept.
+
+        Raises:
+            AlreadyAnsweredError: It was answered already, or has timed out.
+            RefusedError: The run has ended.
+            RunNotFoundError: The run is not known.
+            InvalidValueError: The data can't be written as JSON.
+            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+        """
+        name_of("suspension name", name)
+        answer = Raw(encode_any(data, what=f"the answer to {name!r}"))
+        await self._letterbox.post_once(m.Answer(name=name, data=answer), name)
+
+    async def signal(self, name: str, data: object = None, *, id: str | None = None) -> None:
+        """Send a signal. Returns when durable. With an `id` it counts once, however often it is sent.
+
+        Raises:
+            MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
+            RefusedError: The run has ended.
+            RunNotFoundError: The run is not known.
+            InvalidValueError: The data can't be written as JSON.
+            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+        """
+        name_of("signal name", name)
+        if id is not None:
+            name_of("signal id", id)
+        value = Raw(encode_any(data, what=f"signal {name!r}"))
+
+        async def post(call: SignalCall) -> None:
+            await self._letterbox.post(m.Signal(name=name, data=value, id=id or "", headers=call.headers))
+
+        call = SignalCall(run_id=self.id, name=name, headers={})
+        await through(self._relight.interceptors, "signal", post)(call)
+
+    async def answer_awakeable(self, token: str, wake: m.Wake) -> None:
+        """What `client.complete` and `client.fail` do."""
+        await self._letterbox.post_once(wake, token)
+
+    async def cancel(self, *, reason: str = "") -> None:
+        """Ask the run to stop: its current await raises `CancelledError`, clean-up steps run. Returns when durable.
+
+        Raises:
+            RefusedError: The run has ended.
+            RunNotFoundError: The run is not known.
+        """
+        await self._letterbox.post(m.Cancel(reason=reason))
+
+    async def terminate(self, *, reason: str = "") -> None:
+        """End the run; none of its code runs any more. Returns when durable. Raises like `cancel`."""
+        await self._letterbox.post(m.Terminate(reason=reason))
+
+    async def retry(self) -> None:
+        """Let a parked run go on: after a fix was deployed, or from the step whose retries were used up.
+
+        Raises:
+            RefusedError: The run is not parked.
+            RunNotFoundError: The run is not known.
+        """
+        await self._letterbox.post_to_parked(m.Retry())
+
+    async def resolve(
+        self, step: str, *, result: object = None, error: str | None = None, rerun: bool = False
+    ) -> None:
+        """Say what happened to a step with unknown outcome: its result, its failure, or "run it again".
+
+        Args:
+            step: Its key (`send_email#1`), or its name if only one call of it is open.
+            result: What it returned.
+            error: Why it failed.
+            rerun: Run it again.
+
+        Raises:
+            RefusedError: No such step waits for a person, or two of the three are given.
+            RunNotFoundError: The run is not known.
+        """
+        value = Raw(encode_any(result, what="the result")) if error is None and not rerun else None
+        letters.check_one_answer(result, error, rerun=rerun)
+        key = await self._letterbox.parked_step(step)
+        await self._letterbox.post_to_parked(m.Resolve(step=key, result=value, error=error, rerun=rerun))
+
+    async def describe(self) -> RunDescription:
+        """Say how the run stands, in words: status, what it waits for, since when, last error, worker, sizes.
+
+        Raises:
+            RunNotFoundError: The run is not known, or was retired.
+        """
+        return describe(await self._letterbox.look())
+
+    async def history(self, *, follow: bool = False, after: int = 0) -> AsyncIterator[Record]:
+        """Iterate over the run's records from the one after `after`; with `follow` until the run ends.
+
+        Raises:
+            RunNotFoundError: The run is not known, or was retired.
+        """
+        sequence = 0
+        async for turn in self._letterbox.turns(follow=follow):
+            for record in turn.records:
+                sequence += 1
+                if sequence > after:
+                    yield StoredRecord(sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
+
+    def _outcome(self, end: r.Record) -> R:
+        match end:
+            case r.RunCompleted(result=result):
+                return cast("R", self._type.decode(result, what=f"the result of run {self.id!r}"))
+            case r.RunFailed(error=error):
+                raise RunFailed(error.message, error_type=error.type, traceback=error.traceback)
+            case r.RunCancelled(reason=reason):
+                raise RunCancelled(reason or f"run {self.id!r} was cancelled")
+            case r.RunTerminated(reason=reason):
+                raise RunTerminated(reason or f"run {self.id!r} was terminated")
+            case _:
+                raise RunTimedOut(f"run {self.id!r} did not end within its time-out")
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}>"

@@ -1,0 +1,74 @@
+"""Where the running code is: in a workflow, in a step, or in neither."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Raw
+
+if TYPE_CHECKING:
+    from relight.sdk._activation import Activation
+
+__all__ = ("SCOPE", "SignalSender", "StepInfo", "StepScope", "activation", "step_scope")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepInfo:
+    """What a step may know of its own execution."""
+
+    run_id: str
+    name: str
+    attempt: int
+    idempotency_key: str
+    deadline: datetime | None
+
+
+class SignalSender(Protocol):
+    async def __call__(self, run_id: str, name: str, data: object, *, id: str) -> None: ...
+
+
+def _no_heartbeat(details: object) -> None:
+    """Outside a run nobody waits for it."""
+
+
+@dataclass(slots=True)
+class StepScope:
+    """What `step.info()`, `step.heartbeat()` and `step.deps()` reach for."""
+
+    info: StepInfo
+    deps: object = None
+    has_deps: bool = False
+    heartbeat: Callable[[object], None] = _no_heartbeat
+    last_heartbeat: Raw | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    send_signal: SignalSender | None = None
+
+
+SCOPE: ContextVar[Activation | StepScope | None] = ContextVar("relight_scope", default=None)
+
+
+def activation() -> Activation | None:
+    """The activation whose workflow is running here."""
+    scope = SCOPE.get()
+    return None if scope is None or isinstance(scope, StepScope) else scope
+
+
+def step_scope() -> StepScope:
+    """The scope of the step that runs here; outside a run one with attempt 1 and a fresh key."""
+    scope = SCOPE.get()
+    return scope if isinstance(scope, StepScope) else fresh_scope(None)
+
+
+def fresh_scope(outer: StepScope | None, name: str = "") -> StepScope:
+    """The scope of a step that simply runs, in another step or outside a run."""
+    info = StepInfo(
+        run_id=outer.info.run_id if outer else "", name=name, attempt=1, idempotency_key=uuid.uuid4().hex, deadline=None
+    )
+    if outer is None:
+        return StepScope(info)
+    return StepScope(info, deps=outer.deps, has_deps=outer.has_deps, heartbeat=outer.heartbeat, headers=outer.headers)

@@ -1,0 +1,144 @@
+"""`Worker`: a process's main, or beside other code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Self, final
+
+import structlog
+
+from relight.actors.host import Host
+from relight.actors.stuck import offer_new_code
+from relight.config.limits import LIMITS
+from relight.errors import InvalidValueError
+from relight.sdk._client import Relight
+from relight.sdk._execution import Launcher
+from relight.sdk._interceptors import Interceptor
+from relight.sdk._programs import WorkflowPrograms, code_digest
+from relight.sdk._workflow import Workflow
+from relight.subjects.ids import WorkerId, token
+
+__all__ = ("Worker",)
+
+log = structlog.get_logger("relight")
+
+
+@final
+class Worker:
+    """Runs workflows: `await worker.run()` is a process's main, `async with worker:` runs it beside other code.
+
+    Args:
+        relight: The client whose server it works for; open it first (`async with`).
+        workflows: What it can run. Runs of others in its queues are given back.
+        queues: Where it takes runs from; by default the workflows' own.
+        concurrency: Runs it advances at the same time, waiting ones not counted; default `RELIGHT_CONCURRENCY` or 200.
+        lifespan: Entered when it begins, left when it ends; what it yields is `step.deps()`.
+        interceptors: Around runs, steps, and the starts and signals that its steps send.
+
+    Raises:
+        RefusedError: Two workflows have one name.
+        InvalidIdError: A queue's name can't be one.
+        InvalidValueError: `concurrency` is less than 1.
+    """
+
+    def __init__(
+        self,
+        relight: Relight,
+        workflows: Sequence[Workflow[..., Any]],
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> None:
+        self._relight = relight
+        self._concurrency = relight.settings.concurrency if concurrency is None else concurrency
+        if self._concurrency < 1:
+            raise InvalidValueError("concurrency", "", f"{concurrency} is less than 1", "pass 1 or more")
+        self._launcher = Launcher(
+            threads=min(self._concurrency, 64), interceptors=interceptors, send_signal=relight.send_signal
+        )
+        self._programs = WorkflowPrograms(workflows, self._launcher, code=code_digest())
+        self._queues = tuple(dict.fromkeys(token("queue", one) for one in queues or [one.queue for one in workflows]))
+        self._lifespan = lifespan
+        self._stack: AsyncExitStack | None = None
+        self._host: Host | None = None
+        self._grace_s = LIMITS.drain_s
+        self.id = _new_worker_id()
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT; then take nothing new, let steps end for a while, hand everything back.
+
+        A second signal stops at once.
+        """
+        loop = asyncio.get_running_loop()
+        first, second = asyncio.Event(), asyncio.Event()
+
+        def stop() -> None:
+            (second if first.is_set() else first).set()
+
+        for one in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(one, stop)
+        try:
+            async with self:
+                log.info("worker_started", worker=self.id, queues=list(self._queues))
+                await first.wait()
+                log.info("worker_draining", worker=self.id)
+                await self._drain_unless(second)
+            log.info("worker_stopped", worker=self.id)
+        finally:
+            for one in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(one)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            if self._lifespan is not None:
+                self._launcher.deps = await stack.enter_async_context(self._lifespan())
+                self._launcher.has_deps = True
+            door = await stack.enter_async_context(self._relight.backend.worker_door(self.id))
+            self._host = Host(
+                door, self._relight.subjects, self.id, self._programs, queues=self._queues,
+                concurrency=self._concurrency,
+            )
+            await self._host.open()
+            offering = asyncio.create_task(offer_new_code(door, self._relight.subjects, self._programs.code))
+            stack.callback(offering.cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        host, stack = self._host, self._stack
+        self._host = self._stack = None
+        if host is not None and stack is not None:
+            try:
+                await host.drain(self._grace_s)
+                host.close()
+                self._launcher.close()
+            finally:
+                await stack.aclose()
+
+    @property
+    def host(self) -> Host:
+        """The host inside, while the worker works."""
+        assert self._host is not None, "the worker is not running"
+        return self._host
+
+    async def _drain_unless(self, second: asyncio.Event) -> None:
+        draining = asyncio.create_task(self.host.drain(self._grace_s))
+        stopping = asyncio.create_task(second.wait())
+        await asyncio.wait((draining, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            self._grace_s = 0.0
+        for one in (draining, stopping):
+            one.cancel()
+
+
+def _new_worker_id() -> WorkerId:
+    host = "".join(one if one.isascii() and one.isalnum() else "-" for one in socket.gethostname())[:32]
+    return WorkerId(f"{host or 'worker'}-{os.getpid()}-{secrets.token_hex(3)}")

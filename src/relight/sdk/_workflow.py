@@ -1,0 +1,117 @@
+"""`workflow`: the decorator, and what is known of a workflow."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast, overload
+
+from typing_extensions import TypeVarTuple, Unpack
+
+from relight.sdk._durations import Duration, seconds
+from relight.sdk._step import Async
+from relight.sdk._values import Signature, signature_types
+from relight.subjects.ids import name_of, token
+
+if TYPE_CHECKING:
+    from relight.sdk._context import WorkflowContext
+
+__all__ = ("DEFAULT_QUEUE", "Runnable", "StartOptions", "Workflow", "WorkflowOptions", "workflow")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+DEFAULT_QUEUE = "default"
+
+Runnable: TypeAlias = "Callable[[WorkflowContext, Unpack[Ts]], Coroutine[Any, Any, R]]"
+"""A workflow whose positional arguments are `Ts`. (A Protocol would also refuse plain functions, but mypy can't solve one
+when a parameter has a default; so a plain function is refused at run time.)"""
+
+
+class WorkflowOptions(TypedDict, total=False):
+    """`name` defaults to the function's; `timeout` is that of the whole run, waits included."""
+
+    name: str
+    queue: str
+    timeout: Duration
+
+
+class StartOptions(TypedDict, total=False):
+    """Options of one start.
+
+    `id` names the run for ever; without it a random one is made. `delay` and `at` put its first line off. `on_conflict`
+    says what happens if the id is taken by the same workflow with the same arguments.
+    """
+
+    id: str
+    queue: str
+    delay: Duration
+    at: datetime
+    timeout: Duration
+    tags: Mapping[str, str]
+    on_conflict: Literal["attach", "fail"]
+
+
+class Workflow(Generic[P, R]):
+    """Called with a context it runs in line, as part of the calling run. `start` and `call` make a run of its own.
+
+    Attributes:
+        name: By which runs know it, for ever.
+        queue: Of the workers that run it.
+        timeout_s: Of a whole run, None without limit.
+        function: The undecorated function.
+    """
+
+    name: str
+
+    def __init__(self, function: Callable[Concatenate[WorkflowContext, P], Async[R]], options: WorkflowOptions) -> None:
+        if not inspect.iscoroutinefunction(function):
+            raise TypeError(f"@workflow needs an `async def`, and {function!r} is none")
+        unknown = set(options) - set(WorkflowOptions.__annotations__)
+        if unknown:
+            raise TypeError(f"unknown options of workflow {function.__name__!r}: {', '.join(sorted(unknown))}")
+        self.function = function
+        self.name = name_of("workflow name", options.get("name", function.__name__))
+        self.queue = token("queue", options.get("queue", DEFAULT_QUEUE))
+        self.timeout_s = seconds("timeout", options["timeout"]) if "timeout" in options else None
+        self._signature: Signature | None = None
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__wrapped__ = function
+
+    @property
+    def signature(self) -> Signature:
+        """Made when it is first needed, when all annotations can be resolved."""
+        if self._signature is None:
+            self._signature = signature_types(self.function, leading=1)
+        return self._signature
+
+    def __call__(self, ctx: WorkflowContext, /, *args: P.args, **kwargs: P.kwargs) -> Async[R]:
+        return self.function(ctx, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name}>"
+
+
+class _WorkflowDecorator(Protocol):
+    def __call__(
+        self, function: Callable[Concatenate[WorkflowContext, P], Coroutine[Any, Any, R]], /
+    ) -> Workflow[P, R]: ...
+
+
+@overload
+def workflow(function: Callable[Concatenate[WorkflowContext, P], Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+@overload
+def workflow(**options: Unpack[WorkflowOptions]) -> _WorkflowDecorator: ...
+def workflow(*function: Any, **options: Any) -> Any:
+    """Make a workflow of an `async def` whose first parameter is the context.
+
+    Raises:
+        TypeError: It is not async, or an option is unknown.
+        InvalidIdError: The name or the queue can't be one.
+    """
+    if function:
+        return Workflow(function[0], cast("WorkflowOptions", options))
+    return lambda later: Workflow(later, cast("WorkflowOptions", options))

@@ -1,0 +1,97 @@
+"""Reading through the real door."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relight.config.server import EmbeddedServer
+from relight.errors import UnavailableError
+from relight.subjects.grammar import Subjects
+from tests.integration.door_on_server import door
+
+
+async def test_five_thousand_messages_are_read_in_order_and_from_any_place(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    subjects = Subjects(namespace)
+    log, other = subjects.log("order-1"), subjects.log("order-2")
+    async with await door(shared_server, namespace) as one:
+        sequences: list[int] = []
+        for number in range(5000):
+            if number % 100 == 0:
+                await one.publish(other, b"other")
+            sequences.append(await one.publish(log, b"%d" % number, fence=sequences[-1] if sequences else 0))
+
+        everything = await one.read(log, after=0, limit=10_000)
+        some = await one.read(log, after=sequences[1233], limit=1500)
+
+        assert [stored.sequence for stored in everything] == sequences
+        assert [stored.data for stored in everything] == [b"%d" % number for number in range(5000)]
+        assert [stored.fence for stored in everything] == [0, *sequences[:-1]]
+        assert some == everything[1234:2734]
+        assert {stored.subject for stored in everything} == {log}
+        assert await one.count(log) == 5000
+
+
+async def test_last_and_next_and_read_agree_about_a_message(shared_server: EmbeddedServer, namespace: str) -> None:
+    log = Subjects(namespace).log("order-1")
+    async with await door(shared_server, namespace) as one:
+        before_ms = one.clock.now_ms()
+        first = await one.publish(log, b"1", fence=0)
+        second = await one.publish(log, b"\x00\xff", fence=first)
+
+        last = await one.last(log)
+        after_first = await one.next(log, after=first)
+        (read,) = await one.read(log, after=first, limit=10)
+
+        assert last == after_first == read
+        assert read.fence == first
+        assert read.data == b"\x00\xff"
+        assert await one.next(log, after=second) is None
+        assert abs(read.stored_at_ms - before_ms) < 5000
+
+
+async def test_what_is_not_there_is_none_and_an_empty_payload_is_a_message(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    subjects = Subjects(namespace)
+    wake = subjects.wake("q", "order-1")
+    async with await door(shared_server, namespace) as one:
+        assert await one.last(wake) is None
+        assert await one.read(wake, after=0, limit=10) == []
+        assert await one.count(wake) == 0
+
+        await one.publish(wake, b"")
+
+        (stored,) = await one.read(wake, after=0, limit=10)
+        assert stored == await one.last(wake)
+        assert (stored.data, stored.fence) == (b"", None)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_subjects_are_listed_over_all_streams_up_to_the_limit(
+    shared_server: EmbeddedServer, namespace: str, shards: int
+) -> None:
+    subjects = Subjects(namespace)
+    expected = {subjects.log(f"order-{number}") for number in range(20)}
+    async with await door(shared_server, namespace, shards=shards) as one:
+        await asyncio.gather(*(one.publish(subject, b"1", fence=0) for subject in expected))
+
+        everything = await one.subjects(f"relight.{namespace}.log.*.*", limit=100)
+
+        assert set(everything) == expected
+        assert len(everything) == 20
+        assert len(await one.subjects(f"relight.{namespace}.log.*.*", limit=7)) == 7
+
+
+async def test_readers_are_told_when_the_connection_is_lost(server: EmbeddedServer, namespace: str) -> None:
+    log = Subjects(namespace).log("order-1")
+    async with await door(server, namespace) as one:
+        await one.publish(log, b"1", fence=0)
+        await asyncio.to_thread(server.kill)
+
+        for reading in (one.read(log, after=0, limit=1), one.last(log), one.count(log)):
+            with pytest.raises(UnavailableError):
+                await reading
