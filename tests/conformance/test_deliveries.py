@@ -228,14 +228,6 @@ async def test_a_purged_message_is_not_delivered_again(site: Site) -> None:
     assert [one.subject for one in wakes] == [subject, site.subjects.wake("q", "run-2")]
 
 
-async def test_a_door_that_talks_to_its_server_is_fresh(site: Site) -> None:
-    door = await site.door("a")
-
-    await door.count(site.subjects.log("run-1"))
-
-    assert door.is_fresh()
-
-
 async def pass_messages(door: Door) -> None:
     """Give what is under way to this door the time to arrive: what the server sent earlier comes earlier."""
     for _ in range(20):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from relight.actors.door import Delivery
+from relight.actors.jetstream.api import Api
+from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.keeper_connection import Access
+from relight.actors.jetstream.mux import Mux
 from relight.config.limits import LIMITS, Limits
 from relight.config.server import EmbeddedServer
 
-__all__ = ("Inbox", "door", "eventually", "options", "quick_limits")
+__all__ = ("Inbox", "bare", "door", "eventually", "options", "quick_limits")
 
 
 def quick_limits(**changes: float) -> Limits:
@@ -39,10 +43,18 @@ async def door(
     return await JetStreamDoor.open(options(server, namespace, shards=shards, limits=limits))
 
 
-async def eventually(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+@asynccontextmanager
+async def bare(server: EmbeddedServer) -> AsyncGenerator[tuple[Connection, Api]]:
+    """A connection that has made nothing yet."""
+    connection = await Connection.open(Access(servers=(server.url,)), name="bare")
+    yield connection, Api(Mux(connection))
+    await connection.close()
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within_s: float = 20.0) -> None:
     """Wait until something is true that a server brings about."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not (outcome if isinstance(outcome := condition(), bool) else await outcome):
             await asyncio.sleep(0.005)
 
 

@@ -6,12 +6,12 @@ import asyncio
 from collections import Counter
 
 import pytest
+from tests.integration.door_on_server import Inbox, door, eventually, quick_limits
 
 from relight.actors.jetstream.door import JetStreamDoor
 from relight.config.server import EmbeddedServer
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import slot_of
-from tests.integration.door_on_server import Inbox, door, eventually, quick_limits
 
 
 async def test_a_delivery_tells_its_fence_sequence_and_count(shared_server: EmbeddedServer, namespace: str) -> None:
@@ -166,4 +166,3 @@ async def _publish_starts(one: JetStreamDoor, subjects: Subjects, count: int) ->
 
 def _run_in_slot(slot: int) -> str:
     return next(run for run in map(str, range(10_000)) if slot_of(run) == slot)
-

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.integration.door_on_server import door
 
 from relight.config.server import EmbeddedServer
 from relight.errors import UnavailableError
 from relight.subjects.grammar import Subjects
-from tests.integration.door_on_server import door
 
 
 async def test_five_thousand_messages_are_read_in_order_and_from_any_place(

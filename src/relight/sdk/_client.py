@@ -285,7 +285,7 @@ class Relight:
                 continue
             if any(started.tags.get(name) != value for name, value in (tags or {}).items()):
                 continue
-            run = Run(self, subject.run, value_type(object), queue=started.queue)
+            run: Run[object] = Run(self, subject.run, value_type(object), queue=started.queue)
             if status is None or (await run.describe()).status == status:
                 yield run
 

@@ -57,6 +57,10 @@ class ServerClock:
         self._latest_ms = max(self._latest_ms, now_ms)
         return self._latest_ms
 
+    def elapsed_s(self) -> float:
+        """See `Clock.elapsed_s`."""
+        return self._monotonic_s()
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Call `callback` on the running loop after `delay_s`."""
         return asyncio.get_running_loop().call_later(delay_s, callback)

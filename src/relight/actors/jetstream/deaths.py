@@ -1,9 +1,10 @@
 """Who has died, read from the server's connection events. Pure.
 
 The server tells the system account of every connection that ends, with the reason. A process that ends, however it
-ends, has its connections closed by its kernel: `Client Closed`. Everything else, a server that shuts down, a client too
-slow, a connection gone stale, says nothing about the process. A worker has two connections in two threads; one alone
-may blink.
+ends, has its connections closed by its kernel: `Client Closed`; or, if bytes from the server were still unread in the
+socket, reset, which the server sees as an error on its next read or write (seen: 1 kill of 6, and the rule in a burst).
+Everything else, a server that shuts down, a client too slow, a connection gone stale, says nothing about the process. A
+worker has two connections in two threads; one alone may blink.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from relight.subjects.ids import WorkerId
 
 __all__ = ("Closing", "Deaths", "Opening", "event_of")
 
-_CLOSED_BY_CLIENT = "Client Closed"
+_CLOSED_BY_KERNEL = {"Client Closed", "Read Error", "Write Error"}
 _PARTS = {"main", "keeper"}
 _WORKERS_MAX = 4096
 
@@ -100,7 +101,7 @@ class Deaths:
                 parts.closed.discard(event.part)
             case Closing():
                 parts.open[event.part].discard(event.id)
-                if event.reason == _CLOSED_BY_CLIENT and not parts.open[event.part]:
+                if event.reason in _CLOSED_BY_KERNEL and not parts.open[event.part]:
                     parts.closed.add(event.part)
         self._stay_bounded()
         return isinstance(event, Closing) and self.is_gone(event.worker)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, Self, final
 
 import structlog
 
-from relight.actors.door import Delivery, Silent, Stored
+from relight.actors.door import Clock, Delivery, Silent, Stored
 from relight.actors.jetstream.api import Api, check_jetstream
 from relight.actors.jetstream.clock import ServerClock
 from relight.actors.jetstream.connection import Connection, Listening
@@ -36,7 +36,8 @@ class LeaseKeeper(Protocol):
 
     def hold(self, run: str, delivery: Delivery) -> None: ...
     def release(self, delivery: Delivery) -> None: ...
-    def is_fresh(self) -> bool: ...
+    @property
+    def gaps(self) -> int: ...
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None: ...
 
 
@@ -70,7 +71,8 @@ class JetStreamDoor:
     def __init__(
         self, connection: Connection, topology: Topology, mux: Mux, options: DoorOptions, keeper: LeaseKeeper | None
     ) -> None:
-        self.clock = ServerClock()
+        self._clock = ServerClock()
+        self.clock: Clock = self._clock
         self._connection = connection
         self._topology = topology
         self._mux = mux
@@ -99,7 +101,7 @@ class JetStreamDoor:
                 Api(mux), options.namespace, shards=options.shards, replicas=options.replicas, limits=options.limits
             )
             door = cls(connection, topology, mux, options, keeper)
-            await door.clock.anchor(door.api, topology.streams[0])
+            await door._clock.anchor(door.api, topology.streams[0])
         except BaseException:
             await connection.close()
             raise
@@ -172,6 +174,10 @@ class JetStreamDoor:
         """See `Door.count`."""
         return await self._reader.count(subject)
 
+    async def newest(self, filter: str, *, limit: int) -> list[Stored]:
+        """See `Door.newest`."""
+        return await self._reader.newest(filter, limit=limit)
+
     async def subjects(self, filter: str, *, limit: int) -> list[str]:
         """See `Door.subjects`."""
         return await self._reader.subjects(filter, limit=limit)
@@ -228,9 +234,10 @@ class JetStreamDoor:
         """See `Door.release`."""
         self._lease_keeper().release(delivery)
 
-    def is_fresh(self) -> bool:
-        """See `Door.is_fresh`."""
-        return self._lease_keeper().is_fresh()
+    @property
+    def gaps(self) -> int:
+        """See `Door.gaps`."""
+        return self._lease_keeper().gaps
 
     # Questions to owners.
 
@@ -266,7 +273,7 @@ class JetStreamDoor:
 
     async def _anchor(self) -> None:
         try:
-            await self.clock.anchor(self.api, self._topology.streams[0])
+            await self._clock.anchor(self.api, self._topology.streams[0])
         except UnavailableError as error:
             _log.warning("clock_not_anchored", error=str(error))
 

@@ -25,6 +25,7 @@ class Places:
         self.asked = [0] * streams
         self._largest = 0
         self._recent = [0] * streams
+        self._has_more = [False] * streams
         self._unserved_since = [0] * streams
         self._round = 0
 
@@ -33,8 +34,9 @@ class Places:
         self.free += count
         self._largest = max(self._largest, self.free + sum(self.asked))
 
-    def take(self, stream: int) -> None:
-        """A delivery of this stream has taken one of its places."""
+    def take(self, stream: int, *, has_more: bool = False) -> None:
+        """A delivery of this stream has taken one of its places; `has_more` is whether others wait behind it."""
+        self._has_more[stream] = has_more
         if self.asked[stream] > 0:
             self.asked[stream] -= 1
         else:
@@ -44,6 +46,9 @@ class Places:
 
     def give_up(self, stream: int, count: int | None = None) -> None:
         """The server no longer owes this stream `count` deliveries, or any."""
+        if count is not None:
+            # A pull that ran out with places left over has found nothing more.
+            self._has_more[stream] = False
         returned = self.asked[stream] if count is None else min(count, self.asked[stream])
         self.asked[stream] -= returned
         self.free += returned
@@ -58,9 +63,11 @@ class Places:
         """Whether a stream has no place while others have."""
         return any(asked == 0 for asked in self.asked)
 
-    def idlest(self) -> int | None:
-        """The stream that holds the most places without using them; None if none holds more than one."""
-        idle = [stream for stream, recent in enumerate(self._recent) if recent == 0 and self.asked[stream] > 1]
+    def misplaced(self) -> int | None:
+        """A stream whose places are wanted elsewhere: it has nothing to deliver, while another has and got none."""
+        if self.free > 0 or not any(self._has_more[stream] and not asked for stream, asked in enumerate(self.asked)):
+            return None
+        idle = [stream for stream, asked in enumerate(self.asked) if asked and not self._has_more[stream]]
         return max(idle, key=lambda stream: self.asked[stream], default=None)
 
     def deal(self, open_streams: list[int]) -> list[tuple[int, int]]:

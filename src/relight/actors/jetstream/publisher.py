@@ -99,7 +99,5 @@ def _refused(subject: str, answer: bytes, headers_bytes: int, data_bytes: int) -
             f"message for {subject} ({error.description})", size_bytes=data_bytes, limit_bytes=data_bytes - 1
         )
     if error.err_code == _HEADERS_TOO_LARGE:
-        return PayloadTooLargeError(
-            f"headers for {subject}", size_bytes=headers_bytes, limit_bytes=_HEADERS_BYTES_MAX
-        )
+        return PayloadTooLargeError(f"headers for {subject}", size_bytes=headers_bytes, limit_bytes=_HEADERS_BYTES_MAX)
     return UnavailableError(f"{subject} was not stored: {error.description} ({error.err_code})")

@@ -115,17 +115,20 @@ class Consuming:
         return await self._topology.ensure_consumer(stream, self._kind, self._queue)
 
     def deliver(self, delivery: Delivery, shard: int, *, has_more: bool) -> None:
-        self._places.take(shard)
+        self._places.take(shard, has_more=has_more)
         self._receive(delivery)
         if self._places.free > 0:
             self.ask_soon()
-        elif has_more and self._places.asked[shard] == 0:
-            self._take_back_from_an_idle_stream()
+        else:
+            self.take_back_misplaced()
 
-    def _take_back_from_an_idle_stream(self) -> None:
-        victim = self._places.idlest()
-        if victim is not None and not self._is_closed:
-            self._pulls[victim].renew()
+    def take_back_misplaced(self) -> None:
+        """One stream at a time gives its places back; what it gives decides who is next."""
+        if self._is_closed or any(pull.is_beginning for pull in self._pulls):
+            return
+        stream = self._places.misplaced()
+        if stream is not None:
+            self._pulls[stream].renew()
 
     def describe(self) -> str:
         return f"{self._kind}-{self._queue}"
@@ -135,6 +138,7 @@ class Consuming:
         shares = self._places.deal([pull.shard for pull in self._pulls if pull.is_open])
         for shard, count in shares:
             self._pulls[shard].ask(count, self._expires_s())
+        self.take_back_misplaced()
 
     def _expires_s(self) -> float:
         if len(self._pulls) == 1:
@@ -180,6 +184,10 @@ class _Pull:
         self._connection.send(self._target, request, reply=f"{self._inbox}{self._number}")
         if self._watch is None:
             self._watch = self._loop.call_later(expires_s / _HEARTBEATS, self._check_heard)
+
+    @property
+    def is_beginning(self) -> bool:
+        return self._again is not None
 
     def renew(self) -> None:
         """Give back the places that were asked for here, and go on with as many as are dealt out then."""
@@ -261,6 +269,7 @@ class _Pull:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("pull_failed", consumer=self._consuming.describe(), stream=self._stream, error=repr(error))
             self._restart("failed")
+        self._consuming.take_back_misplaced()
 
     async def _begin_again(self) -> None:
         """End the pull for certain, pause, see to the consumer, and listen anew."""
@@ -268,7 +277,6 @@ class _Pull:
         if listening is not None:
             await _drained(listening, self._connection)
             self._consuming.places.give_up(self.shard)
-            self._consuming.ask_soon()
         while self._connection.is_open and not await self._is_ready_again():
             pass
         if self._connection.is_open:
@@ -278,6 +286,7 @@ class _Pull:
         if self._pause_s == 0:  # Nothing was wrong.
             self._pause_s = _RETRY_FIRST_S
             return True
+        self._consuming.ask_soon()
         await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
         self._pause_s = min(self._pause_s * 2, _RETRY_MAX_S)
         try:

@@ -33,6 +33,7 @@ _RETRY_S = 0.2
 _FENCE = f"{FENCE}:".encode()
 _STREAM = b"\r\nNats-Stream: "
 _SEQUENCE_SIZE = len(b"Nats-Sequence: ")
+_SUBJECT_SIZE = len(b"Nats-Subject: ")
 _TIME_SIZE = len(b"Nats-Time-Stamp: ")
 _BEFORE_SIZE = len(b"Nats-Last-Sequence: ")
 _PENDING = b"\r\nNats-Num-Pending: "
@@ -53,6 +54,7 @@ class _Got(msgspec.Struct):
 
 class _State(msgspec.Struct):
     subjects: dict[str, int] | None = None
+    last_seq: int = 0
 
 
 class _Info(msgspec.Struct):
@@ -116,6 +118,33 @@ class Reader:
             await self._collect_subjects(stream, filter, limit, found)
         return found[:limit]
 
+    async def newest(self, filter: str, *, limit: int) -> list[Stored]:
+        """See `Door.newest`."""
+        found: list[Stored] = []
+        for stream in self._topology.streams_of(filter):
+            found += await self._newest_of(stream, filter, limit)
+        return sorted(found, key=lambda one: one.stored_at_ms, reverse=True)[:limit]
+
+    async def _newest_of(self, stream: str, filter: str, limit: int) -> list[Stored]:
+        """Read backwards: a wider and wider end of the stream, until it holds enough."""
+        last = (await self._api.need(f"STREAM.INFO.{stream}", _Info)).state.last_seq
+        width = 4 * limit
+        while True:
+            found = await self._read_from(stream, filter, max(0, last - width))
+            if len(found) >= limit or width >= last:
+                return found[-limit:]
+            width *= 4
+
+    async def _read_from(self, stream: str, filter: str, after: int) -> list[Stored]:
+        found: list[Stored] = []
+        while True:
+            batch = await self._read_batch(filter, found[-1].sequence if found else after, _BATCH_MAX, stream)
+            found += batch.messages
+            if batch.is_last:
+                return found
+            if not batch.messages:
+                raise UnavailableError(f"{filter} can't be read now ({batch.problem or 'no answer'})")
+
     async def _collect_subjects(self, stream: str, filter: str, limit: int, found: list[str]) -> None:
         offset = 0
         while len(found) < limit:
@@ -145,14 +174,14 @@ class Reader:
 
     # Batches.
 
-    async def _read_batch(self, subject: str, after: int, count: int) -> _Batch:
+    async def _read_batch(self, subject: str, after: int, count: int, stream: str = "") -> _Batch:
         """Ask for one batch and return what came of it, in order and without gaps from its beginning."""
         self._connection.require_open()
         self._number += 1
         number = self._number
         batch = self._batches[number] = _Batch(subject)
         request = msgspec.json.encode({"seq": after + 1, "next_by_subj": subject, "batch": count})
-        stream = self._topology.stream_of(subject)
+        stream = stream or self._topology.stream_of(subject)
         self._connection.send(f"$JS.API.DIRECT.GET.{stream}", request, reply=f"{self._inbox}{number}")
         try:
             await batch.ended(count)
@@ -176,6 +205,7 @@ class _Batch:
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
+        self._is_filter = "*" in subject
         self.messages: list[Stored] = []
         self.is_last = False
         self.problem = ""
@@ -213,7 +243,8 @@ class _Batch:
             return
         self._before = sequence = int(own[2][_SEQUENCE_SIZE:])
         stored_at_ms = _milliseconds(own[3][_TIME_SIZE:].decode())
-        self.messages.append(Stored(self._subject, sequence, data, fence_in(headers), stored_at_ms))
+        subject = own[1][_SUBJECT_SIZE:].decode() if self._is_filter else self._subject
+        self.messages.append(Stored(subject, sequence, data, fence_in(headers), stored_at_ms))
 
     def fail(self) -> None:
         if not self._end.done():

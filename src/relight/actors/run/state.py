@@ -48,7 +48,7 @@ class OpenWait:
     kind: str
     name: str
     since_ms: int
-    data: Raw = r.NULL
+    data: Raw | None = None
     problem: str = ""
 
 

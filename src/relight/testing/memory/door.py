@@ -43,6 +43,7 @@ class MemoryDoor:
         self._consumptions: list[MemoryConsumption] = []
         self._silent_since_ms: int | None = None
         self._stops = 0
+        self.gaps = 0
 
     def __repr__(self) -> str:
         return f"MemoryDoor({self.name!r})"
@@ -79,14 +80,14 @@ class MemoryDoor:
         self.process.resume()
         self.process.arrive(partial(self._hear, self._stops))
 
-    def is_fresh(self) -> bool:
-        silent_since_ms, now_ms = self._silent_since_ms, self._server.clock.now_ms()
-        return silent_since_ms is None or now_ms - silent_since_ms < LIMITS.ack_wait_s * 500
-
     def _hear(self, stops: int) -> None:
         if stops != self._stops:
             return
+        silent_ms = self._server.clock.now_ms() - (self._silent_since_ms or 0)
         self._silent_since_ms = None
+        if silent_ms >= LIMITS.ack_wait_s * 500:
+            self.gaps += 1
+            self._held.clear()
         for consumer, sequence in self._held:
             consumer.renew(sequence, self)
 
@@ -154,6 +155,9 @@ class MemoryDoor:
 
     async def count(self, subject: str) -> int:
         return await self._read(partial(self._server.stream.count, subject))
+
+    async def newest(self, filter: str, *, limit: int) -> list[Stored]:
+        return await self._read(lambda: self._server.stream.every(filter)[::-1][:limit])
 
     async def subjects(self, filter: str, *, limit: int) -> list[str]:
         return await self._read(partial(self._server.stream.subjects, filter, limit=limit))

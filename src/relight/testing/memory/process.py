@@ -102,6 +102,9 @@ class ProcessClock:
     def now_ms(self) -> int:
         return self._clock.now_ms()
 
+    def elapsed_s(self) -> float:
+        return self._clock.now_ms() / 1000
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> ProcessTimer:
         if not self._process.is_alive:
             return ProcessTimer(None)
