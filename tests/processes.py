@@ -52,7 +52,7 @@ def eventually_ended(process: int) -> None:
     """Return when the process has ended.
 
     Raises:
-        TimeoutError: It still runs after ten seconds.
+        TimeoutError: It still runs after twenty seconds, twice the time after which a lease lapses.
     """
     eventually(lambda: not is_running(process))
 
@@ -61,9 +61,9 @@ def eventually(condition: Callable[[], bool]) -> None:
     """Return when the condition holds.
 
     Raises:
-        TimeoutError: It does not after ten seconds.
+        TimeoutError: It does not after twenty seconds, twice the time after which a lease lapses.
     """
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("the condition did not come true")

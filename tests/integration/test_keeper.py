@@ -167,8 +167,8 @@ async def test_a_blocked_loop_is_named_and_then_ended(
 
         assert exit_code == EXIT_LOOP_BLOCKED
         assert time.monotonic() - began_at < 5
-        log = worker.log.read_text(encoding="utf-8").splitlines()
-        assert [line.split()[3] for line in log] == ["loop_blocked", "loop_blocked", "loop_blocked_end"]
+        log = [line for line in worker.log.read_text(encoding="utf-8").splitlines() if "loop_blocked" in line]
+        assert [line.split("]")[1].split()[0] for line in log] == ["loop_blocked", "loop_blocked", "loop_blocked_end"]
         assert all("keeper_worker.py" in line and "function=obey" in line for line in log)
 
 

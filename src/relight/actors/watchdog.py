@@ -102,12 +102,12 @@ class Watchdog:
 
 def _place(frame: FrameType | None) -> dict[str, object]:
     if frame is None:
-        return {"file": "", "line": 0, "function": "", "stack": []}
+        return {"file": "", "line": 0, "function": "", "callers": []}
     code = frame.f_code
-    return {"file": code.co_filename, "line": frame.f_lineno, "function": code.co_name, "stack": _stack(frame)}
+    return {"file": code.co_filename, "line": frame.f_lineno, "function": code.co_name, "callers": _callers(frame)}
 
 
-def _stack(frame: FrameType | None) -> list[str]:
+def _callers(frame: FrameType | None) -> list[str]:
     shown: list[str] = []
     while frame is not None and len(shown) < _FRAMES_SHOWN:
         shown.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")

@@ -14,6 +14,7 @@ from relight.actors.jetstream.announced import PRESENCE_S, Neighbours
 from relight.actors.jetstream.announcements import (
     EVERY_CONSUMER,
     Announcement,
+    LeaseName,
     decode_announcement,
     encode_announcement,
     grouped,
@@ -91,24 +92,24 @@ class Announcer:
         while True:
             await asyncio.sleep(pause_s)
             now = monotonic()
+            matured = self._leases.mature(now - self._limits.announce_s)
+            if not self._client.is_connected:
+                continue
             try:
-                is_busy = await self._announce(now)
+                await self._announce(matured, now)
             except WORLD_ERRORS as error:
                 _log.debug("announcement_lost", error=repr(error))
                 self._wanted.add(EVERY_CONSUMER)
-                is_busy = False
-            pause_s = self._pause_s(now, is_busy, pause_s)
+            pause_s = self._pause_s(now, pause_s)
 
-    def _pause_s(self, now: float, is_busy: bool, last_s: float) -> float:
+    def _pause_s(self, now: float, last_s: float) -> float:
         neighbours = self.neighbours.living(now)
         if not any(one.frees for one in neighbours.values()):
             return _UNHEARD_S
         pace_s = self._limits.announce_s * max(1.0, len(neighbours) / _NEIGHBOURS_AT_FULL_PACE)
-        return pace_s if is_busy else min(2 * last_s, max(_IDLE_S, pace_s))
+        return pace_s if self._leases.is_moving() else min(2 * last_s, max(_IDLE_S, pace_s))
 
-    async def _announce(self, now: float) -> bool:
-        """Say what there is to say; True if leases were taken since the last pass."""
-        matured = self._leases.mature(now - self._limits.announce_s)
+    async def _announce(self, matured: list[LeaseName], now: float) -> None:
         if self._asks_all:
             await self.ask((EVERY_CONSUMER,))
             self._asks_all = False
@@ -118,7 +119,6 @@ class Announcer:
             await self._say_new(grouped(matured), now)
         if now - self._present_at >= PRESENCE_S:
             await self._be_present(now)
-        return self._leases.is_moving()
 
     async def _say_new(self, held: dict[str, list[int]], now: float) -> None:
         if not self.neighbours.freeing(now):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import final
 
+import nats.errors
 import structlog
 from nats.aio.client import Client
 
@@ -74,7 +75,10 @@ class Contact:
         # Renewed one round early, so that never more than `renew_s` pass between two renewals.
         due = self._leases.due(time.monotonic() - self._limits.renew_s + self.round_s)
         await publish_all(client, due, _RENEWAL)
-        # nats-py writes its PING before what is still in its buffer, so only the second answer covers the renewals.
-        await client.flush()
-        await client.flush()
+        # nats-py writes its PING before what is still in its buffer, so only the second answer covers the renewals. Its
+        # `flush` would not do: while it reconnects, that returns at once, without any answer.
+        for _ in range(2):
+            if not client.is_connected:
+                raise nats.errors.ConnectionReconnectingError
+            await client.rtt()
         return due

@@ -26,7 +26,7 @@ class NoResponders(Exception):
 
 @final
 class Mux:
-    """Asks over one connection. `limits.publishes_waiting_max` questions wait at once; more wait for a place, in order."""
+    """Asks over one connection. Beyond `limits.publishes_waiting_max` open questions the next wait in order."""
 
     def __init__(self, connection: Connection, limits: Limits = LIMITS) -> None:
         self._connection = connection

@@ -24,7 +24,7 @@ __all__ = ("Reader", "fence_in")
 _SILENCE_S = 1.0
 """A batch from which nothing comes for this long has lost its tail, and the rest is asked for again."""
 
-_BATCH_MAX = 1_000
+_BATCH_MAX = 5_000
 """Messages asked for at once: what a lost tail costs, and what the server reads ahead for a reader that went away."""
 
 _RETRY_S = 0.2

@@ -82,7 +82,8 @@ class DirectTransport(TcpTransport):
         return self._protocol.is_congested
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        assert uri.hostname is not None and uri.port is not None, "nats-py completes urls"
+        assert uri.hostname is not None, "nats-py completes urls"
+        assert uri.port is not None, "nats-py completes urls"
         loop = asyncio.get_running_loop()
         reader = _DirectReader(limit=buffer_size, loop=loop)
         protocol = _DirectProtocol(reader, loop=loop)
