@@ -216,9 +216,7 @@ async def test_more_replicas_than_servers_are_refused(shared_server: EmbeddedSer
         await JetStreamDoor.open(wanted)
 
 
-async def test_the_clock_shows_the_servers_time_and_survives_a_reconnect(
-    server: EmbeddedServer, namespace: str
-) -> None:
+async def test_the_clock_shows_the_servers_time(server: EmbeddedServer, namespace: str) -> None:
     log = Subjects(namespace).log("r")
     async with await door(server, namespace) as one:
         before_ms = one.clock.now_ms()
