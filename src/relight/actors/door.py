@@ -180,9 +180,8 @@ class Door(Protocol):
         """Stop renewing it. Nothing is sent; the server delivers it again after its acknowledgement time-out."""
         ...
 
-    @property
-    def gaps(self) -> int:
-        """Grows each time this worker was out of contact for half of `ack_wait`, seen from a clock that never stops.
+    def watch_gaps(self, back: Callable[[], None]) -> None:
+        """Call `back` when this worker is in contact again after half of `ack_wait` or more without.
 
         Others may rightly have taken its runs over: what was held before is not renewed until it is held again.
         """

@@ -71,6 +71,7 @@ class Host:
     async def open(self) -> None:
         """Begin to take deliveries."""
         self._loop = asyncio.get_running_loop()
+        self.door.watch_gaps(self._look_after_gap)
         await self.door.answer(self.worker, self._answer)
         for queue in self._queues:
             self._wakes[queue] = await self.door.consume("wake", queue, self.arrive, places=_WAKES_AT_ONCE)
@@ -112,6 +113,10 @@ class Host:
 
     def holds(self, run: str) -> bool:
         return run in self._live
+
+    def _look_after_gap(self) -> None:
+        for actor in list(self._live.values()):
+            actor.look_after_gap()
 
     # What actors tell.
 

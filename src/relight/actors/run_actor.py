@@ -81,6 +81,7 @@ class RunActor:
         self._running: dict[str, p.RunningStep] = {}
         self._holds_first_turn = False
         self._hands_back = False
+        self._is_back = False
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
@@ -142,6 +143,13 @@ class RunActor:
             self._go()
         self._ring()
 
+    def look_after_gap(self) -> None:
+        """The worker was out of contact: make sure that the run is still its own, and hold its deliveries again."""
+        self._proven_s = float("-inf")
+        self._is_back = True
+        if self._task is not None:
+            self._ring()
+
     def hand_back(self) -> None:
         """Launch nothing more, and leave once the steps under way have ended."""
         self._hands_back = True
@@ -200,6 +208,8 @@ class RunActor:
 
     async def _turns(self) -> None:
         while True:
+            if self._is_back:
+                await self._hold_again()
             if self._hands_back and not self._running and not self._draft.records:
                 return self._hand_over()
             await self._take()
@@ -332,6 +342,13 @@ class RunActor:
             if (last.sequence if last is not None else 0) != self._journal.tail.sequence:
                 raise Displaced(None)
             self._proven_s = began_s
+
+    async def _hold_again(self) -> None:
+        self._is_back = False
+        if self._journal.tail.number > 0:
+            await self._prove_ownership()
+        for delivery in self._held():
+            self._door.hold(self.run, delivery)
 
     def _may_hold_first_turn(self) -> bool:
         steps = self.state.steps.values()

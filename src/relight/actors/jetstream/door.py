@@ -36,8 +36,7 @@ class LeaseKeeper(Protocol):
 
     def hold(self, run: str, delivery: Delivery) -> None: ...
     def release(self, delivery: Delivery) -> None: ...
-    @property
-    def gaps(self) -> int: ...
+    def watch_gaps(self, back: Callable[[], None]) -> None: ...
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None: ...
 
 
@@ -234,10 +233,15 @@ class JetStreamDoor:
         """See `Door.release`."""
         self._lease_keeper().release(delivery)
 
-    @property
-    def gaps(self) -> int:
-        """See `Door.gaps`."""
-        return self._lease_keeper().gaps
+    def watch_gaps(self, back: Callable[[], None]) -> None:
+        """See `Door.watch_gaps`."""
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(back)
+
+        self._lease_keeper().watch_gaps(tell)
 
     # Questions to owners.
 

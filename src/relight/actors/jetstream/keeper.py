@@ -89,6 +89,10 @@ class Keeper:
         """
         return self._contact.gaps
 
+    def watch_gaps(self, back: Callable[[], None]) -> None:
+        """Call `back`, in the keeper's thread, when contact is proven after a gap."""
+        self._contact.on_back = back
+
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
         """Answer questions to `worker`, and to every worker, with `reply(question)`, called in the keeper's thread.
 

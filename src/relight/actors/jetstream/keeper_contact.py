@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import final
 
 import nats.errors
@@ -49,6 +50,8 @@ class Contact:
         self.round_s = min(1.0, limits.renew_s / 3)
         self.gaps = 0
         """Grows whenever contact was lost for longer than half of `ack_wait`; seen before `is_fresh` is true again."""
+        self.on_back: Callable[[], None] | None = None
+        """Called when contact is proven after it was lost for that long."""
 
     def is_fresh(self) -> bool:
         return uptime() - self._proven_at < self._limits.ack_wait_s / 2
@@ -57,7 +60,8 @@ class Contact:
         """Renew what is due and prove contact; what fails stays due, and contact unproven."""
         began_at = uptime()
         reconnects = client.stats["reconnects"]
-        if not self.is_fresh():
+        is_back = not self.is_fresh()
+        if is_back:
             self._leases.doubt()
             self.gaps += 1
         try:
@@ -70,6 +74,8 @@ class Contact:
         if client.stats["reconnects"] == reconnects:
             self._leases.renew(renewed, time.monotonic())
             self._proven_at = began_at
+            if is_back and self.on_back is not None:
+                self.on_back()
 
     async def _renew(self, client: Client) -> list[str]:
         # Renewed one round early, so that never more than `renew_s` pass between two renewals.

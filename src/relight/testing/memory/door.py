@@ -43,7 +43,7 @@ class MemoryDoor:
         self._consumptions: list[MemoryConsumption] = []
         self._silent_since_ms: int | None = None
         self._stops = 0
-        self.gaps = 0
+        self._back: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"MemoryDoor({self.name!r})"
@@ -80,14 +80,18 @@ class MemoryDoor:
         self.process.resume()
         self.process.arrive(partial(self._hear, self._stops))
 
+    def watch_gaps(self, back: Callable[[], None]) -> None:
+        self._back = back
+
     def _hear(self, stops: int) -> None:
         if stops != self._stops:
             return
         silent_ms = self._server.clock.now_ms() - (self._silent_since_ms or 0)
         self._silent_since_ms = None
         if silent_ms >= LIMITS.ack_wait_s * 500:
-            self.gaps += 1
             self._held.clear()
+            if self._back is not None:
+                self.process.arrive(self._back)
         for consumer, sequence in self._held:
             consumer.renew(sequence, self)
 
