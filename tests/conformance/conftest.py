@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Protocol, TypeVar
 
 import pytest
 
 from relight.actors.door import Door
+from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
+from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
+from relight.config.server import EmbeddedServer
 from relight.subjects.grammar import Subjects
+from relight.subjects.ids import WorkerId
 from relight.testing.memory import MemoryServer
 
 T = TypeVar("T")
@@ -62,9 +66,48 @@ class MemorySite:
         return task.result()
 
 
+class JetStreamSite:
+    """A real server; each door is a worker's, with a keeper of its own."""
+
+    def __init__(self, server: EmbeddedServer, namespace: str) -> None:
+        self._access = Access(servers=(server.url,))
+        self._namespace = namespace
+        self._open: list[tuple[JetStreamDoor, Keeper]] = []
+        self.subjects = Subjects(namespace)
+
+    async def door(self, name: str) -> Door:
+        worker = WorkerId(name)
+        keeper = Keeper(KeeperOptions(namespace=self._namespace, worker=worker, access=self._access))
+        await keeper.start()
+        options = DoorOptions(
+            namespace=self._namespace, access=self._access, name=connection_name(worker, "main"), shards=1
+        )
+        door = await JetStreamDoor.open(options, keeper=keeper)
+        self._open.append((door, keeper))
+        return door
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():  # noqa: ASYNC110 - a server has no event that could be waited for
+                await asyncio.sleep(0.005)
+
+    async def result(self, coroutine: Coroutine[object, object, T]) -> T:
+        async with asyncio.timeout(20):
+            return await coroutine
+
+    async def close(self) -> None:
+        for door, keeper in self._open:
+            await door.close()
+            await keeper.stop()
+
+
 @pytest.fixture(params=["memory", "memory-seeded", "jetstream"])
-async def site(request: pytest.FixtureRequest) -> Site:
+async def site(
+    request: pytest.FixtureRequest, shared_server: EmbeddedServer, namespace: str
+) -> AsyncIterator[Site]:
     if request.param == "jetstream":
-        pytest.importorskip("relight.actors.jetstream.door")
-        pytest.skip("the suite does not know yet how this door is opened")
-    return MemorySite(Random(7) if request.param == "memory-seeded" else None)
+        site = JetStreamSite(shared_server, namespace)
+        yield site
+        await site.close()
+    else:
+        yield MemorySite(Random(7) if request.param == "memory-seeded" else None)

@@ -34,7 +34,7 @@ async def test_what_is_neither_held_nor_acknowledged_comes_again_after_ack_wait(
     door = server.door("a")
     wakes = await deliver_one(server, door)
 
-    server.clock.advance(ACK_WAIT_S - 0.001)
+    server.clock.advance(ACK_WAIT_S / 2 - 0.001)
     await pass_messages()
     assert len(wakes) == 1
     server.clock.advance(0.001)
@@ -202,7 +202,7 @@ async def test_a_stopped_worker_that_wakes_in_time_keeps_its_lease(server: Memor
     stopped.hold("run-1", to_stopped[0])
 
     stopped.stop()
-    server.clock.advance(ACK_WAIT_S - 0.001)
+    server.clock.advance(ACK_WAIT_S / 2 - 0.001)
     stopped.resume()
     await pass_messages()
     server.clock.advance(10 * ACK_WAIT_S)

@@ -198,7 +198,10 @@ class Door(Protocol):
         ...
 
     async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
-        """Ask all other workers at once and return the first answer; None if none came in time."""
+        """Ask all workers at once and return the first answer; None if none came in time.
+
+        The question may reach the asker too, who must not answer it.
+        """
         ...
 
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:

@@ -157,7 +157,7 @@ class Host:
         if ask.asker == self.worker:
             return None
         if ask.run not in self._live or self._is_draining or self._loop is None:
-            return _NOT_MINE
+            return None if ask.everyone else _NOT_MINE
         delivery = Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered)
         self._loop.call_soon_threadsafe(self._adopt, delivery)
         return _MINE
@@ -260,7 +260,7 @@ class Host:
         return False
 
     async def _ask_everyone(self, delivery: Delivery, run: str) -> bytes | None:
-        return await self.door.ask_every_worker(self._question(delivery, run), timeout_s=LIMITS.ask_all_s)
+        return await self.door.ask_every_worker(self._question(delivery, run, everyone=True), timeout_s=LIMITS.ask_all_s)
 
     # A journal exists.
 
@@ -370,7 +370,7 @@ class Host:
     def _new_append_id(self) -> str:
         return f"{self.worker}.{next(self._append_ids)}"
 
-    def _question(self, delivery: Delivery, run: str) -> bytes:
+    def _question(self, delivery: Delivery, run: str, *, everyone: bool = False) -> bytes:
         return encode(
             AskOwner(
                 asker=self.worker,
@@ -381,6 +381,7 @@ class Host:
                 delivered=delivery.delivered,
                 data=Raw(delivery.data),
                 fence=delivery.fence,
+                everyone=everyone,
             )
         )
 

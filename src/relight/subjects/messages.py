@@ -117,7 +117,10 @@ Wake = (
 
 
 class AskOwner(Struct, frozen=True):
-    """Asked of a worker: is this run yours? If so, take over this delivery (`actors.door.Delivery`, field by field)."""
+    """Asked of a worker: is this run yours? If so, take over this delivery (`actors.door.Delivery`, field by field).
+
+    Asked of `everyone`, only an owner answers.
+    """
 
     asker: str
     run: str
@@ -127,3 +130,4 @@ class AskOwner(Struct, frozen=True):
     delivered: int
     data: Raw
     fence: int | None = None
+    everyone: bool = False
