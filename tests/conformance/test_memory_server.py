@@ -34,7 +34,7 @@ async def test_what_is_neither_held_nor_acknowledged_comes_again_after_ack_wait(
     door = server.door("a")
     wakes = await deliver_one(server, door)
 
-    server.clock.advance(ACK_WAIT_S / 2 - 0.001)
+    server.clock.advance(ACK_WAIT_S - 0.001)
     await pass_messages()
     assert len(wakes) == 1
     server.clock.advance(0.001)
