@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import Self, final
 
-from relight.actors.backoff import pause
 from relight.actors.door import Door, Watch
 from relight.actors.journal import read_tail
+from relight.actors.starts import read_start
 from relight.errors import RunNotFoundError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.grammar import Subjects
@@ -78,9 +79,9 @@ class Ends:
         while True:
             heard = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(run, set()).add(heard)
-            alarm = asyncio.ensure_future(pause(self._door.clock, _LOOK_AGAIN_S))
+            alarm = self._door.clock.call_later(_LOOK_AGAIN_S, partial(_ring, heard))
             try:
-                await asyncio.wait((heard, alarm), return_when=asyncio.FIRST_COMPLETED)
+                await heard
             finally:
                 alarm.cancel()
                 self._leave(run, heard)
@@ -94,7 +95,7 @@ class Ends:
     async def _look(self, run: str) -> r.Record | None:
         tail = await read_tail(self._door, self._subjects.log(run))
         if tail is None:
-            if await self._door.last(self._subjects.start_any_queue(run)) is None:
+            if await read_start(self._door, self._subjects, run) is None:
                 raise RunNotFoundError(run)
             return None
         turn = tail[1]
@@ -108,8 +109,7 @@ class Ends:
         if run in self._expected:
             self._expected[run] = True
         for future in self._waiting.get(run, ()):
-            if not future.done():
-                future.set_result(None)
+            _ring(future)
 
     def _leave(self, run: str, heard: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(run)
@@ -117,3 +117,8 @@ class Ends:
             waiting.discard(heard)
             if not waiting:
                 del self._waiting[run]
+
+
+def _ring(heard: asyncio.Future[None]) -> None:
+    if not heard.done():
+        heard.set_result(None)

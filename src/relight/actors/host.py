@@ -27,6 +27,7 @@ from relight.actors.door import Consumption, Delivery, Door, Handle, Silent, Sto
 from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
 from relight.actors.run.state import RunState, fold
 from relight.actors.run_actor import RunActor
+from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
@@ -207,6 +208,10 @@ class Host:
                 self._give_place(run)
 
     async def _decide(self, delivery: Delivery, run: str) -> None:
+        if delivery.is_new and isinstance(parse(delivery.subject), StartSubject):
+            # Nobody can have begun it, and nobody could have started an id that is taken or retired.
+            self._begin(delivery, run)
+            return
         last = await self.door.last(self.subjects.log(run))
         if run in self._live:  # Another delivery of this run was faster.
             self._live[run].take_doorbell(delivery)
@@ -227,7 +232,7 @@ class Host:
 
     async def _ring_off(self, delivery: Delivery, run: str) -> None:
         """Whoever drives the start reads the mailbox; without a start nobody ever will."""
-        if await self.door.last(self.subjects.start_any_queue(run)) is None:
+        if await read_start(self.door, self.subjects, run) is None:
             await self.door.purge(delivery.subject)
         self.door.ack(delivery)
 

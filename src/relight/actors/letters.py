@@ -12,6 +12,7 @@ from relight.actors.journal import BrokenChainError, read_history
 from relight.actors.mailbox import decoded
 from relight.actors.run.inbox import receive
 from relight.actors.run.state import RunState, fold
+from relight.actors.starts import StoredStart, read_start
 from relight.config.limits import LIMITS
 from relight.errors import (
     AlreadyAnsweredError,
@@ -23,8 +24,8 @@ from relight.errors import (
 )
 from relight.subjects import messages as m
 from relight.subjects import records as r
-from relight.subjects.codec import decode_start, decode_turn, encode
-from relight.subjects.grammar import StartSubject, Subjects, parse
+from relight.subjects.codec import decode_turn, encode
+from relight.subjects.grammar import Subjects
 from relight.subjects.turn import Tombstone, Turn
 
 __all__ = ("Letterbox", "Sight", "check_one_answer")
@@ -72,7 +73,7 @@ class Letterbox:
         tail = turns[-1] if turns else None
         if tail is None:
             state = RunState()
-            state.apply(decode_start(start.data).run, start.stored_at_ms)
+            state.apply(start.started, start.stored_at_ms)
             state.is_begun = False
         else:
             state = fold((turn.at_ms, turn.records) for turn in turns)
@@ -175,13 +176,11 @@ class Letterbox:
 
     async def _subject(self) -> str:
         if not self._queue:
-            subject = parse((await self._start()).subject)
-            assert isinstance(subject, StartSubject), "stored under a start's subject"
-            self._queue = subject.queue
+            self._queue = (await self._start()).queue
         return self._subjects.wake(self._queue, self._run)
 
-    async def _start(self) -> Stored:
-        start = await self._door.last(self._subjects.start_any_queue(self._run))
+    async def _start(self) -> StoredStart:
+        start = await read_start(self._door, self._subjects, self._run)
         if start is None:
             raise RunNotFoundError(self._run)
         return start
@@ -214,7 +213,7 @@ class Letterbox:
         else:
             start = await self._start()
             state = RunState()
-            state.apply(decode_start(start.data).run, start.stored_at_ms)
+            state.apply(start.started, start.stored_at_ms)
         cursor = turns[-1].cursor if turns else 0
         if up_to > cursor:
             for stored in await self._unread(cursor):

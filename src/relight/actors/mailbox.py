@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from relight.actors.door import Delivery, Door
+from relight.actors.door import Delivery, Door, Stored
 from relight.config.limits import KIB, LIMITS
 from relight.errors import ProtocolError
 from relight.subjects.codec import decode_wake
@@ -58,11 +58,7 @@ class Mailbox:
         mails: list[Mail] = []
         size = 0
         while to_the_end or after < target:
-            page = await self._door.read(self._subject, after=after, limit=LIMITS.mailbox_batch)
-            if not page:
-                # Only the leader may say that there is nothing more.
-                last = await self._door.next(self._subject, after=after)
-                page = [] if last is None else [last]
+            page = await self._page(after)
             if not page:
                 break
             for stored in page:
@@ -73,6 +69,14 @@ class Mailbox:
                     self.has_more = True
                     return mails
         return mails
+
+
+    async def _page(self, after: int) -> list[Stored]:
+        # Only the leader may say that there is nothing more, and mostly there is nothing or one.
+        first = await self._door.next(self._subject, after=after)
+        if first is None:
+            return []
+        return [first, *await self._door.read(self._subject, after=first.sequence, limit=LIMITS.mailbox_batch - 1)]
 
 
 def _consecutive(doorbells: Sequence[Delivery], after: int) -> list[Mail] | None:

@@ -1,7 +1,8 @@
 """The end of a finished run's storage: timers, wakes, start, journal, in this order, the journal last.
 
-What is left is a tombstone on the journal's subject, which the server removes after `limits.tombstone_s`: a late start,
-wake or timer, and a zombie's append, find it and do nothing. Each step is idempotent, so a retirement that was
+What is left are two tombstones, which the server removes after `limits.tombstone_s`. One stands where the fence of
+starts sees it: a late start of this id is refused. The other stands on the journal's subject: a wake or a timer that
+was under way, and a zombie's append, find it and do nothing. Each step is idempotent, so a retirement that was
 interrupted is simply done again.
 """
 
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 from relight.actors.door import Door
 from relight.actors.journal import read_tail
+from relight.actors.starts import StoredStart, read_start
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, RefusedError, RunNotFoundError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
-from relight.subjects.grammar import StartSubject, Subjects, parse
+from relight.subjects.grammar import RETIRED, Subjects
 from relight.subjects.turn import VERSION, Tombstone, hash_of
 
 __all__ = ("retire",)
@@ -27,35 +29,41 @@ async def retire(door: Door, subjects: Subjects, run: str) -> None:
         RefusedError: It has not ended. Nothing was removed.
         UnavailableError: No answer in time. Do it again.
     """
-    start = await door.last(subjects.start_any_queue(run))
     tail = await read_tail(door, subjects.log(run))
+    start = await read_start(door, subjects, run)
     if tail is None:
         if start is None:
             raise RunNotFoundError(run)
         raise RefusedError(f"run {run!r} has not begun; only finished runs are retired")
     last, turn = tail
     if isinstance(turn, Tombstone):
-        await _clear(door, subjects, run, start.subject if start is not None else None, has_timers=True)
+        await _clear(door, subjects, run, start, last.data)
         return
     if not isinstance(turn.records[-1], r.ENDS):
         raise RefusedError(f"run {run!r} has not ended; only finished runs are retired")
-    # A run of one turn that consumed nothing never let its lease go, so that it never armed a timer.
-    has_timers = turn.number > 1 or turn.cursor > 0
-    await _clear(door, subjects, run, start.subject if start is not None else None, has_timers=has_timers)
-    tombstone = Tombstone(VERSION, turn.number + 1, door.clock.now_ms(), hash_of(last.data))
+    tombstone = encode(Tombstone(VERSION, turn.number + 1, door.clock.now_ms(), hash_of(last.data)))
+    await _clear(door, subjects, run, start, tombstone)
     try:
-        await door.entomb(subjects.log(run), encode(tombstone), fence=last.sequence, ttl_s=LIMITS.tombstone_s)
+        await door.entomb(subjects.log(run), tombstone, fence=last.sequence, ttl_s=LIMITS.tombstone_s)
     except FencedError as error:
         tail = await read_tail(door, subjects.log(run))
         if tail is None or not isinstance(tail[1], Tombstone):
             raise RefusedError(f"run {run!r} was written to while it was retired; retire it again") from error
 
 
-async def _clear(door: Door, subjects: Subjects, run: str, start: str | None, *, has_timers: bool) -> None:
-    if has_timers:
+async def _clear(door: Door, subjects: Subjects, run: str, start: StoredStart | None, tombstone: bytes) -> None:
+    if start is None:
+        return
+    retired = subjects.start(RETIRED, run)
+    wakes = subjects.wake(start.queue, run)
+    # The id stays taken longer than the journal's tombstone stands: what may be started may also run.
+    ttl_s = LIMITS.tombstone_s + 60
+    if await door.last(subjects.timers(run)) is not None:
         await door.purge(subjects.timers(run))
-    if start is not None:
-        named = parse(start)
-        assert isinstance(named, StartSubject), "stored under a start's subject"
-        await door.purge(subjects.wake(named.queue, run))
-        await door.purge(start)
+    if await door.last(wakes) is not None:
+        await door.purge(wakes)
+    try:
+        await door.entomb(retired, tombstone, fence=0, ttl_s=ttl_s)
+    except FencedError:
+        pass  # It stands already.
+    await door.purge(start.subject)

@@ -88,6 +88,7 @@ class RunActor:
         self._alarm: Handle | None = None
         self._alarm_ms: int | None = None
         self._beat_alarm: Handle | None = None
+        self._mailbox_alarm: Handle | None = None
         self._armed_ms: int | None = None
         self._proven_s = crew.door.clock.elapsed_s()
         self._mailbox: Mailbox | None = None
@@ -326,7 +327,9 @@ class RunActor:
         self._answer_doorbells(all_read=False)
         self._doorbells += came_meanwhile
         self._program.emit_logs()
-        self._reads_mailbox = self._reads_mailbox or is_first
+        if is_first and self.state.end is None:
+            # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
+            self._mailbox_alarm = self._door.clock.call_later(LIMITS.claim_s, self._read_mailbox_now)
         self._stop_cancelled()
         if self._draft.is_diverged and self.state.parked is None and self.state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
@@ -353,6 +356,11 @@ class RunActor:
     def _may_hold_first_turn(self) -> bool:
         steps = self.state.steps.values()
         return bool(steps) and self.state.end is None and not any(step.unsafe for step in steps)
+
+    def _read_mailbox_now(self) -> None:
+        self._mailbox_alarm = None
+        self._reads_mailbox = True
+        self._ring()
 
     def _append_first_turn(self) -> None:
         self._alarm = None
@@ -412,10 +420,10 @@ class RunActor:
         self._ring()
 
     def _cancel_alarms(self) -> None:
-        for alarm in (self._alarm, self._beat_alarm):
+        for alarm in (self._alarm, self._beat_alarm, self._mailbox_alarm):
             if alarm is not None:
                 alarm.cancel()
-        self._alarm = self._beat_alarm = self._alarm_ms = None
+        self._alarm = self._beat_alarm = self._mailbox_alarm = self._alarm_ms = None
 
     # Leaving.
 

@@ -6,9 +6,10 @@ import structlog
 
 from relight.actors.backoff import pause
 from relight.actors.door import Door
+from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
 from relight.errors import RelightError
-from relight.subjects.codec import decode_start, encode
+from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects, TimerSubject, parse
 from relight.subjects.messages import NewCode
 
@@ -37,8 +38,6 @@ async def offer_new_code(door: Door, subjects: Subjects, code: str) -> None:
 
 
 async def _wake(door: Door, subjects: Subjects, timer: TimerSubject, code: str) -> None:
-    start = await door.last(subjects.start_any_queue(timer.run))
-    if start is None:
-        return
-    queue = decode_start(start.data).run.queue
-    await door.publish(subjects.wake(queue, timer.run), encode(NewCode(code=code)))
+    start = await read_start(door, subjects, timer.run)
+    if start is not None:
+        await door.publish(subjects.wake(start.queue, timer.run), encode(NewCode(code=code)))

@@ -15,6 +15,7 @@ from typing_extensions import TypeForm, TypeVarTuple, Unpack
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
+from relight.actors.starts import start_in
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.errors import (
@@ -33,9 +34,9 @@ from relight.sdk._interceptors import Interceptor, StartCall, through
 from relight.sdk._run import Run, RunStatus
 from relight.sdk._values import digest, value_type
 from relight.sdk._workflow import DEFAULT_QUEUE, Runnable, StartOptions, Workflow
-from relight.subjects.codec import decode_start, encode
-from relight.subjects.grammar import StartSubject, Subjects, parse
-from relight.subjects.ids import name_of, token
+from relight.subjects.codec import encode
+from relight.subjects.grammar import Subjects
+from relight.subjects.ids import name_of, queue_name, token
 from relight.subjects.messages import AnswerAwakeable, FailAwakeable, Start, Wake
 from relight.subjects.records import RunStarted
 from relight.subjects.turn import VERSION
@@ -194,7 +195,7 @@ class Relight:
             name, queue, timeout_s = known.name, known.queue, known.timeout_s
             arguments = known.signature.encode_arguments(args)
         elif isinstance(workflow, str):
-            name, queue, timeout_s = name_of("workflow name", workflow), DEFAULT_QUEUE, None
+            name, queue, timeout_s = name_of("workflow name", workflow), queue_name(DEFAULT_QUEUE), None
             arguments = tuple(encode_any(one, what=f"argument {n}") for n, one in enumerate(args, 1))
         else:
             raise RefusedError(f"{workflow!r} is no workflow; decorate it with @workflow, or pass its name")
@@ -202,7 +203,7 @@ class Relight:
             timeout_s = seconds("timeout", options["timeout"])
         return RunStarted(
             workflow=name,
-            queue=token("queue", options.get("queue", queue)),
+            queue=queue_name(options.get("queue", queue)),
             arguments=tuple(Raw(one) for one in arguments),
             digest=digest([name.encode(), *arguments]),
             seed=secrets.token_hex(16),
@@ -244,7 +245,11 @@ class Relight:
 
     def _attached(self, run_id: str, started: RunStarted, stored: Stored, on_conflict: str) -> RunStarted:
         """The id is taken: by this very start, by an equal one, or by another."""
-        taken = decode_start(stored.data).run
+        found = start_in(stored)
+        if found is None:
+            self.ends.forget(run_id)
+            raise ConflictError(f"run {run_id!r} has ended and was retired; its id is free again later; choose another")
+        taken = found.started
         if taken.seed == started.seed:
             return taken
         self.ends.forget(run_id)
@@ -279,13 +284,12 @@ class Relight:
         """
         stored = await self.door.newest(self.subjects.every_start(), limit=LIMITS.runs_listed_max)
         for one in stored:
-            subject = parse(one.subject)
-            started = decode_start(one.data).run
-            if not isinstance(subject, StartSubject) or (workflow is not None and started.workflow != workflow):
+            start = start_in(one)
+            if start is None or (workflow is not None and start.started.workflow != workflow):
                 continue
-            if any(started.tags.get(name) != value for name, value in (tags or {}).items()):
+            if any(start.started.tags.get(name) != value for name, value in (tags or {}).items()):
                 continue
-            run: Run[object] = Run(self, subject.run, value_type(object), queue=started.queue)
+            run: Run[object] = Run(self, start.run, value_type(object), queue=start.queue)
             if status is None or (await run.describe()).status == status:
                 yield run
 

@@ -22,7 +22,7 @@ from relight.sdk._execution import Launcher
 from relight.sdk._interceptors import Interceptor
 from relight.sdk._programs import WorkflowPrograms, code_digest
 from relight.sdk._workflow import Workflow
-from relight.subjects.ids import WorkerId, token
+from relight.subjects.ids import WorkerId, queue_name
 
 __all__ = ("Worker",)
 
@@ -65,7 +65,7 @@ class Worker:
             threads=min(self._concurrency, 64), interceptors=interceptors, send_signal=relight.send_signal
         )
         self._programs = WorkflowPrograms(workflows, self._launcher, code=code_digest())
-        self._queues = tuple(dict.fromkeys(token("queue", one) for one in queues or [one.queue for one in workflows]))
+        self._queues = tuple(dict.fromkeys(queue_name(one) for one in queues or [one.queue for one in workflows]))
         self._lifespan = lifespan
         self._stack: AsyncExitStack | None = None
         self._host: Host | None = None

@@ -12,7 +12,7 @@ from typing_extensions import TypeVarTuple, Unpack
 from relight.sdk._durations import Duration, seconds
 from relight.sdk._step import Async
 from relight.sdk._values import Signature, signature_types
-from relight.subjects.ids import name_of, token
+from relight.subjects.ids import name_of, queue_name
 
 if TYPE_CHECKING:
     from relight.sdk._context import WorkflowContext
@@ -74,7 +74,7 @@ class Workflow(Generic[P, R]):
             raise TypeError(f"unknown options of workflow {function.__name__!r}: {', '.join(sorted(unknown))}")
         self.function = function
         self.name = name_of("workflow name", options.get("name", function.__name__))
-        self.queue = token("queue", options.get("queue", DEFAULT_QUEUE))
+        self.queue = queue_name(options.get("queue", DEFAULT_QUEUE))
         self.timeout_s = seconds("timeout", options["timeout"]) if "timeout" in options else None
         self._signature: Signature | None = None
         self.__doc__ = function.__doc__

@@ -22,6 +22,7 @@ from relight.subjects.ids import Namespace, QueueName, RunId, Slot, WorkerId, sl
 __all__ = (
     "ANNOUNCEMENTS",
     "EVERY_WORKER",
+    "RETIRED",
     "DoneSubject",
     "LogSubject",
     "OwnerSubject",
@@ -38,6 +39,9 @@ EVERY_WORKER = WorkerId("every-worker")
 
 ANNOUNCEMENTS = WorkerId("announcements")
 """Under this owner the workers tell each other which leases they hold."""
+
+RETIRED = QueueName("retired")
+"""No queue: under it a retired run keeps its id for a while. The fence of starts sees it, no consumer does."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import NewType
 from relight.config.limits import LIMITS
 from relight.errors import InvalidIdError
 
-__all__ = ("Namespace", "QueueName", "RunId", "Slot", "WorkerId", "name_of", "slot_of", "token")
+__all__ = ("Namespace", "QueueName", "RunId", "Slot", "WorkerId", "name_of", "queue_name", "slot_of", "token")
 
 Namespace = NewType("Namespace", str)
 QueueName = NewType("QueueName", str)
@@ -32,6 +32,13 @@ def token(kind: str, value: object) -> str:
         if _TOKEN_ASCII.fullmatch(value) or (_TOKEN.fullmatch(value) and value[0] != "$"):
             return value
     raise InvalidIdError(kind, value, _problem(value))
+
+
+def queue_name(value: object) -> QueueName:
+    """Return `value` if it can name a queue. Raises `InvalidIdError` like `token`, and for the reserved `retired`."""
+    if value == "retired":
+        raise InvalidIdError("queue", value, "is reserved; choose another name")
+    return QueueName(token("queue", value))
 
 
 def name_of(kind: str, value: object) -> str:

@@ -111,6 +111,9 @@ class Consuming:
         else:
             self._timer = self._loop.call_later(_GATHER_S, self._ask)
 
+    async def last_sequence(self, stream: str) -> int:
+        return await self._topology.last_sequence(stream)
+
     async def ensure_consumer(self, stream: str) -> str:
         return await self._topology.ensure_consumer(stream, self._kind, self._queue)
 
@@ -162,6 +165,8 @@ class _Pull:
         self._target = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consuming.describe()}"
         self._number = 0
         self._heard_s = 0.0
+        self._known_up_to: int | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._expires_s = _EXPIRES_S
         self._watch: asyncio.TimerHandle | None = None
         self._again: asyncio.Task[None] | None = None
@@ -200,9 +205,10 @@ class _Pull:
         if self._on_lost in self._connection.on_lost:
             self._connection.on_lost.remove(self._on_lost)
             self._connection.on_restored.remove(self._on_restored)
-        if self._again is not None:
-            self._again.cancel()
-            await asyncio.wait((self._again,))
+        for task in (self._again, self._looking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
         self._stop_watching()
         self.is_open = False
         listening, self._listening = self._listening, None
@@ -214,7 +220,22 @@ class _Pull:
         self._inbox = self._connection.new_inbox() + "."
         self._listening = self._connection.listen(self._inbox + "*", self._on_message)
         self.is_open = True
+        self._known_up_to = None
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = self._loop.create_task(self._look())
         self._consuming.ask_soon()
+
+    async def _look(self) -> None:
+        """Find out which messages are certainly younger than this pull.
+
+        A server that loses its consumer's state, by a crash or because somebody made the consumer anew, ends the pull
+        with it. So what was stored after the pull was opened and is delivered for the first time was never delivered.
+        """
+        try:
+            self._known_up_to = await self._consuming.last_sequence(self._stream)
+        except RelightError as error:
+            _log.debug("last_sequence_unknown", stream=self._stream, error=str(error))
 
     def _on_message(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self._heard_s = self._loop.time()
@@ -222,7 +243,8 @@ class _Pull:
             self._pause_s = _RETRY_FIRST_S
             # The token's ninth part is how many more the consumer has.
             has_more = reply.split(b".", 13)[-1 if reply.count(b".") == 8 else 10] != b"0"
-            self._consuming.deliver(delivery_of(subject, reply, data, headers), self.shard, has_more=has_more)
+            delivery = delivery_of(subject, reply, data, headers, self._known_up_to)
+            self._consuming.deliver(delivery, self.shard, has_more=has_more)
         elif headers is not None and not headers.startswith(b"NATS/1.0 100"):
             self._on_status(subject, headers)
 
@@ -324,17 +346,21 @@ async def _drained(listening: Listening, connection: Connection) -> None:
         listening.forget()
 
 
-def delivery_of(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> Delivery:
+def delivery_of(
+    subject: bytes, reply: bytes, data: bytes, headers: bytes | None, known_up_to: int | None
+) -> Delivery:
     """Read a delivery; its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>…`."""
     tokens = reply.split(b".")
     first = 4 if len(tokens) < 11 else 6
+    sequence, delivered = int(tokens[first + 1]), int(tokens[first])
     return Delivery(
         subject.decode(),
-        int(tokens[first + 1]),
+        sequence,
         data,
         None if headers is None else fence_in(headers),
         reply.decode(),
-        int(tokens[first]),
+        delivered,
+        delivered == 1 and known_up_to is not None and sequence > known_up_to,
     )
 
 

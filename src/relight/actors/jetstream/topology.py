@@ -33,6 +33,14 @@ class _Info(msgspec.Struct):
     config: Config
 
 
+class _State(msgspec.Struct):
+    last_seq: int
+
+
+class _Sequences(msgspec.Struct):
+    state: _State
+
+
 @final
 class Topology:
     """The streams of one namespace. Made by `Topology.open`."""
@@ -82,6 +90,10 @@ class Topology:
         """Return the streams that may store what a filter matches."""
         shard = stream_of(subject, self.shards)
         return self.streams if shard is None else (self.streams[shard],)
+
+    async def last_sequence(self, stream: str) -> int:
+        """Return the sequence of the last message of a stream. Raises `UnavailableError`."""
+        return (await self._api.need(f"STREAM.INFO.{stream}", _Sequences)).state.last_seq
 
     async def ensure_consumer(self, stream: str, kind: Kind, queue: str) -> str:
         """Find or make the consumer of a queue in one stream and return its name.

@@ -150,7 +150,8 @@ class MemoryConsumer:
             self._start_timer(pending, self._ack_wait_s)
         stored = pending.stored
         token = f"{_ACK}.{self._name}.{pending.delivered}.{stored.sequence}"
-        pull.deliver(Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, pending.delivered))
+        count = pending.delivered
+        pull.deliver(Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, count, count == 1))
 
     def _start_timer(self, pending: _Pending, delay_s: float) -> None:
         pending.stop_timer()

@@ -1,0 +1,45 @@
+"""The start of a run as it is stored, in whichever queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relight.actors.door import Door, Stored
+from relight.subjects.codec import decode_start
+from relight.subjects.grammar import RETIRED, StartSubject, Subjects, parse
+from relight.subjects.records import RunStarted
+
+__all__ = ("StoredStart", "read_start", "start_in")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStart:
+    """A start that holds its id."""
+
+    subject: str
+    run: str
+    started: RunStarted
+    stored_at_ms: int
+
+    @property
+    def queue(self) -> str:
+        return self.started.queue
+
+
+async def read_start(door: Door, subjects: Subjects, run: str) -> StoredStart | None:
+    """Return the start of a run, as the leader has it; None if there is none, or the run was retired.
+
+    Raises:
+        UnavailableError: The leader was not reached.
+        ProtocolError: The start can't be read.
+    """
+    stored = await door.last(subjects.start_any_queue(run))
+    return None if stored is None else start_in(stored)
+
+
+def start_in(stored: Stored) -> StoredStart | None:
+    """Return the start in a stored message; None if it says that the run was retired. Raises `ProtocolError`."""
+    subject = parse(stored.subject)
+    if not isinstance(subject, StartSubject) or subject.queue == RETIRED:
+        return None
+    return StoredStart(stored.subject, subject.run, decode_start(stored.data).run, stored.stored_at_ms)

@@ -1,0 +1,167 @@
+"""A worker process for the tests: its steps write down each execution, and wait where a test wants them to."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from relight import Relight, Retry, Worker, Workflow, WorkflowContext, step, workflow
+
+__all__ = ("Orders", "blocked", "blocks", "collects", "gated", "kills", "note", "quick", "retries", "sleeps", "waits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """How a worker process is to work. `variant` names a module whose workflows replace those of the same name."""
+
+    url: str
+    namespace: str
+    workflows: tuple[str, ...]
+    queues: tuple[str, ...] = ("default",)
+    concurrency: int = 200
+    variant: str = ""
+
+
+def note(directory: str, name: str) -> None:
+    """One line for each execution: an append of few bytes is atomic."""
+    info = step.info()
+    line = json.dumps([name, info.run_id, os.getpid(), time.time()]) + "\n"
+    with open(os.open(Path(directory, "executions"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w") as file:
+        file.write(line)
+
+
+@step
+async def one(directory: str) -> int:
+    note(directory, "one")
+    return 1
+
+
+@step
+async def two(directory: str) -> int:
+    note(directory, "two")
+    return 2
+
+
+@step
+async def three(directory: str) -> int:
+    note(directory, "three")
+    return 3
+
+
+@step
+async def gate(directory: str) -> str:
+    """Wait until the test opens the gate."""
+    note(directory, "gate")
+    while not Path(directory, "go").exists():
+        await asyncio.sleep(0.005)
+    return "open"
+
+
+@step(retry=Retry(attempts=3, delay=0.5, jitter=0))
+async def fails_once(directory: str) -> int:
+    note(directory, "fails_once")
+    if step.info().attempt == 1:
+        raise RuntimeError("once")
+    return 1
+
+
+@step
+async def blocked(directory: str) -> int:
+    """The mistake itself: it blocks the worker's loop until the test opens the gate."""
+    note(directory, "blocked")
+    while not Path(directory, "go").exists():
+        time.sleep(0.01)  # noqa: ASYNC251
+    return 1
+
+
+@step
+async def kill_the_worker(directory: str) -> None:
+    note(directory, "kill_the_worker")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@workflow
+async def quick(ctx: WorkflowContext, directory: str) -> int:
+    return await one(directory) + await two(directory) + await three(directory)
+
+
+@workflow
+async def gated(ctx: WorkflowContext, directory: str) -> str:
+    await one(directory)
+    opened = await gate(directory)
+    await two(directory)
+    return opened
+
+
+@workflow
+async def waits(ctx: WorkflowContext, directory: str) -> str:
+    await one(directory)
+    answer: str = await ctx.suspend("answer", type=str)
+    await two(directory)
+    return answer
+
+
+@workflow
+async def collects(ctx: WorkflowContext, directory: str, count: int) -> list[int]:
+    await one(directory)
+    return [await ctx.wait_for_signal("number", type=int) for _ in range(count)]
+
+
+@workflow
+async def sleeps(ctx: WorkflowContext, directory: str, seconds: float) -> int:
+    await one(directory)
+    await ctx.sleep(seconds)
+    return await two(directory)
+
+
+@workflow
+async def retries(ctx: WorkflowContext, directory: str) -> int:
+    return await fails_once(directory)
+
+
+@workflow
+async def blocks(ctx: WorkflowContext, directory: str) -> int:
+    return await blocked(directory)
+
+
+@workflow
+async def kills(ctx: WorkflowContext, directory: str) -> None:
+    await kill_the_worker(directory)
+
+
+WORKFLOWS: dict[str, Workflow[..., Any]] = {
+    one.name: one for one in (quick, gated, waits, collects, sleeps, retries, blocks, kills)
+}
+
+
+def workflows_of(orders: Orders) -> list[Workflow[..., Any]]:
+    known = dict(WORKFLOWS)
+    if orders.variant:
+        known |= importlib.import_module(orders.variant).WORKFLOWS
+    return [known[name] for name in orders.workflows]
+
+
+async def main(orders: Orders) -> None:
+    async with Relight(orders.url, namespace=orders.namespace) as relight:
+        worker = Worker(relight, workflows_of(orders), queues=orders.queues, concurrency=orders.concurrency)
+        print(worker.id, flush=True)
+        await worker.run()
+
+
+def text_of(orders: Orders) -> str:
+    return json.dumps(asdict(orders))
+
+
+if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    asyncio.run(main(Orders(**json.loads(sys.argv[1]))))
