@@ -25,16 +25,17 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.actors.door import Consumption, Delivery, Door, Handle, Silent, Stored
 from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
+from relight.actors.mailbox import decoded
 from relight.actors.run.state import RunState, fold
 from relight.actors.run_actor import RunActor
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
-from relight.subjects.codec import decode_ask, decode_start, decode_turn, decode_wake, encode
+from relight.subjects.codec import decode_ask, decode_start, decode_turn, encode, is_of_later_version
 from relight.subjects.grammar import StartSubject, Subjects, WakeSubject, parse
 from relight.subjects.ids import WorkerId
-from relight.subjects.messages import AskOwner, Relit, TimerDue
+from relight.subjects.messages import AskOwner, Relit, TimerDue, Wake
 from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
 
 __all__ = ("Host",)
@@ -44,6 +45,7 @@ log = structlog.get_logger("relight")
 _MINE = b"mine"
 _NOT_MINE = b"not mine"
 _WAKES_AT_ONCE = 1_000
+_NO_JOURNAL = "the mailbox knows of a journal that does not exist"
 
 
 class Host:
@@ -75,8 +77,11 @@ class Host:
         self.door.watch_gaps(self._look_after_gap)
         await self.door.answer(self.worker, self._answer)
         for queue in self._queues:
-            self._wakes[queue] = await self.door.consume("wake", queue, self.arrive, places=_WAKES_AT_ONCE)
-            self._starts[queue] = await self.door.consume("start", queue, self.arrive, places=self._concurrency)
+            # Without places first: the first delivery already needs to know where its place goes back to.
+            self._wakes[queue] = await self.door.consume("wake", queue, self.arrive, places=0)
+            self._wakes[queue].add_places(_WAKES_AT_ONCE)
+            self._starts[queue] = await self.door.consume("start", queue, self.arrive, places=0)
+            self._starts[queue].add_places(self._concurrency)
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing new, let running steps end for `grace_s`, hand every lease back."""
@@ -109,8 +114,12 @@ class Host:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing moves until something comes from outside or its time comes."""
+        """Whether nothing moves until a step ends, something comes from outside, or its time comes."""
         return not self._arrivals and all(actor.is_quiet for actor in self._live.values())
+
+    @property
+    def steps_running(self) -> int:
+        return sum(actor.steps_running for actor in self._live.values())
 
     def holds(self, run: str) -> bool:
         return run in self._live
@@ -136,7 +145,8 @@ class Host:
             del self._live[actor.run]
         for delivery in unfinished:
             self.door.release(delivery)
-            self.arrive(delivery)
+            # Not `arrive`: its place was given back long ago, or just now.
+            self._dispatch(delivery._replace(is_new=False))
 
     def _forget(self, run: str) -> None:
         handle = self._resting.pop(run, None)
@@ -157,7 +167,8 @@ class Host:
         ask = decode_ask(question)
         if ask.asker == self.worker:
             return None
-        if ask.run not in self._live or self._is_draining or self._loop is None:
+        # Also while draining: a run whose steps still get their time is not to be run elsewhere.
+        if ask.run not in self._live or self._loop is None:
             return None if ask.everyone else _NOT_MINE
         delivery = Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered)
         self._loop.call_soon_threadsafe(self._adopt, delivery)
@@ -187,6 +198,9 @@ class Host:
                 handle.cancel()
             actor.take_doorbell(delivery)
             return
+        if self._is_draining:
+            self.door.nak(delivery)
+            return
         task = asyncio.get_running_loop().create_task(self._settle(delivery, run))
         self._arrivals.add(task)
         task.add_done_callback(self._arrivals.discard)
@@ -215,10 +229,12 @@ class Host:
         last = await self.door.last(self.subjects.log(run))
         if run in self._live:  # Another delivery of this run was faster.
             self._live[run].take_doorbell(delivery)
+        elif self._is_draining:
+            self.door.nak(delivery)
         elif last is None:
             await self._decide_without_journal(delivery, run)
         else:
-            await self._decide_by_tail(delivery, run, last, decode_turn(last.data))
+            await self._decide_with_journal(delivery, run, last)
 
     # Nothing is recorded yet.
 
@@ -233,7 +249,11 @@ class Host:
     async def _ring_off(self, delivery: Delivery, run: str) -> None:
         """Whoever drives the start reads the mailbox; without a start nobody ever will."""
         if await read_start(self.door, self.subjects, run) is None:
-            await self.door.purge(delivery.subject)
+            # Not what follows: the run may be started, and sent a message, at this very moment.
+            await self.door.purge(delivery.subject, below=delivery.sequence + 1)
+        elif isinstance(_wake_in(delivery), Relit | TimerDue):
+            await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], _NO_JOURNAL, None)
+            return
         self.door.ack(delivery)
 
     def _begin(self, delivery: Delivery, run: str) -> None:
@@ -246,7 +266,7 @@ class Host:
         """A start came again and nobody has it: it may have killed its worker, or its journal may be gone."""
         queue = delivery.subject.split(".")[4]
         if await self._has_lost_its_journal(queue, run):
-            await self._park_corrupt(delivery, run, queue, "the mailbox knows of a journal that does not exist", None)
+            await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
             return
         start = decode_start(delivery.data)
         now_ms = self.door.clock.now_ms()
@@ -259,7 +279,7 @@ class Host:
         mailbox = self.subjects.wake(queue, run)
         after = 0
         while stored := await self.door.next(mailbox, after=after):
-            if isinstance(decode_wake(stored.data), Relit | TimerDue):
+            if isinstance(decoded(stored.subject, stored.data), Relit | TimerDue):
                 return True
             after = stored.sequence
         return False
@@ -269,12 +289,23 @@ class Host:
 
     # A journal exists.
 
+    async def _decide_with_journal(self, delivery: Delivery, run: str, last: Stored) -> None:
+        try:
+            tail = decode_turn(last.data)
+        except ProtocolError as error:
+            if is_of_later_version(last.data):
+                raise
+            problem = f"the last turn (sequence {last.sequence}): {error}"
+            await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], problem, last)
+            return
+        await self._decide_by_tail(delivery, run, last, tail)
+
     async def _decide_by_tail(self, delivery: Delivery, run: str, last: Stored, tail: Turn | Tombstone) -> None:
         if isinstance(tail, Tombstone):
             await self.door.purge(delivery.subject)
             self.door.ack(delivery)
         elif isinstance(tail.records[-1], r.ENDS):
-            self._announce_end(run, last)
+            await self._announce_end(run)
             self.door.ack(delivery)
         elif tail.owner == self.worker:
             await self._resume(delivery, run, last, tail, None)
@@ -328,6 +359,10 @@ class Host:
             program.close()
             self._live[run].take_doorbell(delivery)
             return
+        if self._is_draining:
+            program.close()
+            self.door.nak(delivery)
+            return
         actor = self._actor(run, program, history.tail, epoch=epoch, cursor=tail.cursor)
         if is_stored:
             actor.resume(delivery, history.turns, claim)
@@ -356,9 +391,11 @@ class Host:
                 return
         self.door.ack(delivery)
 
-    def _announce_end(self, run: str, last: Stored) -> None:
+    async def _announce_end(self, run: str) -> None:
         """The notice may have been lost with the worker that wrote the end."""
-        self.door.notify(self.subjects.done("-", run))
+        start = await read_start(self.door, self.subjects, run)
+        client = "" if start is None else start.started.client
+        self.door.notify(self.subjects.done(client or "-", run))
 
     # Small things.
 
@@ -397,19 +434,26 @@ class Host:
 
 
 def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
-    """A run that waits is taken over by its next turn; one that worked gets a claim before anything is launched."""
-    if cause is None or not state.has_work:
+    """A run that waits is taken over by its next turn; one that worked gets a claim before anything is launched.
+
+    Also one that this very worker owned (`cause` is None): another may have claimed it a moment ago.
+    """
+    if not state.has_work:
         return None
+    if cause is None:
+        return r.Claimed("resumed", state.deaths)
     return r.Claimed(cause, 0 if cause == "handed_over" else state.deaths + 1)
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:
     if delivery.sequence == tail.lease:
         return True
-    if b'"Relit"' not in delivery.data:
-        return False
-    wake = decode_wake(delivery.data)
+    wake = _wake_in(delivery) if b'"Relit"' in delivery.data else None
     return isinstance(wake, Relit) and wake.epoch == tail.epoch
+
+
+def _wake_in(delivery: Delivery) -> Wake | None:
+    return decoded(delivery.subject, delivery.data)
 
 
 def _tail_of(last: Stored, turn: Turn | None) -> Tail:

@@ -14,7 +14,7 @@ from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.config.limits import KIB, LIMITS
 from relight.errors import FencedError, ProtocolError, UnavailableError
-from relight.subjects.codec import decode_turn, encode
+from relight.subjects.codec import decode_turn, encode, is_of_later_version
 from relight.subjects.records import Record
 from relight.subjects.turn import GENESIS, VERSION, Tombstone, Turn, hash_of
 
@@ -159,6 +159,7 @@ async def read_history(door: Door, subject: str, last: Stored) -> History:
 
     Raises:
         BrokenChainError: There is a gap, a break, or an unreadable message.
+        ProtocolError: A message is of a later protocol version.
         UnavailableError: The server was not reached.
     """
     turns: list[Turn] = []
@@ -191,6 +192,8 @@ def _linked(stored: Stored, tail: Tail, turns: list[Turn]) -> Tail:
     try:
         turn = decode_turn(stored.data)
     except ProtocolError as error:
+        if is_of_later_version(stored.data):
+            raise
         raise BrokenChainError(f"turn {tail.number + 1} (sequence {stored.sequence}): {error}") from error
     if not isinstance(turn, Turn):
         raise BrokenChainError(f"sequence {stored.sequence} is a tombstone inside a history")

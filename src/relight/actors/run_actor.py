@@ -37,6 +37,10 @@ from relight.subjects.turn import Turn
 __all__ = ("Crew", "RunActor")
 
 T = TypeVar("T")
+
+_PASSES_OF_A_TRIVIAL_STEP = 4
+"""Passes of the worker's loop in which a step that waits for nothing is launched, runs and reports."""
+
 log = structlog.get_logger("relight")
 
 
@@ -99,8 +103,12 @@ class RunActor:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing moves here until something comes from outside or its time comes."""
-        return not self._running and (self._task is None or (self._bell is not None and not self._rung))
+        """Whether nothing moves here until a step ends, something comes from outside, or its time comes."""
+        return self._task is None or (self._bell is not None and not self._rung)
+
+    @property
+    def steps_running(self) -> int:
+        return len(self._running)
 
     # Entering.
 
@@ -116,7 +124,7 @@ class RunActor:
         self._holds_first_turn = claim is None and self._may_hold_first_turn()
         if self._holds_first_turn:
             self._launch()
-            self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._append_first_turn)
+            self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._claim_soon)
         self._go()
 
     def resume(self, lease: Delivery, turns: Iterable[Turn], claim: r.Claimed | None) -> None:
@@ -177,8 +185,8 @@ class RunActor:
         old = self.lease
         self._own(fresh)
         if old is not None and old.sequence != fresh.sequence:
-            self._doorbells = [one for one in self._doorbells if one.sequence != old.sequence]
-            self._door.ack(old)
+            # Acknowledged like any other doorbell, when it is certain that the run is still ours.
+            self._doorbells = [one for one in self._doorbells if one.sequence != old.sequence] + [old]
 
     def _is_own_relit(self, delivery: Delivery) -> bool:
         """Our own fresh message becomes the lease: a zombie may know the token of the old one."""
@@ -248,7 +256,7 @@ class RunActor:
             self._draft.take_time()
             if not self._hands_back:
                 self._draft.announce_unsafe()
-                self._launch_retries()
+                await self._launch_retries()
 
     def _take_outcomes(self, now_ms: int) -> None:
         outcomes, self._outcomes = self._outcomes, []
@@ -287,9 +295,11 @@ class RunActor:
                 self._draft.take_message(mail.wake)
             self._cursor = mail.sequence
         self._reads_mailbox = self._reads_mailbox or self._mailbox.has_more
-        self._doorbells = doorbells + self._doorbells
+        came_meanwhile, self._doorbells = self._doorbells, doorbells
         if not self._draft.records:
+            await self._prove_ownership()
             self._answer_doorbells(all_read=not self._mailbox.has_more)
+        self._doorbells += came_meanwhile
 
     def _mailbox_of(self) -> Mailbox:
         assert self._mailbox is not None
@@ -329,7 +339,7 @@ class RunActor:
         self._program.emit_logs()
         if is_first and self.state.end is None:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
-            self._mailbox_alarm = self._door.clock.call_later(LIMITS.claim_s, self._read_mailbox_now)
+            self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)
         self._stop_cancelled()
         if self._draft.is_diverged and self.state.parked is None and self.state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
@@ -362,20 +372,28 @@ class RunActor:
         self._reads_mailbox = True
         self._ring()
 
-    def _append_first_turn(self) -> None:
+    def _claim_soon(self, passes: int = _PASSES_OF_A_TRIVIAL_STEP) -> None:
+        """Append the first turn, unless the step has ended and only this busy loop has not come to it."""
         self._alarm = None
-        self._holds_first_turn = False
-        self._ring()
+        if passes and self._task is not None:
+            asyncio.get_running_loop().call_soon(self._claim_soon, passes - 1)
+        elif self._holds_first_turn:
+            self._holds_first_turn = False
+            self._ring()
 
     def _launch(self) -> None:
         for step in self.state.steps.values():
-            if step.key not in self._running and self._draft.is_launchable(step):
+            if self._is_to_be_launched(step):
                 self._running[step.key] = self._program.launch(step.key, self._attempt(step), self._report)
 
-    def _launch_retries(self) -> None:
+    async def _launch_retries(self) -> None:
         """Without a record to append first, what is due is launched at once."""
-        if not self._draft.records:
+        if not self._draft.records and any(self._is_to_be_launched(step) for step in self.state.steps.values()):
+            await self._prove_ownership()
             self._launch()
+
+    def _is_to_be_launched(self, step: OpenStep) -> bool:
+        return step.key not in self._running and self._draft.is_launchable(step)
 
     def _attempt(self, step: OpenStep) -> p.Attempt:
         deadline_ms = self.state.run_deadline_ms

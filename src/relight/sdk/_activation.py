@@ -109,8 +109,14 @@ class Activation:
                 getattr(logger, level)(**line)
 
     def close(self) -> None:
-        self._unawaited.clear()
         self.loop.close()
+        # What refers back to this activation goes, so that it is freed at once.
+        self._main = None
+        self._unawaited.clear()
+        self._steps.clear()
+        self._suspensions.clear()
+        self._signal_waits.clear()
+        self._awakeables.clear()
 
     # Facts.
 

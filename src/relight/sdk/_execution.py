@@ -19,7 +19,7 @@ from relight.sdk._context import WorkflowContext
 from relight.sdk._durations import moment, seconds
 from relight.sdk._failures import failure_of
 from relight.sdk._interceptors import Interceptor, RunCall, StepCall, through
-from relight.sdk._scope import SCOPE, SignalSender, StepInfo, StepScope
+from relight.sdk._scope import SCOPE, SignalSender, StepInfo, StepScope, faked
 from relight.sdk._step import Policy, Step
 from relight.sdk._workflow import Workflow
 
@@ -28,7 +28,11 @@ __all__ = ("Launcher",)
 
 @final
 class Launcher:
-    """Runs workflows and steps of one worker with its interceptors and dependencies."""
+    """Runs workflows and steps of one worker with its interceptors and dependencies.
+
+    Attributes:
+        fakes: What tests let run in place of steps, by the steps' names.
+    """
 
     def __init__(self, *, threads: int, interceptors: Sequence[Interceptor], send_signal: SignalSender) -> None:
         self.deps: object = None
@@ -108,6 +112,7 @@ class RunningAttempt:
             heartbeat=self._heartbeat,
             last_heartbeat=self._attempt.heartbeat,
             headers=self._headers,
+            fakes=self._launcher.fakes,
             send_signal=self._launcher.send_signal,
         )
         context = contextvars.Context()
@@ -127,6 +132,9 @@ class RunningAttempt:
             outcome: p.Outcome = p.Done(Raw(data), decoded)
         except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
             outcome = p.Stopped() if self._is_told_to_stop else self._judge(error)
+        # Without these references the attempt is freed at once; a thousand a second are too many for the collector.
+        self._task = None
+        self._scope.heartbeat = _too_late
         self._report(self._key, outcome)
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -153,12 +161,11 @@ class RunningAttempt:
         return await through(self._launcher.interceptors, "step", lambda _: self._function(args, kwargs))(call)
 
     async def _function(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        fake = self._launcher.fakes.get(self._step.name)
+        if fake is not None:
+            return await faked(fake, args, kwargs)
         function = self._step.function
-        is_async = self._step.is_async
-        if self._launcher.fakes and self._step.name in self._launcher.fakes:
-            function = self._launcher.fakes[self._step.name]
-            is_async = asyncio.iscoroutinefunction(function)
-        if is_async:
+        if self._step.is_async:
             return await function(*args, **kwargs)
         context = contextvars.copy_context()
         result = await self._loop.run_in_executor(
@@ -195,7 +202,7 @@ class RunningAttempt:
     def _judge(self, error: BaseException) -> p.Outcome:
         failure = failure_of(error)
         policy = self._step.policy
-        if isinstance(error, TerminalError | RefusedError | InvalidValueError | policy.retry.never):
+        if isinstance(error, (TerminalError, RefusedError, InvalidValueError, *policy.retry.never)):
             return p.Failed(failure)
         delay_s = _delay_s(error, policy, self._attempt.number)
         if not self._has_attempt_left(policy, delay_s):
@@ -210,6 +217,10 @@ class RunningAttempt:
         waited_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
         spent_s = waited_s + self._loop.time() - self._began_s
         return spent_s + delay_s < policy.total_timeout_s
+
+
+def _too_late(details: object) -> None:
+    """The attempt has ended: nobody listens any more."""
 
 
 def _raise_cancelled(details: object) -> None:

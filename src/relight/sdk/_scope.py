@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Raw
 
 if TYPE_CHECKING:
     from relight.sdk._activation import Activation
 
-__all__ = ("SCOPE", "SignalSender", "StepInfo", "StepScope", "activation", "step_scope")
+__all__ = ("SCOPE", "SignalSender", "StepInfo", "StepScope", "activation", "faked", "step_scope")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class StepScope:
     heartbeat: Callable[[object], None] = _no_heartbeat
     last_heartbeat: Raw | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    fakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
     send_signal: SignalSender | None = None
 
 
@@ -71,4 +73,13 @@ def fresh_scope(outer: StepScope | None, name: str = "") -> StepScope:
     )
     if outer is None:
         return StepScope(info)
-    return StepScope(info, deps=outer.deps, has_deps=outer.has_deps, heartbeat=outer.heartbeat, headers=outer.headers)
+    return StepScope(
+        info, deps=outer.deps, has_deps=outer.has_deps, heartbeat=outer.heartbeat, headers=outer.headers,
+        fakes=outer.fakes,
+    )
+
+
+async def faked(fake: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run what stands in for a step, on this loop, whether or not it is a coroutine function."""
+    result = fake(*args, **kwargs)
+    return await result if inspect.isawaitable(result) else result

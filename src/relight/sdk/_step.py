@@ -12,7 +12,7 @@ from typing_extensions import TypeForm, Unpack
 
 from relight.errors import InvalidValueError, RelightError
 from relight.sdk._durations import Duration, seconds
-from relight.sdk._scope import SCOPE, StepInfo, StepScope, activation, fresh_scope, step_scope
+from relight.sdk._scope import SCOPE, StepInfo, StepScope, activation, faked, fresh_scope, step_scope
 from relight.sdk._values import Signature, signature_types, value_type
 from relight.subjects.ids import name_of
 
@@ -166,8 +166,11 @@ class Step(Generic[P, R]):
 
     async def _simply_run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         outer = SCOPE.get()
-        token = SCOPE.set(fresh_scope(outer if isinstance(outer, StepScope) else None, self.name))
+        scope = fresh_scope(outer if isinstance(outer, StepScope) else None, self.name)
+        token = SCOPE.set(scope)
         try:
+            if (fake := scope.fakes.get(self.name)) is not None:
+                return cast("R", await faked(fake, args, kwargs))
             if self.is_async:
                 return await cast("Awaitable[R]", self.function(*args, **kwargs))
             return cast("R", await asyncio.to_thread(self.function, *args, **kwargs))

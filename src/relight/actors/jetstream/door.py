@@ -205,7 +205,7 @@ class JetStreamDoor:
         self, kind: Literal["start", "wake"], queue: str, receive: Callable[[Delivery], None], *, places: int
     ) -> Consuming:
         """See `Door.consume`. Raises `UnavailableError` and `IncompatibleStreamError`."""
-        consuming = Consuming(self._connection, self._topology, kind, queue, receive)
+        consuming = Consuming(self._connection, self._topology, self.clock, kind, queue, receive)
         await consuming.open(places)
         self._consuming.append(consuming)
         return consuming

@@ -17,12 +17,13 @@ from typing import final
 
 import structlog
 
-from relight.actors.door import Delivery
+from relight.actors.door import Clock, Delivery
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.places import Places
 from relight.actors.jetstream.reader import fence_in
 from relight.actors.jetstream.streams import Kind
 from relight.actors.jetstream.topology import Topology
+from relight.config.limits import LIMITS
 from relight.errors import RelightError, UnavailableError
 
 __all__ = ("Consuming", "delivery_of")
@@ -40,6 +41,9 @@ _HEARTBEATS = 6
 _GATHER_S = 0.002
 """How long a few places wait for more before they are asked for."""
 
+_YOUNG_MS = int(LIMITS.ack_wait_s * 500)
+"""Half of the acknowledgement time-out: what was stored within it can't have been delivered to somebody else since."""
+
 _RETRY_FIRST_S = 0.05
 _RETRY_MAX_S = 2.0
 _SECOND = 1_000_000_000
@@ -53,8 +57,15 @@ class Consuming:
     """Implements `Consumption`: the pulls of one queue and kind, one for each stream."""
 
     def __init__(
-        self, connection: Connection, topology: Topology, kind: Kind, queue: str, receive: Callable[[Delivery], None]
+        self,
+        connection: Connection,
+        topology: Topology,
+        clock: Clock,
+        kind: Kind,
+        queue: str,
+        receive: Callable[[Delivery], None],
     ) -> None:
+        self.now_ms = clock.now_ms
         self._connection = connection
         self._topology = topology
         self._kind: Kind = kind
@@ -243,7 +254,10 @@ class _Pull:
             self._pause_s = _RETRY_FIRST_S
             # The token's ninth part is how many more the consumer has.
             has_more = reply.split(b".", 13)[-1 if reply.count(b".") == 8 else 10] != b"0"
-            delivery = delivery_of(subject, reply, data, headers, self._known_up_to)
+            young_from_ms = self._consuming.now_ms() - _YOUNG_MS
+            delivery = delivery_of(
+                subject, reply, data, headers, known_up_to=self._known_up_to, young_from_ms=young_from_ms
+            )
             self._consuming.deliver(delivery, self.shard, has_more=has_more)
         elif headers is not None and not headers.startswith(b"NATS/1.0 100"):
             self._on_status(subject, headers)
@@ -347,12 +361,18 @@ async def _drained(listening: Listening, connection: Connection) -> None:
 
 
 def delivery_of(
-    subject: bytes, reply: bytes, data: bytes, headers: bytes | None, known_up_to: int | None
+    subject: bytes, reply: bytes, data: bytes, headers: bytes | None, *, known_up_to: int | None, young_from_ms: int
 ) -> Delivery:
-    """Read a delivery; its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>…`."""
+    """Read a delivery.
+
+    Its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<sequence>.<stored at>.<more>`.
+    What was stored before `young_from_ms` is never called new: a worker that was stopped finds deliveries in its socket
+    that others have had since.
+    """
     tokens = reply.split(b".")
     first = 4 if len(tokens) < 11 else 6
     sequence, delivered = int(tokens[first + 1]), int(tokens[first])
+    is_young = int(tokens[first + 3]) >= young_from_ms * 1_000_000
     return Delivery(
         subject.decode(),
         sequence,
@@ -360,7 +380,7 @@ def delivery_of(
         None if headers is None else fence_in(headers),
         reply.decode(),
         delivered,
-        delivered == 1 and known_up_to is not None and sequence > known_up_to,
+        is_young and delivered == 1 and known_up_to is not None and sequence > known_up_to,
     )
 
 

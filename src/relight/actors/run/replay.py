@@ -112,6 +112,8 @@ def _identity(request: r.Request) -> tuple[object, ...]:
             return ("awakeable", wait, token)
         case r.RunCompleted(result=result):
             return ("completed", bytes(result))
+        case r.RunFailed(error=error):
+            return ("failed", error.type)
         case _:
             return (type(request).__name__,)
 
