@@ -30,6 +30,9 @@ from relight.subjects.turn import Tombstone, Turn
 
 __all__ = ("Letterbox", "Sight", "check_one_answer")
 
+_LOOK_AGAIN_S = 0.5
+"""Between two looks at a history that is followed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
@@ -84,7 +87,6 @@ class Letterbox:
     async def turns(self, *, follow: bool) -> AsyncIterator[Turn]:
         """Iterate over the turns; with `follow` until the run ends."""
         seen = 0
-        rung = asyncio.Event()
         await self._start()
         while True:
             turns, _ = await self._history()
@@ -93,13 +95,19 @@ class Letterbox:
             seen = max(seen, len(turns))
             if not follow or (turns and isinstance(turns[-1].records[-1], r.ENDS)):
                 return
-            watch = await self._door.watch(self._subjects.turned(self._run), lambda *_: rung.set())
-            try:
-                rung.clear()
-                if len((await self._history())[0]) == seen:
-                    await rung.wait()
-            finally:
-                await watch.close()
+            await self._more_than(seen)
+
+    async def _more_than(self, seen: int) -> None:
+        """Return when there may be more turns: of the end a notice tells, of others a look from time to time."""
+        rung = asyncio.Event()
+        watch = await self._door.watch(self._subjects.done("*", self._run), lambda *_: rung.set())
+        alarm = self._door.clock.call_later(_LOOK_AGAIN_S, rung.set)
+        try:
+            if len((await self._history())[0]) == seen:
+                await rung.wait()
+        finally:
+            alarm.cancel()
+            await watch.close()
 
     async def parked_step(self, step: str) -> str:
         """Return the key of the open step that a person means.

@@ -78,6 +78,7 @@ class RunActor:
         self._draft = Draft(program, code=crew.programs.code)
         self._epoch = epoch
         self._cursor = cursor
+        self._consumed = 0
         self._queue = ""
         self._outcomes: list[tuple[str, p.Outcome]] = []
         self._doorbells: list[Delivery] = []
@@ -86,6 +87,7 @@ class RunActor:
         self._holds_first_turn = False
         self._hands_back = False
         self._is_back = False
+        self._changes_lease = False
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
@@ -138,7 +140,7 @@ class RunActor:
             self._draft.record(claim)
         self._draft.carry_on()
         self._doorbells.append(lease)
-        self._reads_mailbox = True
+        self._read_mailbox_now()
         self._go()
 
     def take_doorbell(self, delivery: Delivery) -> None:
@@ -219,6 +221,8 @@ class RunActor:
         while True:
             if self._is_back:
                 await self._hold_again()
+            if self._changes_lease:
+                await self._ask_for_fresh_lease()
             if self._hands_back and not self._running and not self._draft.records:
                 return self._hand_over()
             await self._take()
@@ -294,6 +298,7 @@ class RunActor:
             if mail.wake is not None:
                 self._draft.take_message(mail.wake)
             self._cursor = mail.sequence
+        self._consumed += len(mails)
         self._reads_mailbox = self._reads_mailbox or self._mailbox.has_more
         came_meanwhile, self._doorbells = self._doorbells, doorbells
         if not self._draft.records:
@@ -341,11 +346,23 @@ class RunActor:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
             self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)
         self._stop_cancelled()
+        if self._consumed >= LIMITS.mailbox_purge:
+            await self._purge_mailbox()
         if self._draft.is_diverged and self.state.parked is None and self.state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
         if not self._hands_back:
             self._launch()
         self._watch_clock()
+
+    async def _purge_mailbox(self) -> None:
+        """Remove what the journal has taken over; never the message that is held as the lease."""
+        self._consumed = 0
+        below = self._cursor + 1
+        if self.lease is not None and _is_wake(self.lease):
+            below = min(below, self.lease.sequence)
+        await self._eventually(
+            lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run), below=below)
+        )
 
     async def _prove_ownership(self) -> None:
         """A process that was stopped may have lost its run: it looks before it launches or acknowledges anything."""
@@ -355,6 +372,13 @@ class RunActor:
             if (last.sequence if last is not None else 0) != self._journal.tail.sequence:
                 raise Displaced(None)
             self._proven_s = began_s
+
+    async def _ask_for_fresh_lease(self) -> None:
+        self._changes_lease = False
+        message = encode(Relit(owner=self._crew.worker, epoch=self._epoch))
+        await self._eventually(
+            lambda: self._door.publish(self._crew.subjects.wake(self._queue, self.run), message)
+        )
 
     async def _hold_again(self) -> None:
         self._is_back = False
@@ -368,8 +392,14 @@ class RunActor:
         return bool(steps) and self.state.end is None and not any(step.unsafe for step in steps)
 
     def _read_mailbox_now(self) -> None:
-        self._mailbox_alarm = None
+        self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
         self._reads_mailbox = True
+        self._ring()
+
+    def _renew_lease(self) -> None:
+        """A delivery that is held for hours pins the consumer's floor: change it for a fresh one."""
+        self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
+        self._changes_lease = self.lease is not None
         self._ring()
 
     def _claim_soon(self, passes: int = _PASSES_OF_A_TRIVIAL_STEP) -> None:

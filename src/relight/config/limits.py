@@ -29,6 +29,9 @@ class Limits:
     mailbox_messages_max: int = 10_000
     """Unread messages in the mailbox of one run. The next one is refused."""
 
+    mailbox_purge: int = 1_000
+    """Consumed messages after which a run's mailbox is purged up to its cursor."""
+
     mailbox_batch: int = 256
     """Messages read from a mailbox at once: a group of wakes becomes one turn."""
 
@@ -46,6 +49,12 @@ class Limits:
 
     claim_s: float = 0.010
     """A start without a turn for this long gets a `claimed` turn, so that others can see whose it is."""
+
+    mailbox_look_s: float = 0.25
+    """After its first turn a run that still works looks for messages that came before its journal existed."""
+
+    lease_s_max: float = 3600.0
+    """A lease held this long is changed for a fresh one: an old one pins the floor of its consumer."""
 
     linger_s: float = 1.0
     """A waiting run stays in its owner's memory this long, so that a burst of wakes costs one replay."""

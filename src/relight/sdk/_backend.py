@@ -55,7 +55,7 @@ class JetStreamBackend:
         watchdog = Watchdog()
         keeper = Keeper(
             KeeperOptions(
-                namespace=self.settings.namespace, worker=worker, access=self.access(), system=self._system_access()
+                namespace=self.settings.namespace, worker=worker, access=self.access(), system=self.system_access()
             ),
             watchdog=watchdog,
         )
@@ -84,7 +84,8 @@ class JetStreamBackend:
             tls=self._tls or self.settings.tls(),
         )
 
-    def _system_access(self) -> Access | None:
+    def system_access(self) -> Access | None:
+        """The servers as a user of the system account, if one is known."""
         if self._local is not None:
             return Access(servers=(self._local.system_url,))
         if not self.settings.system_servers:

@@ -75,13 +75,13 @@ class Relight:
         self._set_up(settings, JetStreamBackend(settings, is_local=False, tls=tls), interceptors)
 
     @classmethod
-    def local(cls, directory: str | Path | None = None) -> Relight:
+    def local(cls, directory: str | Path | None = None, *, namespace: str | None = None) -> Relight:
         """A real nats-server of its own, data under `directory`, loopback only: for development, tests and demos.
 
         A second process in the same directory joins the server that runs there; it stops with its last user. The
         directory is the argument, else `RELIGHT_LOCAL_DIRECTORY`, else `.relight`.
         """
-        settings = Settings.read(local_directory=directory)
+        settings = Settings.read(local_directory=directory, namespace=namespace)
         return cls._on(settings, JetStreamBackend(settings, is_local=True))
 
     @classmethod

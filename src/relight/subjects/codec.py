@@ -10,7 +10,7 @@ from relight.errors import ProtocolError
 from relight.subjects.messages import AskOwner, Start, Wake
 from relight.subjects.turn import VERSION, Tombstone, Turn
 
-__all__ = ("decode_ask", "decode_start", "decode_turn", "decode_wake", "encode")
+__all__ = ("decode_ask", "decode_start", "decode_turn", "decode_wake", "encode", "is_of_later_version")
 
 T = TypeVar("T")
 
@@ -23,6 +23,13 @@ _ask: msgspec.json.Decoder[AskOwner] = msgspec.json.Decoder(AskOwner)
 encode = _encoder.encode
 
 
+class _Versioned(msgspec.Struct):
+    v: int
+
+
+_versioned = msgspec.json.Decoder(_Versioned)
+
+
 def decode_turn(data: bytes) -> Turn | Tombstone:
     """Return the turn or tombstone in a journal message.
 
@@ -32,6 +39,14 @@ def decode_turn(data: bytes) -> Turn | Tombstone:
     turn = _decoded(_turn, data)
     _check_version(turn.v)
     return turn
+
+
+def is_of_later_version(data: bytes) -> bool:
+    """Whether a message that can't be read is whole, but of a protocol that only a later Relight knows."""
+    try:
+        return _versioned.decode(data).v > VERSION
+    except msgspec.MsgspecError:
+        return False
 
 
 def decode_start(data: bytes) -> Start:

@@ -119,13 +119,15 @@ class Survivor:
 
     async def _sweep(self, dead: WorkerId, estate: Neighbour) -> int:
         # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
-        infos = {one: info for one in sorted(estate.held) if (info := await self._info(one)) and info.num_ack_pending}
+        # Of our own consumers too: one that died young has told nobody yet which it served.
+        served = sorted({*estate.held, *self._leases.consumers})
+        infos = {one: info for one in served if (info := await self._info(one)) and info.num_ack_pending}
         await asyncio.sleep(_SETTLE_S)
         # A worker whose two connections had only blinked together has come back by now.
         if not infos or not self._deaths.is_gone(dead):
             return 0
         await self._ask_the_living(tuple(infos))
-        lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=estate.held[one])]
+        lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=estate.held.get(one, set()))]
         await self._nak(lost)
         return len(lost)
 

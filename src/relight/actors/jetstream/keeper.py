@@ -52,7 +52,9 @@ class Keeper:
         self._owner = threading.current_thread()
 
     async def start(self) -> None:
-        """Start the thread and return when it is connected.
+        """Start the thread and return when it is connected and, with the system account, sees others die.
+
+        The latter within a second, or not yet.
 
         Raises:
             UnavailableError: No connection within `access.connect_timeout_s`; the thread has ended.
@@ -149,9 +151,14 @@ class Keeper:
         self._session = session
         for worker, reply in self._answers.items():
             await session.answer(worker, reply)
-        if not self._started.done():
-            self._started.set_result(None)
-        await session.run()
+        running = asyncio.ensure_future(session.run())
+        try:
+            if not self._started.done():
+                await session.settle()
+                self._started.set_result(None)
+            await running
+        finally:
+            running.cancel()
 
     async def _answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
         if self._session is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self, final
 
@@ -24,6 +25,8 @@ from relight.subjects.ids import WorkerId
 __all__ = ("KeeperOptions", "Session")
 
 _SYSTEM_RETRY_S = 10.0
+_SETTLE_S = 1.0
+_HEAR_S = 0.05
 _EVENTS = ("$SYS.ACCOUNT.*.CONNECT", "$SYS.ACCOUNT.*.DISCONNECT")
 
 _log = structlog.stdlib.get_logger("relight.keeper")
@@ -58,6 +61,7 @@ class Session:
         self._contact = contact
         self._subjects = Subjects(options.namespace)
         self._closed = asyncio.Event()
+        self._sees_deaths = asyncio.Event()
         self._client: Client
         self._announcer: Announcer
 
@@ -94,6 +98,19 @@ class Session:
         for asked in (worker, EVERY_WORKER):
             await subscribe(self._client, self._subjects.owner(asked), receive)
         await self._client.flush()
+
+    async def settle(self) -> None:
+        """Return when this worker sees others die and knows what they hold; after a second in any case.
+
+        Without the system account there is nothing to wait for. `run` must be running.
+        """
+        if self._options.system is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                await self._sees_deaths.wait()
+                # They answer the question of `listen` at once. One that is stopped must not keep us from starting.
+                await asyncio.sleep(_HEAR_S)
 
     async def run(self) -> None:
         """Keep leases, announce, and outlive others, until the connection is closed for good.
@@ -141,6 +158,7 @@ class Session:
                 await subscribe(client, subject, receive)
             await client.flush()
             self._announcer.begin_to_free()
+            self._sees_deaths.set()
             await closed.wait()
         finally:
             self._announcer.frees = False
