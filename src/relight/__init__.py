@@ -1,4 +1,11 @@
-"""Durable execution for AI agents and workflows on NATS JetStream. This is all that users import."""
+"""Durable execution for AI agents and workflows on NATS JetStream. This is all that users import.
+
+What is not an error is loaded when it is first used: the command `relight`, which lives in this package, must not load
+the engine to show its help or to complete a word.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from relight.errors import (
     AlreadyAnsweredError,
@@ -25,16 +32,18 @@ from relight.errors import (
     UnsuitableServerError,
     WaitTimedOut,
 )
-from relight.sdk._client import Relight
-from relight.sdk._context import Awakeable, WorkflowContext
-from relight.sdk._description import RunDescription
-from relight.sdk._durations import Duration
-from relight.sdk._interceptors import Interceptor, RunCall, SignalCall, StartCall, StepCall
-from relight.sdk._run import Parked, Record, Run, RunStatus
-from relight.sdk._scope import StepInfo
-from relight.sdk._step import Effect, Retry, Step, StepOptions, step
-from relight.sdk._worker import Worker
-from relight.sdk._workflow import StartOptions, Workflow, WorkflowOptions, workflow
+
+if TYPE_CHECKING:
+    from relight.sdk._client import Relight
+    from relight.sdk._context import Awakeable, WorkflowContext
+    from relight.sdk._description import RunDescription
+    from relight.sdk._durations import Duration
+    from relight.sdk._interceptors import Interceptor, RunCall, SignalCall, StartCall, StepCall
+    from relight.sdk._run import Parked, Record, Run, RunStatus
+    from relight.sdk._scope import StepInfo
+    from relight.sdk._step import Effect, Retry, Step, StepOptions, step
+    from relight.sdk._worker import Worker
+    from relight.sdk._workflow import StartOptions, Workflow, WorkflowOptions, workflow
 
 __all__ = (
     "AlreadyAnsweredError",
@@ -86,3 +95,44 @@ __all__ = (
     "step",
     "workflow",
 )
+
+_HOMES = {
+    "Awakeable": "_context",
+    "Duration": "_durations",
+    "Effect": "_step",
+    "Interceptor": "_interceptors",
+    "Parked": "_run",
+    "Record": "_run",
+    "Relight": "_client",
+    "Retry": "_step",
+    "Run": "_run",
+    "RunCall": "_interceptors",
+    "RunDescription": "_description",
+    "RunStatus": "_run",
+    "SignalCall": "_interceptors",
+    "StartCall": "_interceptors",
+    "StartOptions": "_workflow",
+    "Step": "_step",
+    "StepCall": "_interceptors",
+    "StepInfo": "_scope",
+    "StepOptions": "_step",
+    "Worker": "_worker",
+    "Workflow": "_workflow",
+    "WorkflowContext": "_context",
+    "WorkflowOptions": "_workflow",
+    "step": "_step",
+    "workflow": "_workflow",
+}
+"""The module of `relight.sdk` in which each name lives."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'relight' has no attribute {name!r}")
+    value: object = getattr(import_module(f"relight.sdk.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

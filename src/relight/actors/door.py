@@ -32,8 +32,8 @@ class Delivery(NamedTuple):
     """A message handed to this worker by a consumer. Until its ack the server will deliver it again.
 
     `token` is the acknowledgement subject; whoever knows it can ack, nak or renew, so it proves nothing.
-    `delivered` counts deliveries from 1. `is_new` says that nobody can have had the message before: a server that lost
-    its consumer's state counts from 1 again, so the count alone does not.
+    `delivered` counts deliveries from 1; it is more than 1 if a server that has crashed may have forgotten one. `is_new`
+    says that nobody can have had the message before.
     """
 
     subject: str

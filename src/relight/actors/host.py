@@ -201,9 +201,21 @@ class Host:
         if self._is_draining:
             self.door.nak(delivery)
             return
+        if delivery.is_new and self._begin_at_once(delivery, run):
+            return
         task = asyncio.get_running_loop().create_task(self._settle(delivery, run))
         self._arrivals.add(task)
         task.add_done_callback(self._arrivals.discard)
+
+    def _begin_at_once(self, delivery: Delivery, run: str) -> bool:
+        """Drive a start that nobody can have begun; an id that is taken or retired could not have been started."""
+        if delivery.subject.split(".", 3)[2] != "start":
+            return False
+        try:
+            self._begin(delivery, run)
+        except (p.UnknownWorkflowError, ProtocolError):
+            return False  # It is told and given back where all others are.
+        return True
 
     async def _settle(self, delivery: Delivery, run: str) -> None:
         try:
@@ -222,10 +234,6 @@ class Host:
                 self._give_place(run)
 
     async def _decide(self, delivery: Delivery, run: str) -> None:
-        if delivery.is_new and isinstance(parse(delivery.subject), StartSubject):
-            # Nobody can have begun it, and nobody could have started an id that is taken or retired.
-            self._begin(delivery, run)
-            return
         last = await self.door.last(self.subjects.log(run))
         if run in self._live:  # Another delivery of this run was faster.
             self._live[run].take_doorbell(delivery)
@@ -305,7 +313,7 @@ class Host:
             await self.door.purge(delivery.subject)
             self.door.ack(delivery)
         elif isinstance(tail.records[-1], r.ENDS):
-            await self._announce_end(run)
+            await self._finish(run)
             self.door.ack(delivery)
         elif tail.owner == self.worker:
             await self._resume(delivery, run, last, tail, None)
@@ -391,8 +399,10 @@ class Host:
                 return
         self.door.ack(delivery)
 
-    async def _announce_end(self, run: str) -> None:
-        """The notice may have been lost with the worker that wrote the end."""
+    async def _finish(self, run: str) -> None:
+        """What follows the end may have been lost with the worker that wrote it."""
+        if await self.door.last(self.subjects.timers(run)) is not None:
+            await self.door.purge(self.subjects.timers(run))
         start = await read_start(self.door, self.subjects, run)
         client = "" if start is None else start.started.client
         self.door.notify(self.subjects.done(client or "-", run))

@@ -6,11 +6,10 @@ The `sdk` implements it; the actors never import it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from relight.subjects import records as r
 
@@ -44,43 +43,37 @@ class BrokenProgramError(Exception):
     """The code can't go on with this history (it never blocks, for example). The run parks as `stuck`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The attempt succeeded. `value` is `result` decoded: what the workflow gets, live as in replay."""
 
     result: Raw
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """No further attempt."""
 
     error: r.Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """The attempt failed; the next one is due after the delay."""
 
     error: r.Failure
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Exhausted:
+class Exhausted(Struct, frozen=True):
     """The attempts are used up and a person is to decide."""
 
     error: r.Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """The attempt ended because it was told to; its result does not count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """The attempt goes on, and left these details for the next one."""
 
     details: Raw
@@ -90,8 +83,7 @@ Outcome = Done | Failed | Again | Exhausted | Stopped | Beat
 Report = Callable[[str, Outcome], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One attempt of a step, from 1. Times are milliseconds since 1970."""
 
     number: int

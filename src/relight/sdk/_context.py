@@ -186,10 +186,15 @@ class WorkflowContext:
         while True:
             yield await self.wait_for_signal(name, type=type)
 
-    def awakeable(self, *, type: TypeForm[T]) -> Awakeable[T]:
-        """Make a token by which anybody may answer, once: `client.complete(token, value)`, `client.fail(token, …)`."""
+    def awakeable(self, *, type: TypeForm[T], timeout: Duration | None = None) -> Awakeable[T]:
+        """Make a token by which anybody may answer, once: `client.complete(token, value)`, `client.fail(token, …)`.
+
+        Awaiting it raises `StepFailed` if it was failed, `WaitTimedOut` if nobody answers within `timeout`, counted
+        from the await.
+        """
+        timeout_s = None if timeout is None else seconds("timeout", timeout)
         number, made = self._activation.make_awakeable(caller())
-        return Awakeable(self._activation, number, made, value_type(type))
+        return Awakeable(self._activation, number, made, value_type(type), timeout_s)
 
     async def signal(self, run_id: str, name: str, data: object = None) -> None:
         """Send a signal to another run; it counts once, however often this is replayed or repeated.
@@ -206,19 +211,23 @@ class WorkflowContext:
 class Awakeable(Generic[R]):
     """An answer by somebody who has only the token. Awaiting it more than once gives the same."""
 
-    __slots__ = ("_activation", "_number", "_type", "token")
+    __slots__ = ("_activation", "_number", "_timeout_s", "_type", "token")
 
-    def __init__(self, activation: Activation, number: int, token: str, type: ValueType[R]) -> None:
+    def __init__(
+        self, activation: Activation, number: int, token: str, type: ValueType[R], timeout_s: float | None
+    ) -> None:
         self._activation = activation
         self._number = number
         self._type = type
+        self._timeout_s = timeout_s
         self.token = token
 
     def __await__(self) -> Generator[Any, Any, R]:
         return self._answer().__await__()
 
     async def _answer(self) -> R:
-        data = await self._activation.wait_awakeable(self._number)
+        async with _limit(f"awakeable {self._number}", self._timeout_s):
+            data = await self._activation.wait_awakeable(self._number)
         return self._type.decode(data, what="the answer to the awakeable")
 
 

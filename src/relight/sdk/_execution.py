@@ -19,7 +19,7 @@ from relight.sdk._context import WorkflowContext
 from relight.sdk._durations import moment, seconds
 from relight.sdk._failures import failure_of
 from relight.sdk._interceptors import Interceptor, RunCall, StepCall, through
-from relight.sdk._scope import SCOPE, SignalSender, StepInfo, StepScope, faked
+from relight.sdk._scope import SCOPE, SignalSender, StepScope, faked
 from relight.sdk._step import Policy, Step
 from relight.sdk._workflow import Workflow
 
@@ -100,13 +100,11 @@ class RunningAttempt:
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._scope = StepScope(
-            StepInfo(
-                run_id=self._run,
-                name=self._step.name,
-                attempt=self._attempt.number,
-                idempotency_key=f"{self._run}:{self._key}",
-                deadline=self._deadline(),
-            ),
+            self._run,
+            self._step.name,
+            self._attempt.number,
+            f"{self._run}:{self._key}",
+            self._deadline(),
             deps=self._launcher.deps,
             has_deps=self._launcher.has_deps,
             heartbeat=self._heartbeat,
@@ -134,7 +132,7 @@ class RunningAttempt:
             outcome = p.Stopped() if self._is_told_to_stop else self._judge(error)
         # Without these references the attempt is freed at once; a thousand a second are too many for the collector.
         self._task = None
-        self._scope.heartbeat = _too_late
+        self._scope.heartbeat = _raise_cancelled
         self._report(self._key, outcome)
 
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -177,7 +175,10 @@ class RunningAttempt:
         if self._is_told_to_stop:
             _raise_cancelled(details)
         data = Raw(encode_any(details, what=f"the heartbeat of step {self._step.name!r}"))
-        self._loop.call_soon_threadsafe(self._report, self._key, p.Beat(data))
+        if _is_running_here(self._loop):
+            self._report(self._key, p.Beat(data))
+        else:
+            self._loop.call_soon_threadsafe(self._report, self._key, p.Beat(data))
 
     # Time.
 
@@ -219,8 +220,11 @@ class RunningAttempt:
         return spent_s + delay_s < policy.total_timeout_s
 
 
-def _too_late(details: object) -> None:
-    """The attempt has ended: nobody listens any more."""
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _raise_cancelled(details: object) -> None:

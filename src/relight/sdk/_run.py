@@ -179,8 +179,8 @@ class Run(Generic[R]):
             RefusedError: No such step waits for a person, or two of the three are given.
             RunNotFoundError: The run is not known.
         """
-        value = Raw(encode_any(result, what="the result")) if error is None and not rerun else None
         letters.check_one_answer(result, error, rerun=rerun)
+        value = Raw(encode_any(result, what="the result"))
         key = await self._letterbox.parked_step(step)
         await self._letterbox.post_to_parked(m.Resolve(step=key, result=value, error=error, rerun=rerun))
 

@@ -41,7 +41,11 @@ def _no_heartbeat(details: object) -> None:
 class StepScope:
     """What `step.info()`, `step.heartbeat()` and `step.deps()` reach for."""
 
-    info: StepInfo
+    run_id: str
+    name: str
+    attempt: int
+    idempotency_key: str
+    deadline: datetime | None = None
     deps: object = None
     has_deps: bool = False
     heartbeat: Callable[[object], None] = _no_heartbeat
@@ -49,6 +53,17 @@ class StepScope:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     fakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
     send_signal: SignalSender | None = None
+
+    @property
+    def info(self) -> StepInfo:
+        """Made when it is asked for: most steps never do."""
+        return StepInfo(
+            run_id=self.run_id,
+            name=self.name,
+            attempt=self.attempt,
+            idempotency_key=self.idempotency_key,
+            deadline=self.deadline,
+        )
 
 
 SCOPE: ContextVar[Activation | StepScope | None] = ContextVar("relight_scope", default=None)
@@ -68,13 +83,11 @@ def step_scope() -> StepScope:
 
 def fresh_scope(outer: StepScope | None, name: str = "") -> StepScope:
     """The scope of a step that simply runs, in another step or outside a run."""
-    info = StepInfo(
-        run_id=outer.info.run_id if outer else "", name=name, attempt=1, idempotency_key=uuid.uuid4().hex, deadline=None
-    )
+    key = uuid.uuid4().hex
     if outer is None:
-        return StepScope(info)
+        return StepScope("", name, 1, key)
     return StepScope(
-        info, deps=outer.deps, has_deps=outer.has_deps, heartbeat=outer.heartbeat, headers=outer.headers,
+        outer.run_id, name, 1, key, deps=outer.deps, has_deps=outer.has_deps, heartbeat=outer.heartbeat, headers=outer.headers,
         fakes=outer.fakes,
     )
 

@@ -83,7 +83,7 @@ class Resolve(_Wake, frozen=True):
     """A person says what happened to a step with unknown outcome."""
 
     step: str
-    result: Raw | None = None
+    result: Raw = NULL
     error: str | None = None
     rerun: bool = False
 

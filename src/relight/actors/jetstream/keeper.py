@@ -50,6 +50,7 @@ class Keeper:
         self._started: Future[None] = Future()
         self._ended: Future[None] = Future()
         self._owner = threading.current_thread()
+        self._thread = self._owner
 
     async def start(self) -> None:
         """Start the thread and return when it is connected and, with the system account, sees others die.
@@ -60,7 +61,8 @@ class Keeper:
             UnavailableError: No connection within `access.connect_timeout_s`; the thread has ended.
         """
         self._owner = threading.current_thread()
-        threading.Thread(target=self._run, name="relight-keeper").start()
+        self._thread = threading.Thread(target=self._run, name="relight-keeper")
+        self._thread.start()
         await asyncio.wrap_future(self._started)
 
     async def stop(self) -> None:
@@ -70,6 +72,7 @@ class Keeper:
         if not self._ended.done():
             self._loop.call_soon_threadsafe(self._ending.set)
         await asyncio.shield(asyncio.wrap_future(self._ended))
+        self._thread.join()  # It has nothing left to do.
 
     def hold(self, run: str, delivery: Delivery) -> None:
         """Renew this delivery until `release`; tell other workers of it once it is `limits.announce_s` old."""
@@ -113,17 +116,20 @@ class Keeper:
     # All that follows runs in the keeper's thread.
 
     def _run(self) -> None:
+        problem: Exception | None = None
         try:
             asyncio.run(self._live())
         except UnavailableError as error:
-            self._started.set_exception(error)
+            problem = error
         except Exception as error:  # noqa: BLE001
             # The supervisor of this thread: what it does not report nobody ever sees. The leases lapse.
             _log.exception("keeper_failed")
-            if not self._started.done():
-                self._started.set_exception(error)
+            problem = error
         finally:
+            # First of all: whoever hears of the problem may call `stop` at once.
             self._ended.set_result(None)
+        if problem is not None and not self._started.done():
+            self._started.set_exception(problem)
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -177,6 +177,7 @@ class _Pull:
         self._number = 0
         self._heard_s = 0.0
         self._known_up_to: int | None = None
+        self._openings = 0
         self._looking: asyncio.Task[None] | None = None
         self._expires_s = _EXPIRES_S
         self._watch: asyncio.TimerHandle | None = None
@@ -231,6 +232,7 @@ class _Pull:
         self._inbox = self._connection.new_inbox() + "."
         self._listening = self._connection.listen(self._inbox + "*", self._on_message)
         self.is_open = True
+        self._openings += 1
         self._known_up_to = None
         if self._looking is not None:
             self._looking.cancel()
@@ -258,6 +260,9 @@ class _Pull:
             delivery = delivery_of(
                 subject, reply, data, headers, known_up_to=self._known_up_to, young_from_ms=young_from_ms
             )
+            if self._openings > 1 and delivery.delivered == 1 and not delivery.is_new:
+                # A server that crashed may have forgotten that a living worker has it.
+                delivery = delivery._replace(delivered=2)
             self._consuming.deliver(delivery, self.shard, has_more=has_more)
         elif headers is not None and not headers.startswith(b"NATS/1.0 100"):
             self._on_status(subject, headers)

@@ -83,4 +83,4 @@ def _resolve(state: RunState, wake: m.Resolve) -> tuple[r.Record, ...]:
         return (unparked, r.StepRerun(wake.step))
     if wake.error is not None:
         return (unparked, r.StepFailed(wake.step, r.Failure("relight.Resolved", wake.error), by="person"))
-    return (unparked, r.StepCompleted(wake.step, wake.result or r.NULL, by="person"))
+    return (unparked, r.StepCompleted(wake.step, wake.result, by="person"))

@@ -77,6 +77,10 @@ class MemoryConsumer:
         self._new[stored.sequence] = stored
         self._dispatch()
 
+    def knows(self, sequence: int) -> bool:
+        """Whether the message will be delivered, for the first time or again."""
+        return sequence in self._new or sequence in self._pending
+
     def forget(self, sequence: int) -> None:
         """A message was removed from the stream: it is not delivered any more."""
         self._new.pop(sequence, None)

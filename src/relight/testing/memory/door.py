@@ -17,6 +17,7 @@ from relight.testing.memory.consumption import MemoryConsumption
 from relight.testing.memory.exchange import Listener, MemoryWatch
 from relight.testing.memory.faults import Operation, OperationName
 from relight.testing.memory.process import Process, ProcessClock
+from relight.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from relight.testing.memory.server import MemoryServer
@@ -34,10 +35,10 @@ class MemoryDoor:
     Every awaited operation gives way to other tasks at least once before its effect and once after it.
     """
 
-    def __init__(self, server: MemoryServer, name: str) -> None:
+    def __init__(self, server: MemoryServer, name: str, clock: VirtualClock) -> None:
         self.name = name
         self.process = Process(server.random)
-        self.clock: Clock = ProcessClock(server.clock, self.process)
+        self.clock: Clock = ProcessClock(clock, self.process)
         self._server = server
         self._held: dict[tuple[MemoryConsumer, int], Delivery] = {}
         self._consumptions: list[MemoryConsumption] = []
@@ -203,19 +204,28 @@ class MemoryDoor:
         return consumption
 
     def ack(self, delivery: Delivery) -> None:
-        consumer, sequence = self._end_hold(delivery)
-        self._tell("ack", delivery.subject, partial(consumer.ack, sequence))
+        self._tell("ack", delivery.subject, partial(self._ack, delivery))
 
     def nak(self, delivery: Delivery, *, delay_s: float = 0.0) -> None:
-        consumer, sequence = self._end_hold(delivery)
-        self._tell("nak", delivery.subject, partial(consumer.nak, sequence, self, delay_s))
+        self._tell("nak", delivery.subject, partial(self._nak, delivery, delay_s))
 
     def hold(self, run: str, delivery: Delivery) -> None:
         self.process.send(partial(self._hold, delivery))
 
     def release(self, delivery: Delivery) -> None:
+        self.process.send(partial(self._release, delivery))
+
+    def _ack(self, delivery: Delivery) -> None:
         consumer, sequence = self._end_hold(delivery)
-        self.process.send(partial(consumer.let_go, sequence, self))
+        consumer.ack(sequence)
+
+    def _nak(self, delivery: Delivery, delay_s: float) -> None:
+        consumer, sequence = self._end_hold(delivery)
+        consumer.nak(sequence, self, delay_s)
+
+    def _release(self, delivery: Delivery) -> None:
+        consumer, sequence = self._end_hold(delivery)
+        consumer.let_go(sequence, self)
 
     def _hold(self, delivery: Delivery) -> None:
         consumer, sequence = self._server.consumer_of(delivery.token)

@@ -21,11 +21,17 @@ class Process:
 
     While it is stopped both are kept, in order, until it goes on. Once it is dead nothing passes any more, and whoever
     waits for something waits until his task is cancelled, as code that is gone never goes on.
+
+    Attributes:
+        interruption: Raised, once, by what the process awaits next of the server.
+        moving: What is under way to or from the process.
     """
 
     def __init__(self, random: Random | None) -> None:
         self.is_alive = True
         self.is_stopped = False
+        self.interruption: Exception | None = None
+        self.moving = 0
         self._random = random
         self._arrived: list[Callable[[], None]] = []
         self._leaving: list[Callable[[], None]] = []
@@ -46,6 +52,7 @@ class Process:
             self._leaving.pop(0)()
         loop = asyncio.get_running_loop()
         while self._arrived and not self.is_stopped:
+            self.moving += 1
             loop.call_soon(self._take, self._arrived.pop(0))
         if self.is_alive:
             while self._waiting:
@@ -61,12 +68,20 @@ class Process:
 
     def arrive(self, callback: Callable[[], None]) -> None:
         """Have something reach the process, some passes of the loop from now."""
+        self.moving += 1
         self._arrive_after(self._hops(), callback)
 
     async def travel(self) -> None:
         """Give way to others at least once, and go on only in a process that runs."""
-        for _ in range(self._hops()):
-            await asyncio.sleep(0)
+        self.moving += 1
+        try:
+            for _ in range(self._hops()):
+                await asyncio.sleep(0)
+        finally:
+            self.moving -= 1
+        if self.interruption is not None:
+            interruption, self.interruption = self.interruption, None
+            raise interruption
         while self.is_stopped or not self.is_alive:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
@@ -80,6 +95,7 @@ class Process:
             loop.call_soon(self._take, callback)
 
     def _take(self, callback: Callable[[], None]) -> None:
+        self.moving -= 1
         if self.is_alive:
             if self.is_stopped:
                 self._arrived.append(callback)

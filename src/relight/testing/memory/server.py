@@ -57,9 +57,12 @@ class MemoryServer:
         self._consumers: dict[str, MemoryConsumer] = {}
         self._numbers = count(1)
 
-    def door(self, name: str) -> MemoryDoor:
-        """Return a new connection, of a new process. The name tells doors apart in a hook; it need not be unique."""
-        return MemoryDoor(self, name)
+    def door(self, name: str, *, clock: VirtualClock | None = None) -> MemoryDoor:
+        """Return a new connection, of a new process. The name tells doors apart in a hook; it need not be unique.
+
+        Its timers are the server's, unless it has a clock of its own, for whose timers the server's time need not move.
+        """
+        return MemoryDoor(self, name, clock or self.clock)
 
     def perform(self, door: MemoryDoor, name: OperationName, subject: str, effect: Callable[[Operation], None]) -> None:
         """Let an operation of a door take effect between the two calls of the hook."""
@@ -82,6 +85,11 @@ class MemoryServer:
         """Return on which consumer, and on which sequence, the acknowledgement with this token acts."""
         name, sequence = consumer_and_sequence(token)
         return self._consumers[name], sequence
+
+    def unacknowledged(self, filter: str) -> list[int]:
+        """Sequences of the starts and wakes that the filter selects and that will be delivered, or delivered again."""
+        stored = self.stream.every(filter)
+        return [one.sequence for one in stored if (by := self._interested(one)) is None or by.knows(one.sequence)]
 
     def after(self, delay_s: float, callback: Callable[[], None]) -> None:
         """Call back after some virtual time; without a delay at once, so that time need not be advanced for it."""

@@ -1,0 +1,54 @@
+"""What is said to a run: `resume`, `signal`, `complete`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from relight.cli.arguments import Data, RunName
+from relight.cli.session import client
+from relight.cli.verb import Edge, verb
+
+__all__ = ("complete", "resume", "signal")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As the workflow calls it.")]
+
+
+@verb("resume", takes_json=True)
+async def resume(edge: Edge, run: RunName, name: Name, data: Data = None) -> None:
+    """Answer a suspension; the first answer counts."""
+    async with client(edge.place) as relight:
+        await relight.get_run(run).resume(name, data)
+    _done(edge, {"run": run, "resumed": name}, f"resumed {name!r} of run {run}")
+
+
+@verb("signal", takes_json=True)
+async def signal(
+    edge: Edge,
+    run: RunName,
+    name: Name,
+    data: Data = None,
+    id: Annotated[str | None, typer.Option("--id", help="A signal with an id counts once.")] = None,
+) -> None:
+    """Send a signal."""
+    async with client(edge.place) as relight:
+        await relight.get_run(run).signal(name, data, id=id)
+    _done(edge, {"run": run, "signalled": name}, f"sent signal {name!r} to run {run}")
+
+
+@verb("complete", takes_json=True)
+async def complete(
+    edge: Edge, token: Annotated[str, typer.Argument(metavar="TOKEN", help="Of the awakeable.")], data: Data = None
+) -> None:
+    """Complete an awakeable by its token."""
+    async with client(edge.place) as relight:
+        await relight.complete(token, data)
+    _done(edge, {"completed": token}, f"completed {token}")
+
+
+def _done(edge: Edge, document: dict[str, Any], text: str) -> None:
+    if edge.output.is_json:
+        edge.output.json(document)
+    else:
+        edge.output.line(text)

@@ -1,0 +1,74 @@
+"""Arguments of verbs that are more than a word: JSON, durations, and what the shell can complete."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from relight.cli.completion import complete_run, complete_workflow
+
+__all__ = ("Data", "RunName", "Seconds", "WorkflowName", "read_json", "read_seconds")
+
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a JSON text, of a file (`@path`) or of standard input (`-`).
+
+    Raises:
+        typer.BadParameter: It is no JSON, or can't be read.
+    """
+    source, found = _found(text)
+    try:
+        return json.loads(found, parse_constant=_refuse_constant)
+    except ValueError as error:
+        if source == text and re.match(r"--?[A-Za-z]", text):
+            raise typer.BadParameter(f"no such option: {text}") from None
+        remedy = f"; a text needs its quotes: '{json.dumps(text)}'" if source == text and text.isalnum() else ""
+        raise typer.BadParameter(f"{source[:80]!r} is no JSON ({error}){remedy}") from None
+    except RecursionError:
+        raise typer.BadParameter(f"{source[:80]!r} is nested too deeply") from None
+
+
+def read_seconds(text: str) -> float:
+    """Return the seconds of `90`, `1.5h`, `10m`, `2d` or `500ms`.
+
+    Raises:
+        typer.BadParameter: It is no duration.
+    """
+    matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", text.strip())
+    if matched is None:
+        raise typer.BadParameter(f"{text[:40]!r} is no duration; give seconds, or for example 10m, 1.5h, 2d")
+    return float(matched[1]) * _UNITS[matched[2]]
+
+
+def _found(text: str) -> tuple[str, str]:
+    """Return a name for the source, and what it holds."""
+    try:
+        if text == "-":
+            return "standard input", sys.stdin.buffer.read().decode()
+        if text.startswith("@"):
+            return text, Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise typer.BadParameter(f"{text!r} can't be read: {reason}") from None
+    return text, text
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not part of JSON")
+
+
+Data = Annotated[
+    Any, typer.Argument(parser=read_json, metavar="JSON", help="A JSON text, @file, or - for standard input.")
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", autocompletion=complete_run)]
+WorkflowName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The workflow's name.", autocompletion=complete_workflow)
+]
+Seconds = Annotated[float | None, typer.Option("--delay", parser=read_seconds, metavar="DURATION")]

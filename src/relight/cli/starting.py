@@ -1,0 +1,51 @@
+"""`relight start`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from relight.cli.arguments import Seconds, WorkflowName, read_json
+from relight.cli.session import client
+from relight.cli.verb import Edge, verb
+from relight.cli.words import command
+
+__all__ = ("start",)
+
+Arguments = Annotated[
+    list[object],
+    typer.Argument(parser=read_json, metavar="[JSON]...", help="Each a JSON text, @file, or - for standard input."),
+]
+
+
+@verb("start", takes_json=True)
+async def start(
+    edge: Edge,
+    name: WorkflowName,
+    arguments: Arguments = [],  # noqa: B006 - typer copies it
+    id: Annotated[str | None, typer.Option("--id", help="Names the run; starting it again attaches to it.")] = None,
+    queue: Annotated[str | None, typer.Option("--queue", help="Of the workers; else `default`.")] = None,
+    delay: Seconds = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the result.")] = False,
+) -> None:
+    """Start a run; print its id when it is durable."""
+    async with client(edge.place) as relight:
+        options = {"id": id, "queue": queue, "delay": delay}
+        given = {option: value for option, value in options.items() if value is not None}
+        run = await relight.start(name, *arguments, type=object, **given)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # checked by typer
+        if wait:
+            result = await run.result()
+            document = {"run": run.id, "status": "completed", "result": result}
+            edge.output.json(document) if edge.output.is_json else edge.output.line(_shown(result, edge))
+        elif edge.output.is_json:
+            edge.output.json({"run": run.id})
+        else:
+            edge.output.line(run.id)
+            if edge.output.is_terminal:
+                edge.output.line((f"started; to see how it stands: {command('show', run.id)}", "dim"))
+
+
+def _shown(result: object, edge: Edge) -> str:
+    return json.dumps(result, ensure_ascii=False, indent=2 if edge.output.is_terminal else None)

@@ -1,0 +1,93 @@
+"""A worker on a door to the server in memory: the real host, which can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from relight.actors.host import Host
+from relight.sdk._execution import Launcher
+from relight.sdk._interceptors import Interceptor
+from relight.sdk._programs import WorkflowPrograms
+from relight.sdk._scope import SignalSender
+from relight.sdk._workflow import Workflow
+from relight.subjects.ids import WorkerId
+from relight.testing.memory.server import MemoryServer
+
+__all__ = ("CODE", "MemoryWorker", "programs_of")
+
+CODE = "tested"
+"""Digest of the code of all workers in memory: they are of one process, so they never differ."""
+
+_RUNS_AT_ONCE = 200
+
+
+@final
+class MemoryWorker:
+    """Runs workflows until it is closed or killed."""
+
+    def __init__(
+        self,
+        server: MemoryServer,
+        workflows: Sequence[Workflow[..., Any]],
+        *,
+        name: str,
+        fakes: dict[str, Callable[..., Any]],
+        deps: object,
+        interceptors: Sequence[Interceptor],
+        send_signal: SignalSender,
+    ) -> None:
+        self.door = server.door(name)
+        self._launcher = Launcher(threads=8, interceptors=interceptors, send_signal=send_signal)
+        self._launcher.fakes = fakes
+        self._launcher.deps, self._launcher.has_deps = deps, deps is not None
+        self.host = Host(
+            self.door,
+            server.subjects,
+            WorkerId(name),
+            WorkflowPrograms(workflows, self._launcher, code=CODE),
+            queues=tuple(dict.fromkeys(one.queue for one in workflows)),
+            concurrency=_RUNS_AT_ONCE,
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        return self.door.process.is_alive
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it does something other than running steps."""
+        process = self.door.process
+        return process.is_alive and not process.is_stopped and (process.moving > 0 or not self.host.is_quiet)
+
+    @property
+    def steps_running(self) -> int:
+        return self.host.steps_running if self.is_alive else 0
+
+    async def close(self) -> None:
+        """Hand everything back and stop."""
+        if self.is_alive:
+            await self.host.drain(0.0)
+        self.host.close()
+        self._launcher.close()
+
+    def kill(self) -> None:
+        """End it as `kill -9` does. May be called from within one of its own operations."""
+        if self.is_alive:
+            self.door.kill()
+            asyncio.get_running_loop().call_soon(self._bury)
+
+    def _bury(self) -> None:
+        self.host.close()
+        self._launcher.close()
+
+
+def programs_of(workflows: Sequence[Workflow[..., Any]]) -> WorkflowPrograms:
+    """Return programs that only replay: they launch no step."""
+
+    async def send_signal(run_id: str, name: str, data: object, *, id: str) -> None:
+        raise AssertionError("a replay sends nothing")
+
+    launcher = Launcher(threads=1, interceptors=(), send_signal=send_signal)
+    return WorkflowPrograms(workflows, launcher, code=CODE)

@@ -1,0 +1,130 @@
+"""What a test may know of runs without asking anybody: read from the server in memory, at once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import final
+
+from relight.actors.letters import Sight
+from relight.actors.run.cause import Cause, Mailbox, cause
+from relight.actors.run.state import RunState, fold
+from relight.actors.starts import start_in
+from relight.errors import ProtocolError
+from relight.subjects import records as r
+from relight.subjects.codec import decode_turn, decode_wake
+from relight.subjects.messages import TimerDue
+from relight.subjects.turn import GENESIS, Turn, hash_of
+from relight.testing.memory.server import MemoryServer
+
+__all__ = ("Observer", "in_lines")
+
+_EVERYTHING = 1_000_000
+
+
+@lru_cache(maxsize=10_000)
+def _turn(data: bytes) -> Turn:
+    turn = decode_turn(data)
+    assert isinstance(turn, Turn), "no test in memory retires a run that it observes"
+    return turn
+
+
+@final
+class Observer:
+    """Looks at the runs that a server in memory stores."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._known: dict[str, tuple[int, RunState]] = {}
+
+    def runs(self) -> list[str]:
+        """Ids of all runs that were started, in the order of their starts."""
+        starts = [start_in(one) for one in self._server.stream.every(self._server.subjects.every_start())]
+        return [one.run for one in starts if one is not None]
+
+    def turns(self, run: str) -> list[Turn]:
+        return [_turn(data) for data in self.journal(run)]
+
+    def journal(self, run: str) -> list[bytes]:
+        stored = self._server.stream.read(self._server.subjects.log(run), after=0, limit=_EVERYTHING)
+        return [one.data for one in stored]
+
+    def records(self, run: str) -> list[r.Record]:
+        return [record for turn in self.turns(run) for record in turn.records]
+
+    def state(self, run: str) -> RunState:
+        """What the run's history amounts to; of a run that has not begun: its start. Not to be changed."""
+        last = self._server.stream.last(self._server.subjects.log(run))
+        if last is None:
+            return self._begun_by_start(run)
+        known = self._known.get(run)
+        if known is None or known[0] != last.sequence:
+            known = (last.sequence, fold((turn.at_ms, turn.records) for turn in self.turns(run)))
+            self._known[run] = known
+        return known[1]
+
+    def sight(self, run: str) -> Sight:
+        turns = self.turns(run)
+        size = sum(len(data) for data in self.journal(run))
+        tail = turns[-1] if turns else None
+        return Sight(run=run, state=self.state(run), tail=tail, unread=len(self._unread(run)), bytes=size)
+
+    def cause(self, run: str) -> Cause | None:
+        """What will wake the run."""
+        return cause(self.state(run), self.mailbox(run))
+
+    def mailbox(self, run: str) -> Mailbox:
+        return Mailbox(unread=self._unread(run), pending=self.pending(run), scheduled_ms=self._scheduled_ms(run))
+
+    def pending(self, run: str) -> list[int]:
+        """Sequences of the run's starts and wakes that are not acknowledged."""
+        subjects = self._server.subjects
+        return [
+            *self._server.unacknowledged(subjects.start_any_queue(run)),
+            *self._server.unacknowledged(subjects.wake("*", run)),
+        ]
+
+    def timers(self, run: str) -> list[str]:
+        return [one.subject for one in self._server.stream.every(self._server.subjects.timers(run))]
+
+    def broken_link(self, run: str) -> str | None:
+        """Say where the chain of the run's journal breaks, None if it holds."""
+        previous = GENESIS
+        for number, data in enumerate(self.journal(run), 1):
+            turn = _turn(data)
+            if turn.number != number or turn.previous != previous:
+                return f"turn {turn.number} (the {number}. message) does not follow the one before it"
+            previous = hash_of(data)
+        return None
+
+    def _begun_by_start(self, run: str) -> RunState:
+        state = RunState()
+        stored = self._server.stream.last(self._server.subjects.start_any_queue(run))
+        if stored is not None and (start := start_in(stored)) is not None:
+            state.apply(start.started, start.stored_at_ms)
+        return state
+
+    def _unread(self, run: str) -> list[int]:
+        turns = self.turns(run)
+        cursor = turns[-1].cursor if turns else 0
+        stored = self._server.stream.every(self._server.subjects.wake("*", run))
+        return [one.sequence for one in stored if one.sequence > cursor]
+
+    def _scheduled_ms(self, run: str) -> list[int]:
+        due: list[int] = []
+        for stored in self._server.stream.every(self._server.subjects.timers(run)):
+            try:
+                wake = decode_wake(stored.data)
+            except ProtocolError:
+                continue  # It will wake the run, but at a time that nobody can read.
+            if isinstance(wake, TimerDue):
+                due.append(wake.due_ms)
+        return due
+
+
+def in_lines(turns: list[Turn]) -> str:
+    """Return a history as text, one record a line."""
+    lines: list[str] = []
+    for turn in turns:
+        lines.append(f"turn {turn.number} by {turn.owner}, epoch {turn.epoch}, lease {turn.lease}, cursor {turn.cursor}")
+        lines += [f"    {record!r}"[:240] for record in turn.records]
+    return "\n".join(lines) or "(no history)"

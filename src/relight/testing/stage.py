@@ -1,0 +1,238 @@
+"""The stage: a server in memory, a client, workers with the real engine, and time that passes when nothing else does.
+
+Time is moved to the next timer only when everything is idle and somebody waits: no message is under way, no actor
+moves, and each running step itself waits for time to pass (`Stage.sleep`). So a year of sleeps takes milliseconds, and
+a step that really waits, for a socket or a thread, is never skipped over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, final
+from weakref import WeakKeyDictionary
+
+from relight.actors.backoff import pause
+from relight.config.settings import Settings
+from relight.errors import RelightError
+from relight.sdk._client import Relight
+from relight.sdk._description import describe
+from relight.sdk._interceptors import Interceptor
+from relight.sdk._scope import SCOPE, StepScope
+from relight.sdk._workflow import Workflow
+from relight.testing.backend import MemoryBackend
+from relight.testing.memory.server import MemoryServer
+from relight.testing.memory_worker import MemoryWorker
+from relight.testing.observed import Observer
+
+__all__ = ("Stage", "StalledError", "stage_here")
+
+_PASSES = 10
+"""Passes of the loop without any movement after which everything counts as idle: a result that came needs a few until
+the code that awaits it goes on."""
+
+_PATIENCE = 20
+"""How often a client's own timers may fire in a row without anything being stored."""
+
+_NAP_S = 0.0005
+_RUNS_NAMED = 5
+
+_stages: WeakKeyDictionary[asyncio.AbstractEventLoop, Stage] = WeakKeyDictionary()
+
+
+class StalledError(RelightError):
+    """Nothing can happen any more, and somebody waits. It says what each unfinished run waits for."""
+
+
+def stage_here() -> Stage | None:
+    """Return the stage that is open on the running loop."""
+    return _stages.get(asyncio.get_running_loop())
+
+
+@final
+class Stage:
+    """Use it with `async with`; then open workers.
+
+    Attributes:
+        fakes: What runs in place of steps, by name.
+        workers: All that were opened, the dead ones included.
+    """
+
+    def __init__(
+        self,
+        workflows: Sequence[Workflow[..., Any]],
+        *,
+        deps: object = None,
+        interceptors: Sequence[Interceptor] = (),
+        random: Random | None = None,
+    ) -> None:
+        self.workflows = tuple(workflows)
+        self.server = MemoryServer(namespace="test", random=random)
+        self.observer = Observer(self.server)
+        self.fakes: dict[str, Callable[..., Any]] = {}
+        self.workers: list[MemoryWorker] = []
+        self._deps = deps
+        self._interceptors = tuple(interceptors)
+        self._backend = MemoryBackend(self.server)
+        self._client: Relight | None = None
+        self._numbers = itertools.count(1)
+        self._pacer: asyncio.Task[None] | None = None
+        self._waiting = 0
+        self._steps_asleep = 0
+        self._tick: asyncio.Future[None] | None = None
+        self._stalled: StalledError | None = None
+        self._seen = 0
+        self._vain = 0
+
+    async def __aenter__(self) -> Stage:
+        self._pacer = asyncio.create_task(self._pace())
+        _stages[asyncio.get_running_loop()] = self
+        await self.open_client()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for worker in self.workers:
+            await worker.close()
+        assert self._pacer is not None
+        self._pacer.cancel()
+        await asyncio.wait([self._pacer])
+        _stages.pop(asyncio.get_running_loop(), None)
+        if not self._pacer.cancelled() and (failure := self._pacer.exception()) is not None:
+            raise failure
+
+    # Processes.
+
+    @property
+    def client(self) -> Relight:
+        assert self._client is not None, "the stage is open"
+        return self._client
+
+    async def open_client(self) -> Relight:
+        """Connect a new client in place of the one before."""
+        self._backend = MemoryBackend(self.server)
+        settings = Settings.read(namespace=self.server.subjects.namespace)
+        self._client = await Relight._on(settings, self._backend).__aenter__()  # pyright: ignore[reportPrivateUsage]  # our own
+        return self._client
+
+    def kill_client(self) -> None:
+        """End the client's process as `kill -9` does."""
+        self._backend.door.kill()
+
+    async def open_worker(self) -> MemoryWorker:
+        worker = MemoryWorker(
+            self.server,
+            self.workflows,
+            name=f"worker-{next(self._numbers)}",
+            fakes=self.fakes,
+            deps=self._deps,
+            interceptors=self._interceptors,
+            send_signal=self._send_signal,
+        )
+        self.workers.append(worker)
+        await worker.host.open()
+        return worker
+
+    async def _send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
+        await self.client.send_signal(run_id, name, data, id=id)
+
+    # Waiting.
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Let time pass until the condition holds.
+
+        Raises:
+            StalledError: It never will.
+        """
+        self._waiting += 1
+        try:
+            while not condition():
+                if self._stalled is not None:
+                    stalled, self._stalled = self._stalled, None
+                    raise stalled
+                await self._next_tick()
+        finally:
+            self._waiting -= 1
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds` of the stage's time, in a test or in a fake."""
+        is_step = isinstance(SCOPE.get(), StepScope)
+        self._waiting += 1
+        self._steps_asleep += is_step
+        try:
+            await pause(self.server.clock, seconds)
+        finally:
+            self._waiting -= 1
+            self._steps_asleep -= is_step
+
+    async def _next_tick(self) -> None:
+        if self._tick is None or self._tick.done():
+            self._tick = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._tick)
+
+    # Time.
+
+    async def _pace(self) -> None:
+        while True:
+            await self._rest()
+            if self._is_anybody_waiting():
+                self._let_time_pass()
+            else:
+                await asyncio.sleep(_NAP_S)
+
+    def _is_anybody_waiting(self) -> bool:
+        return self._waiting > 0 or self._backend.clock.next_due_ms() is not None
+
+    async def _rest(self) -> None:
+        """Return when everything is idle."""
+        quiet = busy = 0
+        while quiet < _PASSES:
+            await asyncio.sleep(_NAP_S if busy > 10 * _PASSES else 0)
+            if self._tick is not None and not self._tick.done():
+                self._tick.set_result(None)
+            quiet, busy = (0, busy + 1) if self._is_busy() else (quiet + 1, 0)
+
+    def _is_busy(self) -> bool:
+        if self._backend.door.process.moving > 0 or any(one.is_moving for one in self.workers):
+            return True
+        return sum(one.steps_running for one in self.workers) > self._steps_asleep
+
+    def _let_time_pass(self) -> None:
+        if self.server.clock.next_due_ms() is not None and not self._is_all_parked():
+            self.server.clock.advance_to_next()
+            self._backend.follow()
+        elif not self._let_client_look_again():
+            self._stall()
+
+    def _is_all_parked(self) -> bool:
+        """A stuck run is tried again and again by a timer; it will not fare better with the same code."""
+        states = [self.observer.state(run) for run in self.observer.runs()]
+        unfinished = [one for one in states if one.end is None]
+        return bool(unfinished) and not self._steps_asleep and all(one.parked is not None for one in unfinished)
+
+    def _let_client_look_again(self) -> bool:
+        last = self.server.stream.last(">")
+        stored = last.sequence if last is not None else 0
+        self._vain = self._vain + 1 if stored == self._seen else 0
+        self._seen = stored
+        return self._vain < _PATIENCE and self._backend.clock.advance_to_next()
+
+    def _stall(self) -> None:
+        """Tell one of those who wait; the others get theirs when everything is idle again."""
+        self._vain = 0
+        stalled = StalledError(self._complaint())
+        if self._waiting > 0:
+            self._stalled = stalled
+        else:
+            self._backend.door.process.interruption = stalled
+            self._backend.clock.advance_to_next()
+
+    def _complaint(self) -> str:
+        said: list[str] = []
+        for run in self.observer.runs():
+            described = describe(self.observer.sight(run))
+            if self.observer.state(run).end is None:
+                said.append(f"run {run!r} ({described.status}) waits for {', '.join(described.waits_for) or 'nothing'}")
+        more = f", and {len(said) - _RUNS_NAMED} more runs" if len(said) > _RUNS_NAMED else ""
+        return f"nothing can happen any more: {'; '.join(said[:_RUNS_NAMED]) or 'all runs have ended'}{more}"
