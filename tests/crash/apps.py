@@ -9,15 +9,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from relight import Relight, Retry, Worker, Workflow, WorkflowContext, step, workflow
+from relight import Interceptor, Relight, Retry, RunCall, Worker, Workflow, WorkflowContext, step, workflow
 
-__all__ = ("Orders", "blocked", "blocks", "collects", "gated", "kills", "note", "quick", "retries", "sleeps", "waits")
+__all__ = ("Orders", "blocked", "blocks", "collects", "gated", "hears_while_it_works", "kills", "note", "quick", "retries", "sleeps", "waits")
+
+log = structlog.get_logger("tests.crash.apps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,16 @@ async def waits(ctx: WorkflowContext, directory: str) -> str:
 @workflow
 async def collects(ctx: WorkflowContext, directory: str, count: int) -> list[int]:
     await one(directory)
-    return [await ctx.wait_for_signal("number", type=int) for _ in range(count)]
+    numbers = [await ctx.wait_for_signal("number", type=int) for _ in range(count)]
+    await two(directory)
+    return numbers
+
+
+@workflow
+async def hears_while_it_works(ctx: WorkflowContext, directory: str) -> tuple[str, int]:
+    """A step is under way while the run waits for a signal."""
+    opened, number = await asyncio.gather(gate(directory), ctx.wait_for_signal("number", type=int))
+    return opened, number
 
 
 @workflow
@@ -140,7 +152,7 @@ async def kills(ctx: WorkflowContext, directory: str) -> None:
 
 
 WORKFLOWS: dict[str, Workflow[..., Any]] = {
-    one.name: one for one in (quick, gated, waits, collects, sleeps, retries, blocks, kills)
+    one.name: one for one in (quick, gated, waits, collects, hears_while_it_works, sleeps, retries, blocks, kills)
 }
 
 
@@ -151,9 +163,23 @@ def workflows_of(orders: Orders) -> list[Workflow[..., Any]]:
     return [known[name] for name in orders.workflows]
 
 
+class CountsReplays(Interceptor):
+    """Says so in the log each time a workflow's code is begun: for a new run, or to replay."""
+
+    async def run(self, call: RunCall, next: Callable[[RunCall], Awaitable[Any]]) -> Any:
+        log.info("activation_begins", run=call.run_id)
+        return await next(call)
+
+
 async def main(orders: Orders) -> None:
     async with Relight(orders.url, namespace=orders.namespace) as relight:
-        worker = Worker(relight, workflows_of(orders), queues=orders.queues, concurrency=orders.concurrency)
+        worker = Worker(
+            relight,
+            workflows_of(orders),
+            queues=orders.queues,
+            concurrency=orders.concurrency,
+            interceptors=[CountsReplays()],
+        )
         print(worker.id, flush=True)
         await worker.run()
 

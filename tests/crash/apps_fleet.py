@@ -14,17 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, final
 
-from nats.aio.client import Client
+from tests.cluster_of_three import ClusterOfThree
 from tests.crash.apps import Orders, text_of
 from tests.processes import eventually
 from tests.raw_nats import connected
 
-from relight import Relight
+from relight import Relight, RunDescription
 from relight.actors.journal import read_history, read_tail
+from relight.config.server import EmbeddedServer
 from relight.subjects import records as r
 from relight.subjects.turn import Turn
 
-__all__ = ("Execution", "Fleet", "WorkerProcess", "consumer", "executions", "journal", "no_lease_left", "soon")
+__all__ = ("Execution", "Fleet", "WorkerProcess", "check_chain")
 
 
 class Execution(NamedTuple):
@@ -40,9 +41,9 @@ class Execution(NamedTuple):
 class WorkerProcess:
     """One worker. `id` is what it calls itself in the journal; its log goes to `log`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, id: str, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.process = process
-        self.id = id
+        self.id = ""
         self.log = log
 
     @property
@@ -60,15 +61,22 @@ class WorkerProcess:
 
 @final
 class Fleet:
-    """Starts workers on one namespace and ends them all."""
+    """A client and any number of workers on one namespace. Use it with `async with`; it ends all of them.
 
-    def __init__(self, directory: Path, url: str, namespace: str, *, system_url: str | None = None) -> None:
+    Workers see each other's deaths if `sees_deaths`, as wherever Relight has the system account.
+    """
+
+    def __init__(
+        self, server: EmbeddedServer | ClusterOfThree, namespace: str, directory: Path, *, sees_deaths: bool = False
+    ) -> None:
         self.directory = directory
-        self._url = url
-        self._namespace = namespace
-        self._system_url = system_url
+        self.text = str(directory)
+        self.namespace = namespace
+        self.urls = server.urls if isinstance(server, ClusterOfThree) else [server.url]
+        system = server.system_urls if isinstance(server, ClusterOfThree) else [server.system_url]
+        self._system_urls = system if sees_deaths else []
+        self.relight = Relight(self.urls, namespace=namespace)
         self._workers: list[WorkerProcess] = []
-        self._number = 0
 
     async def worker(
         self,
@@ -80,26 +88,82 @@ class Fleet:
     ) -> WorkerProcess:
         """Start a worker and return it when it works."""
         orders = Orders(
-            url=url or self._url,
-            namespace=self._namespace,
+            url=url or ",".join(self.urls),
+            namespace=self.namespace,
             workflows=workflows,
             queues=tuple(queues),
             concurrency=concurrency,
             variant=variant,
         )
-        self._number += 1
-        log = self.directory / f"worker-{self._number}.log"
+        log = self.directory / f"worker-{len(self._workers) + 1}.log"
         with log.open("w") as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.crash.apps", text_of(orders),
                 stdout=asyncio.subprocess.PIPE, stderr=errors, env=self._environment(),
             )  # fmt: skip
         assert process.stdout is not None
-        worker = WorkerProcess(process, (await process.stdout.readline()).decode().strip(), log)
+        worker = WorkerProcess(process, log)
         self._workers.append(worker)
+        worker.id = (await process.stdout.readline()).decode().strip()
         await asyncio.to_thread(eventually, lambda: "worker_started" in log.read_text() or bool(process.returncode))
         assert process.returncode is None, log.read_text()
         return worker
+
+    # What they did.
+
+    def executions(self, step: str = "", *, run: str = "") -> list[Execution]:
+        """What the steps wrote down, in order."""
+        path = self.directory / "executions"
+        lines = path.read_text().splitlines() if path.exists() else []
+        found = [Execution(*json.loads(line)) for line in lines]
+        return [one for one in found if (not step or one.step == step) and (not run or one.run == run)]
+
+    async def soon(self, step: str, count: int = 1, *, run: str = "") -> list[Execution]:
+        """Return the executions of a step when there are so many."""
+        await asyncio.to_thread(eventually, lambda: len(self.executions(step, run=run)) >= count)
+        return self.executions(step, run=run)
+
+    def open_the_gate(self) -> None:
+        """Let all steps that wait for the test go on."""
+        (self.directory / "go").touch()
+
+    async def journal(self, run: str) -> tuple[Turn, ...]:
+        """Return the turns of a run, checked by `check_chain`."""
+        subject = self.relight.subjects.log(run)
+        tail = await read_tail(self.relight.door, subject)
+        assert tail is not None, f"{run} has no journal"
+        turns = (await read_history(self.relight.door, subject, tail[0])).turns
+        check_chain(turns)
+        return turns
+
+    async def turned(self, run: str, number: int) -> tuple[Turn, ...]:
+        """Return the turns of a run when there are so many."""
+        async with asyncio.timeout(20):
+            while (await self.relight.door.count(self.relight.subjects.log(run))) < number:
+                await asyncio.sleep(0.005)
+        return await self.journal(run)
+
+    async def status(self, run: str, wanted: str) -> RunDescription:
+        """Return the run's description once it has this status."""
+        async with asyncio.timeout(20):
+            while (seen := await self.relight.get_run(run).describe()).status != wanted:
+                await asyncio.sleep(0.01)
+        return seen
+
+    async def consumer(self, kind: str, queue: str = "default") -> dict[str, int]:
+        """Return the server's account of a queue's consumer; empty if there is none."""
+        async with connected(self.urls) as connection:
+            subject = f"$JS.API.CONSUMER.INFO.RELIGHT_{self.namespace}_RUN_0.{kind}-{queue}"
+            reply = await connection.request(subject, b"", timeout=5)
+        info: dict[str, int] = json.loads(reply.data)
+        return {} if "error" in info else info
+
+    async def no_lease_left(self, queue: str = "default") -> None:
+        """Return when nothing of a queue is under delivery, and nothing waits to be delivered."""
+        async with asyncio.timeout(20):
+            for kind in ("start", "wake"):
+                while (info := await self.consumer(kind, queue)) and info["num_ack_pending"] + info["num_pending"]:
+                    await asyncio.sleep(0.01)
 
     async def end(self) -> None:
         """Kill what still runs."""
@@ -109,73 +173,34 @@ class Fleet:
             await worker.process.wait()
 
     async def __aenter__(self) -> Self:
+        await self.relight.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.end()
+        await self.relight.__aexit__(kind, error, traceback)
         if error is not None:
             for worker in self._workers:
                 print(f"--- {worker.id} ({worker.log.name})\n{worker.log.read_text()[-4000:]}")
 
     def _environment(self) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RELIGHT_")}
-        if self._system_url is not None:
-            environment["RELIGHT_SYSTEM_URL"] = self._system_url
+        if self._system_urls:
+            environment["RELIGHT_SYSTEM_URL"] = ",".join(self._system_urls)
         return environment
 
 
-def executions(directory: Path, *, step: str = "", run: str = "") -> list[Execution]:
-    """What the steps wrote down, in order."""
-    path = directory / "executions"
-    lines = path.read_text().splitlines() if path.exists() else []
-    found = [Execution(*json.loads(line)) for line in lines]
-    return [one for one in found if (not step or one.step == step) and (not run or one.run == run)]
+def check_chain(turns: Sequence[Turn]) -> None:
+    """Check what holds for every journal whose hashes were found to be right.
 
-
-async def soon(directory: Path, step: str, *, count: int = 1, run: str = "") -> list[Execution]:
-    """Return the executions of a step when there are so many."""
-    await asyncio.to_thread(eventually, lambda: len(executions(directory, step=step, run=run)) >= count)
-    return executions(directory, step=step, run=run)
-
-
-async def journal(relight: Relight, run: str) -> tuple[Turn, ...]:
-    """Return the turns of a run, after checking what holds for every journal.
-
-    The chain has neither gap nor break, no step has two outcomes, epochs never go back and each has one owner.
+    No step has two outcomes, epochs never go back and each has one owner, no append was written twice.
     """
-    subject = relight.subjects.log(run)
-    tail = await read_tail(relight.door, subject)
-    assert tail is not None, f"{run} has no journal"
-    turns = (await read_history(relight.door, subject, tail[0])).turns
-    outcomes = Counter(
-        record.step for turn in turns for record in turn.records if isinstance(record, r.StepCompleted | r.StepFailed)
-    )
-    assert all(count == 1 for count in outcomes.values()), outcomes
+    ends = [one for turn in turns for one in turn.records if isinstance(one, r.StepCompleted | r.StepFailed)]
+    assert max(Counter(one.step for one in ends).values(), default=0) <= 1, ends
     assert len({turn.append for turn in turns}) == len(turns)
     for before, after in pairwise(turns):
         assert after.epoch >= before.epoch
         assert after.epoch > before.epoch or after.owner == before.owner
         assert after.cursor >= before.cursor
-    return turns
-
-
-async def no_lease_left(url: str, namespace: str, *, queue: str = "default") -> None:
-    """Return when nothing of a queue is under delivery, and nothing waits to be delivered."""
-    async with asyncio.timeout(20), connected(url) as connection:
-        for kind in ("start", "wake"):
-            while True:
-                info = await consumer(connection, namespace, kind, queue)
-                if info.get("num_ack_pending") == 0 and info.get("num_pending") == 0:
-                    break
-                await asyncio.sleep(0.01)
-
-
-async def consumer(connection: Client, namespace: str, kind: str, queue: str = "default") -> dict[str, int]:
-    """Return the server's account of a queue's consumer; empty if there is none."""
-    subject = f"$JS.API.CONSUMER.INFO.RELIGHT_{namespace}_RUN_0.{kind}-{queue}"
-    reply = await connection.request(subject, b"", timeout=5)
-    info: dict[str, int] = json.loads(reply.data)
-    return {} if "error" in info else info
-

@@ -33,7 +33,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_ask, decode_start, decode_turn, encode, is_of_later_version
-from relight.subjects.grammar import StartSubject, Subjects, WakeSubject, parse
+from relight.subjects.grammar import Subjects, WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import AskOwner, Relit, TimerDue, Wake
 from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of

@@ -1,0 +1,66 @@
+"""10,000 waiting runs: what each costs the workers' memory, the server's memory and the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from benchmarks.event_loop import run
+from benchmarks.floor import IN_FLIGHT
+from benchmarks.processes import disk_bytes, resident_bytes
+from benchmarks.row import Goal, Row
+from benchmarks.system import System, flow, system, wait_until_at_rest
+from benchmarks.workflows import waiter
+from relight.config.limits import KIB
+
+__all__ = ("rows",)
+
+_NAMES = ("waiting_worker_memory", "waiting_server_memory", "waiting_disk")
+_GOALS = ((2.0, 0.2), (2.0, 1.0), (3.0, 1.5))
+_WARM_UP = 2_000
+_SETTLE_S = 3.0
+
+
+def rows(*, is_quick: bool) -> Iterator[Row]:
+    count = 2_000 if is_quick else 10_000
+    with system() as ours:
+        # Memory that ordinary work needs is there before, so that the difference is that of the waiting runs.
+        run(_pass_through(ours, _WARM_UP))
+        before = _sizes(ours)
+        run(_let_wait(ours, count))
+        after = _sizes(ours)
+    for name, (reach, aim), first, second in zip(_NAMES, _GOALS, before, after, strict=True):
+        goal = Goal(reach=reach, aim=aim, is_ratio=False)
+        yield Row(name=name, value=(second - first) / count / KIB, unit="KiB/run", goal=goal)
+
+
+def _sizes(ours: System) -> tuple[int, int, int]:
+    """Bytes of the workers' memory (both together), the server's memory, and the disk."""
+    workers = sum(resident_bytes(one) for one in ours.workers)
+    return workers, resident_bytes(ours.server.process_id), disk_bytes(ours.server.directory)
+
+
+async def _pass_through(ours: System, count: int) -> None:
+    places = asyncio.Semaphore(IN_FLIGHT)
+    async with ours.client() as client:
+
+        async def one(number: int) -> None:
+            async with places:
+                await flow(client, number)
+
+        await asyncio.gather(*(one(number) for number in range(count)))
+    await asyncio.sleep(_SETTLE_S)
+
+
+async def _let_wait(ours: System, count: int) -> None:
+    places = asyncio.Semaphore(IN_FLIGHT)
+    async with ours.client() as client:
+
+        async def one(number: int) -> str:
+            async with places:
+                return (await client.start(waiter, f"topic {number}")).id
+
+        runs = await asyncio.gather(*(one(number) for number in range(count)))
+        await wait_until_at_rest(client, runs[-IN_FLIGHT:])
+        await wait_until_at_rest(client, runs[:: max(1, count // 100)])
+    await asyncio.sleep(_SETTLE_S)

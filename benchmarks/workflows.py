@@ -1,0 +1,73 @@
+"""What the rows run. Moments are nanoseconds of the monotonic clock, which all processes of a machine share."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from relight import WorkflowContext, step, workflow
+
+__all__ = (
+    "WORKFLOWS",
+    "moments_of_steps",
+    "one_step",
+    "sleeper",
+    "steps_then_wait",
+    "three_steps",
+    "waiter",
+)
+
+
+@step
+async def moment() -> int:
+    return time.monotonic_ns()
+
+
+@step
+async def late_s(due_s: float) -> float:
+    return time.time() - due_s
+
+
+@step
+async def text(number: int) -> str:
+    return f"the result of step {number}, as long as many a small one: an id, a status, a sum, and a word or two."
+
+
+@workflow
+async def moments_of_steps(ctx: WorkflowContext, count: int) -> list[int]:
+    """Return when each of `count` sequential steps began."""
+    return [await moment() for _ in range(count)]
+
+
+@workflow
+async def three_steps(ctx: WorkflowContext, number: int) -> str:
+    await text(number)
+    await text(number + 1)
+    return await text(number + 2)
+
+
+@workflow
+async def one_step(ctx: WorkflowContext) -> int:
+    return await moment()
+
+
+@workflow
+async def waiter(ctx: WorkflowContext, topic: str) -> str:
+    return await ctx.suspend("answer", {"topic": topic}, type=str)
+
+
+@workflow
+async def steps_then_wait(ctx: WorkflowContext, count: int) -> str:
+    for number in range(count):
+        await text(number)
+    return await ctx.suspend("answer", type=str)
+
+
+@workflow
+async def sleeper(ctx: WorkflowContext, due: datetime) -> float:
+    """Return how many seconds after `due` its step began."""
+    await ctx.sleep_until(due)
+    return await late_s(due.timestamp())
+
+
+WORKFLOWS = (moments_of_steps, three_steps, one_step, waiter, steps_then_wait, sleeper)

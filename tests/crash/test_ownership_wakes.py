@@ -1,0 +1,109 @@
+"""Wakes: for a waiting run, at two workers at once, and for a run that a living worker holds."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.crash.apps import collects, gated, hears_while_it_works
+from tests.crash.apps_fleet import Fleet
+
+from relight import RunCancelled
+from relight.config.server import EmbeddedServer
+
+
+async def test_of_two_wakes_at_two_workers_one_claim_wins_and_both_messages_are_consumed_in_order(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path) as fleet:
+        first = await fleet.worker("collects")
+        runs = [await fleet.relight.start(collects, fleet.text, 2) for _ in range(20)]
+        for run in runs:
+            await fleet.status(run.id, "waiting")
+        await first.kill()
+        others = await asyncio.gather(fleet.worker("collects"), fleet.worker("collects"))
+
+        for run in runs:
+            await run.signal("number", 1)
+            await run.signal("number", 2)
+        results = await asyncio.gather(*(run.result(timeout=20) for run in runs))
+
+        assert results == [[1, 2]] * 20
+        await fleet.no_lease_left()
+        owners: set[str] = set()
+        for run in runs:
+            assert [one.step for one in fleet.executions(run=run.id)] == ["one", "two"]
+            turns = await fleet.journal(run.id)
+            assert turns[-1].epoch == 2
+            owners.add(turns[-1].owner)
+        assert owners == {worker.id for worker in others}
+
+
+async def test_a_wake_reaches_the_living_worker_that_holds_the_run_at_once(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path) as fleet:
+        await asyncio.gather(*(fleet.worker("gated") for _ in range(3)))
+        runs = [await fleet.relight.start(gated, fleet.text) for _ in range(10)]
+        await fleet.soon("gate", 10)
+
+        for run in runs:
+            began = time.monotonic()
+            await run.cancel()
+            with pytest.raises(RunCancelled):
+                await run.result(timeout=5)
+            # Far below every time after which somebody would look by himself.
+            assert time.monotonic() - began < 0.9
+
+        await fleet.no_lease_left()
+        for run in runs:
+            assert [one.step for one in fleet.executions(run=run.id)] == ["one", "gate"]
+            assert len({turn.owner for turn in await fleet.journal(run.id)}) == 1
+
+
+async def test_a_wake_is_consumed_although_the_worker_that_took_it_dies_before_it_consumes_it(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        owner = await fleet.worker("hears_while_it_works")
+        other = await fleet.worker("hears_while_it_works")
+        runs = [await fleet.relight.start(hears_while_it_works, fleet.text) for _ in range(10)]
+        gates = await fleet.soon("gate", 10)
+        held = {one.run for one in gates if one.process == owner.pid}
+        for run in runs:
+            await fleet.turned(run.id, 1)
+
+        owner.signal(signal.SIGSTOP)  # What is asked of it from now on it takes in, and never acts on.
+        await asyncio.gather(*(run.signal("number", number) for number, run in enumerate(runs)))
+        await owner.kill()
+        await fleet.soon("gate", 10 + len(held))
+        fleet.open_the_gate()
+
+        assert [await run.result(timeout=20) for run in runs] == [("open", number) for number in range(10)]
+        await fleet.no_lease_left()
+        for run in runs:
+            turns = await fleet.journal(run.id)
+            assert turns[-1].epoch == (2 if run.id in held else 1)
+            assert {one.process for one in fleet.executions("gate", run=run.id)} >= {other.pid} - {owner.pid}
+
+
+async def test_a_thousand_wakes_of_one_run_cost_no_thousand_replays(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path) as fleet:
+        workers = await asyncio.gather(fleet.worker("collects"), fleet.worker("collects"))
+        run = await fleet.relight.start(collects, fleet.text, 1_000)
+        await fleet.status(run.id, "waiting")
+
+        for start in range(0, 1_000, 50):
+            await asyncio.gather(*(run.signal("number", number) for number in range(start, start + 50)))
+
+        assert sorted(await run.result(timeout=20)) == list(range(1_000))
+        await fleet.no_lease_left()
+        turns = await fleet.journal(run.id)
+        assert len({turn.owner for turn in turns}) == 1
+        replays = sum(worker.log.read_text().count("activation_begins") for worker in workers)
+        assert replays <= 5

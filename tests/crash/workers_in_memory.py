@@ -1,0 +1,130 @@
+"""Workers on a server in memory and on virtual time, which a test may kill, stop and resume between two effects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, final
+
+import pytest
+
+from relight import Relight, Workflow
+from relight.actors.door import Door
+from relight.actors.host import Host
+from relight.config.settings import Settings
+from relight.sdk._execution import Launcher
+from relight.sdk._programs import WorkflowPrograms
+from relight.subjects.codec import decode_turn
+from relight.subjects.ids import WorkerId
+from relight.subjects.records import Record
+from relight.subjects.turn import Turn
+from relight.testing.memory import MemoryDoor, MemoryServer
+
+__all__ = ("MemoryWorker", "WorkersInMemory", "workers_in_memory")
+
+T = TypeVar("T")
+
+_PASSES = 40
+_ADVANCES_MAX = 2_000
+
+
+@final
+class MemoryWorker:
+    """A worker's host behind a door of its own."""
+
+    def __init__(self, door: MemoryDoor, host: Host) -> None:
+        self.door = door
+        self.host = host
+
+    def kill(self) -> None:
+        """End it as `kill -9` does."""
+        self.door.kill()
+        self.host.close()
+
+
+@final
+class WorkersInMemory:
+    """A server, a client, and as many workers as a test adds."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self.server = server
+        self.workers: list[MemoryWorker] = []
+        # The face has no way to a server in memory.
+        self.client: Relight = Relight._on(  # pyright: ignore[reportPrivateUsage]
+            Settings.read(namespace="memory"), self
+        )
+
+    @asynccontextmanager
+    async def client_door(self) -> AsyncGenerator[Door]:
+        yield self.server.door("client")
+
+    @asynccontextmanager
+    async def worker_door(self, worker: WorkerId) -> AsyncGenerator[Door]:
+        yield self.server.door(worker)
+
+    async def add(self, *workflows: Workflow[..., Any], code: str = "code") -> MemoryWorker:
+        """Start a worker."""
+        name = WorkerId(f"worker-{len(self.workers) + 1}")
+        door = self.server.door(name)
+        launcher = Launcher(threads=1, interceptors=(), send_signal=self.client.send_signal)
+        programs = WorkflowPrograms(workflows, launcher, code=code)
+        host = Host(door, self.client.subjects, name, programs, queues=("default",), concurrency=100)
+        await host.open()
+        self.workers.append(MemoryWorker(door, host))
+        return self.workers[-1]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Let time pass until the condition holds; fail if it does not although nothing more can happen."""
+        for _ in range(_ADVANCES_MAX):
+            await self.passes(condition)
+            if condition():
+                return
+            self.server.clock.advance_to_next()
+        pytest.fail("the condition does not come true")
+
+    async def passes(self, condition: Callable[[], bool] = lambda: False) -> None:
+        """Let happen what needs no time to pass."""
+        for _ in range(_PASSES):
+            if condition():
+                return
+            await asyncio.sleep(0)
+
+    async def result(self, awaitable: Awaitable[T]) -> T:
+        """Await it while time passes."""
+        task = asyncio.ensure_future(awaitable)
+        await self.until(task.done)
+        return task.result()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, and whatever happens meanwhile."""
+        end_ms = self.server.clock.now_ms() + round(seconds * 1000)
+        while True:
+            await self.passes()
+            due_ms = self.server.clock.next_due_ms()
+            if due_ms is None or due_ms > end_ms:
+                break
+            self.server.clock.advance_to_next()
+        self.server.clock.advance((end_ms - self.server.clock.now_ms()) / 1000)
+        await self.passes()
+
+    def turns(self, run: str) -> list[Turn]:
+        """What is stored in the run's journal."""
+        stored = self.server.stream.read(self.client.subjects.log(run), after=0, limit=10_000)
+        turns = [decode_turn(one.data) for one in stored]
+        return [turn for turn in turns if isinstance(turn, Turn)]
+
+    def records(self, run: str, *kinds: type[Record]) -> Sequence[Record]:
+        """The records of these kinds, or all, in the run's journal."""
+        records = [record for turn in self.turns(run) for record in turn.records]
+        return [record for record in records if not kinds or isinstance(record, kinds)]
+
+
+@asynccontextmanager
+async def workers_in_memory() -> AsyncGenerator[WorkersInMemory]:
+    """Open a server in memory and a client; end all workers at the end."""
+    site = WorkersInMemory(MemoryServer(namespace="memory"))
+    async with site.client:
+        yield site
+        for worker in site.workers:
+            worker.kill()

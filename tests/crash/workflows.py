@@ -1,0 +1,225 @@
+"""Example workflows that are crashed everywhere, each with the world around it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from relight import Retry, Run, StepFailed, WorkflowContext, step, workflow
+from relight.testing.stage import Stage, stage_here
+from relight.testing.trial import Scenario
+
+__all__ = ("SCENARIOS",)
+
+
+@step
+async def add(one: int, other: int) -> int:
+    return one + other
+
+
+@step
+def in_a_thread(text: str) -> str:
+    return text.upper()
+
+
+@step
+async def slow(text: str) -> str:
+    """Takes five seconds of the stage's time; on a real server it is quick."""
+    stage = stage_here()
+    if stage is not None:
+        await stage.sleep(5)
+    return text
+
+
+@step
+async def never_ends() -> str:
+    stage = stage_here()
+    if stage is not None:
+        await stage.sleep(1_000_000)
+    else:
+        await asyncio.Event().wait()
+    return "never"
+
+
+@workflow
+async def in_sequence(ctx: WorkflowContext, count: int) -> int:
+    total = 0
+    for number in range(count):
+        total = await add(total, number)
+    return total
+
+
+@workflow
+async def gathers(ctx: WorkflowContext) -> list[int]:
+    return await asyncio.gather(add(1, 1), add(2, 2), add(3, 3))
+
+
+@step(retry=Retry(attempts=1))
+async def fails() -> int:
+    raise LookupError("nothing there")
+
+
+@workflow
+async def group_with_a_failure(ctx: WorkflowContext) -> str:
+    said = "no failure"
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(never_ends())
+            group.create_task(fails())
+    except* StepFailed as failed:
+        kept = await add(20, 1)
+        said = f"{kept} {len(failed.exceptions)}"
+    return said
+
+
+@workflow
+async def step_against_timer(ctx: WorkflowContext) -> str:
+    try:
+        async with asyncio.timeout(2):
+            return await never_ends()
+    except TimeoutError:
+        return await slow("too late")
+
+
+@workflow
+async def signal_against_timer(ctx: WorkflowContext) -> str:
+    heard = asyncio.ensure_future(ctx.wait_for_signal("word", type=str))
+    timer = asyncio.ensure_future(ctx.sleep(30))
+    done, pending = await asyncio.wait((heard, timer), return_when=asyncio.FIRST_COMPLETED)
+    for one in pending:
+        one.cancel()
+    return await slow(heard.result() if heard in done else "silence")
+
+
+@workflow
+async def suspends_and_sleeps(ctx: WorkflowContext, start: int) -> int:
+    first = await add(start, 1)
+    answer = await ctx.suspend("review", {"first": first}, type=int)
+    await ctx.sleep(2)
+    return await add(first, answer)
+
+
+@workflow
+async def takes_signals(ctx: WorkflowContext) -> list[str]:
+    heard: list[str] = []
+    async for text in ctx.signals("item", type=str):
+        if text == "end":
+            break
+        heard.append(await slow(text))
+    return heard
+
+
+@step(retry=Retry(attempts=3, delay=5, jitter=0))
+async def fails_at_first(until: int) -> int:
+    if step.info().attempt < until:
+        raise ConnectionError("away")
+    return step.info().attempt
+
+
+@workflow
+async def retries(ctx: WorkflowContext) -> list[int]:
+    durable = await fails_at_first(3)
+    brief = await fails_at_first.options(name="briefly", retry=Retry(delay=0.05, jitter=0))(2)
+    return [durable, brief]
+
+
+@step(effect="unsafe")
+async def send(text: str) -> str:
+    return f"sent {text}"
+
+
+@workflow
+async def sends_unsafely(ctx: WorkflowContext) -> str:
+    return await send(str(await add(1, 2)))
+
+
+@workflow
+async def waits_for_awakeable(ctx: WorkflowContext) -> str:
+    answer = ctx.awakeable(type=str)
+    ctx.set_details(answer.token)
+    return await slow(await answer)
+
+
+async def complete_it(stage: Stage, run: Run[Any]) -> None:
+    """Whoever has the token answers."""
+    await stage.until(lambda: stage.observer.state(run.id).details is not None)
+    token = (await run.describe()).details
+    await stage.client.complete(str(token), "by token")
+
+
+@workflow
+async def signals_another(ctx: WorkflowContext, other: str) -> str:
+    await ctx.signal(other, "word", "from a run")
+    return "told"
+
+
+async def start_the_other(stage: Stage, run: Run[Any]) -> None:
+    await stage.client.start(signals_another, run.id, id="other")
+
+
+@workflow
+async def cleans_up(ctx: WorkflowContext) -> str:
+    try:
+        await ctx.wait_for_signal("never", type=str)
+    except asyncio.CancelledError:
+        await add(1, 1)
+        await ctx.sleep(3)
+        await slow("clean")
+        raise
+    return "not cancelled"
+
+
+async def cancel_it(stage: Stage, run: Run[Any]) -> None:
+    await stage.until(lambda: bool(stage.observer.state(run.id).waits) or stage.observer.state(run.id).end is not None)
+    await run.cancel(reason="enough")
+
+
+@workflow
+async def in_line(ctx: WorkflowContext, count: int) -> str:
+    first = await in_sequence(ctx, count)
+    second = await gathers(ctx)
+    return f"{first} {second} {await in_a_thread('x')}"
+
+
+@workflow
+async def waits_with_a_step(ctx: WorkflowContext) -> str:
+    """A suspension is open while a step runs and a timer is armed."""
+    async with asyncio.TaskGroup() as group:
+        answer = group.create_task(ctx.suspend("both", type=str, timeout=600))
+        text = group.create_task(slow("step"))
+        group.create_task(ctx.sleep(2))
+    return f"{answer.result()} {text.result()}"
+
+
+def _named(one: Scenario) -> str:
+    if one.workflow is signal_against_timer and one.signals:
+        return "signal_against_timer_heard"
+    if one.others:
+        return f"{one.workflow.name}_told_by_another"
+    return f"{one.workflow.name}{'_delayed' if one.options else ''}"
+
+
+SCENARIOS: dict[str, Scenario] = {
+    _named(one): one
+    for one in (
+        Scenario(workflow=in_sequence, args=(3,)),
+        Scenario(workflow=gathers),
+        Scenario(workflow=group_with_a_failure),
+        Scenario(workflow=step_against_timer),
+        Scenario(workflow=signal_against_timer),
+        Scenario(workflow=signal_against_timer, signals=[("word", "heard", "w-1")]),
+        Scenario(workflow=signal_against_timer, story=start_the_other, others=(signals_another,)),
+        Scenario(workflow=suspends_and_sleeps, args=(1,), answers={"review": 5}),
+        Scenario(
+            workflow=takes_signals,
+            signals=[("item", "a", "1"), ("item", "b", "2"), ("item", "b", "2"), ("item", "end", "3")],
+        ),
+        Scenario(workflow=retries),
+        Scenario(workflow=sends_unsafely),
+        Scenario(workflow=waits_for_awakeable, story=complete_it),
+        Scenario(workflow=cleans_up, story=cancel_it),
+        Scenario(workflow=in_line, args=(2,)),
+        Scenario(workflow=waits_with_a_step, answers={"both": "yes"}),
+        Scenario(workflow=in_sequence, args=(1,), options={"delay": 60}),
+    )
+}

@@ -1,0 +1,312 @@
+"""`TestEnvironment`: what a user's test may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+
+from relight import (
+    NonDeterminismError,
+    RefusedError,
+    RelightError,
+    Retry,
+    RunFailed,
+    StepFailed,
+    WaitTimedOut,
+    WorkflowContext,
+    step,
+    workflow,
+)
+from relight.testing import StalledError, TestEnvironment
+
+
+@dataclass
+class Deps:
+    price: int
+
+
+@step
+async def charge(customer: str, cents: int) -> str:
+    return f"{customer} paid {cents + step.deps(Deps).price}"
+
+
+@step
+def in_thread(text: str) -> str:
+    return text.upper()
+
+
+@step
+async def outer_step(customer: str) -> str:
+    return await charge(customer, 1)
+
+
+@workflow
+async def order(ctx: WorkflowContext, customer: str, cents: int = 5) -> str:
+    paid = await charge(customer, cents)
+    answer = await ctx.suspend("review", {"paid": paid}, type=str, timeout=timedelta(days=3))
+    await ctx.sleep(timedelta(days=365))
+    return f"{paid}, {answer}, {await in_thread('sent')}"
+
+
+@workflow
+async def calls_a_step_in_a_step(ctx: WorkflowContext) -> str:
+    return await outer_step("ann")
+
+
+@workflow
+async def waits_for_ever(ctx: WorkflowContext) -> str:
+    return await ctx.wait_for_signal("never", type=str)
+
+
+async def test_a_year_of_sleeps_takes_milliseconds() -> None:
+    async with TestEnvironment([order], deps=Deps(price=2)) as env:
+        run = await env.start(order, "ann")
+        await env.until(run, suspended="review")
+        await run.resume("review", "fine")
+        began = monotonic()
+
+        assert await run.result() == "ann paid 7, fine, SENT"
+
+        assert monotonic() - began < 2
+        await env.replay(run)
+
+
+async def test_time_stands_still_while_nobody_waits() -> None:
+    async with TestEnvironment([order], deps=Deps(price=2)) as env:
+        run = await env.start(order, "ann")
+        await env.until(run, suspended="review")
+
+        await asyncio.sleep(0.02)
+
+        assert (await run.describe()).suspended == ("review",)
+
+
+async def test_a_suspension_that_nobody_answers_times_out_at_once() -> None:
+    async with TestEnvironment([order], deps=Deps(price=2)) as env:
+        run = await env.start(order, "ann")
+
+        with pytest.raises(RunFailed, match="had no answer within 259200 s"):
+            await run.result()
+
+
+async def test_fakes_may_be_sync_or_async_or_decorated_and_see_the_arguments() -> None:
+    async with TestEnvironment([order]) as env:
+        env.fake(charge)(lambda customer, cents: f"{customer} {cents}")
+
+        @env.fake(in_thread)
+        async def shouted(text: str) -> str:
+            await env.sleep(60)
+            return text + "!"
+
+        run = await env.start(order, "ann", 3)
+        await env.until(run, suspended="review")
+        await run.resume("review", "fine")
+
+        assert await run.result() == "ann 3, fine, sent!"
+
+
+async def test_a_fake_stands_in_for_a_step_that_a_step_calls() -> None:
+    async with TestEnvironment([calls_a_step_in_a_step]) as env:
+        env.fake(charge)(lambda customer, cents: "faked")
+
+        run = await env.start(calls_a_step_in_a_step)
+
+        assert await run.result() == "faked"
+
+
+async def test_a_fake_that_returns_the_wrong_type_fails_the_step() -> None:
+    async with TestEnvironment([calls_a_step_in_a_step]) as env:
+        env.fake(outer_step)(lambda customer: 3)  # type: ignore[arg-type,return-value]  # pyright: ignore  # the point
+
+        run = await env.start(calls_a_step_in_a_step)
+
+        with pytest.raises(RunFailed):
+            await run.result()
+
+
+async def test_waiting_for_what_can_never_happen_is_an_error_that_says_why() -> None:
+    async with TestEnvironment([waits_for_ever]) as env:
+        run = await env.start(waits_for_ever)
+
+        with pytest.raises(StalledError, match="waits for signal 'never' since"):
+            await run.result()
+
+
+async def test_after_that_error_the_run_can_still_go_on() -> None:
+    async with TestEnvironment([waits_for_ever]) as env:
+        run = await env.start(waits_for_ever)
+        with pytest.raises(StalledError):
+            await run.result()
+
+        await run.signal("never", "after all")
+
+        assert await run.result() == "after all"
+
+
+async def test_until_says_in_one_line_that_the_run_has_ended() -> None:
+    async with TestEnvironment([calls_a_step_in_a_step]) as env:
+        env.fake(charge)(lambda customer, cents: "faked")
+        run = await env.start(calls_a_step_in_a_step)
+
+        with pytest.raises(RelightError, match=r"is completed, not suspended as 'review'$"):
+            await env.until(run, suspended="review")
+
+
+async def test_until_says_in_one_line_that_the_run_waits_for_something_else() -> None:
+    async with TestEnvironment([waits_for_ever]) as env:
+        run = await env.start(waits_for_ever)
+
+        with pytest.raises(StalledError, match="never suspended as 'review': .*waits for signal 'never'"):
+            await env.until(run, suspended="review")
+
+
+async def test_a_workflow_that_the_environment_does_not_have_is_refused() -> None:
+    async with TestEnvironment([order]) as env:
+        with pytest.raises(RefusedError, match="waits_for_ever.* is not in this environment"):
+            await env.start(waits_for_ever)
+
+
+@step(retry=Retry(attempts=2, delay=600))
+async def fails_once(path: list[str]) -> str:
+    if step.info().attempt == 1:
+        raise ConnectionError("away")
+    return "there"
+
+
+@step
+async def really_waits() -> float:
+    began = monotonic()
+    await asyncio.sleep(0.05)
+    return monotonic() - began
+
+
+@workflow
+async def races(ctx: WorkflowContext) -> float:
+    async with asyncio.timeout(10):
+        return await really_waits()
+
+
+async def test_a_step_that_really_waits_is_not_skipped_over() -> None:
+    async with TestEnvironment([races]) as env:
+        run = await env.start(races)
+
+        assert await run.result() >= 0.05
+
+
+@workflow
+async def gives_up(ctx: WorkflowContext) -> str:
+    try:
+        async with asyncio.timeout(10):
+            await really_waits()
+    except TimeoutError:
+        return "gave up"
+    return "in time"
+
+
+async def test_a_fake_that_takes_its_time_loses_against_a_shorter_timeout() -> None:
+    async with TestEnvironment([gives_up]) as env:
+
+        @env.fake(really_waits)
+        async def slow() -> float:
+            await env.sleep(60)
+            return 60.0
+
+        run = await env.start(gives_up)
+
+        assert await run.result() == "gave up"
+
+
+@workflow
+async def retries(ctx: WorkflowContext) -> str:
+    return await fails_once([])
+
+
+async def test_long_waits_between_attempts_pass_at_once() -> None:
+    async with TestEnvironment([retries]) as env:
+        run = await env.start(retries)
+
+        assert await run.result() == "there"
+        await env.replay(run)
+
+
+_second = "second"
+
+
+@step
+async def first() -> int:
+    return 1
+
+
+@step
+async def second() -> int:
+    return 2
+
+
+@workflow
+async def changes(ctx: WorkflowContext) -> int:
+    return await first() + await (second() if _second == "second" else first())
+
+
+async def test_replay_names_both_sides_of_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with TestEnvironment([changes]) as env:
+        run = await env.start(changes)
+        assert await run.result() == 3
+
+        monkeypatch.setitem(globals(), "_second", "first")
+
+        with pytest.raises(NonDeterminismError, match=r"recorded step second#1 .*test_testing_environment.py:\d+.*"
+                                                      r"asks for step first#2 .*test_testing_environment.py:\d+"):
+            await env.replay(run)
+
+
+@workflow
+async def ends_otherwise(ctx: WorkflowContext) -> str:
+    return _second
+
+
+async def test_replay_refuses_another_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with TestEnvironment([ends_otherwise]) as env:
+        run = await env.start(ends_otherwise)
+        assert await run.result() == "second"
+
+        monkeypatch.setitem(globals(), "_second", "first")
+
+        with pytest.raises(NonDeterminismError, match="the end of the workflow"):
+            await env.replay(run)
+
+
+@workflow
+async def catches(ctx: WorkflowContext) -> str:
+    try:
+        return await ctx.wait_for_signal("late", type=str, timeout=30)
+    except WaitTimedOut as error:
+        return str(error)
+    except StepFailed:
+        raise
+
+
+async def test_history_can_be_followed_to_the_end() -> None:
+    async with TestEnvironment([catches]) as env:
+        run = await env.start(catches)
+
+        kinds = [record.kind async for record in run.history(follow=True)]
+
+        assert kinds[0] == "RunStarted"
+        assert kinds[-1] == "RunCompleted"
+
+
+async def test_a_run_that_is_stuck_does_not_hang_who_waits_for_it() -> None:
+    @workflow
+    async def spins(ctx: WorkflowContext) -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    async with TestEnvironment([spins]) as env:
+        run = await env.start(spins)
+
+        with pytest.raises(StalledError, match="stuck"):
+            await run.result()
