@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
 
 __all__ = ("ROOT", "Row", "rows", "sabotaged")
 
@@ -29,12 +28,15 @@ _AT_ONCE = max(2, (os.cpu_count() or 2) // 2)
 _TIMEOUT_S = 60
 _CODE = re.compile("`([^`]*)`")
 
-Verdict = Literal["red", "unnoticed", "broken"]
+Verdict = Literal["goes red", "unnoticed", "broken"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One guarantee: `line` in `file` gives it, and `test` fails when `line` is replaced by `instead`."""
+    """One guarantee: `line` in `file` gives it, and `test` fails when `line` is replaced by `instead`.
+
+    Where a piece of one line stands more than once, the next line makes it unique: `⏎` is the break between the two.
+    """
 
     guarantee: str
     file: str
@@ -59,9 +61,14 @@ def sabotaged(row: Row, source: str) -> str:
     Raises:
         ValueError: The line is not there exactly once.
     """
-    if source.count(row.line) != 1:
-        raise ValueError(f"{row.file} has {source.count(row.line)} times: {row.line}")
-    return source.replace(row.line, row.instead)
+    pattern = r"(\n\s*)".join(map(re.escape, row.line.split("⏎")))
+    found = list(re.finditer(pattern, source))
+    if len(found) != 1:
+        raise ValueError(f"{row.file} has {len(found)} times: {row.line}")
+    instead = row.instead
+    for line_break in found[0].groups():
+        instead = instead.replace("⏎", line_break, 1)
+    return source[: found[0].start()] + instead + source[found[0].end() :]
 
 
 def _code(cell: str) -> str:
@@ -71,17 +78,21 @@ def _code(cell: str) -> str:
     return match[1]
 
 
-def _passes(tests: Sequence[str], sources: Path) -> bool:
-    """Run the tests against the sources of this directory. Raises `RuntimeError` if pytest could not run them."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(f"tests/{one}" for one in tests)]
-    environment = {**os.environ, "PYTHONPATH": str(sources), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        return False  # A run that never ends is what many of these lines prevent.
-    if done.returncode not in (0, 1):
-        raise RuntimeError(done.stdout + done.stderr)
-    return done.returncode == 0
+def main() -> int:
+    console = Console(soft_wrap=True, highlight=False)
+    table = rows()
+    problem = _failure(sorted({row.test for row in table}), _SOURCES)
+    if problem is not None:
+        console.print(problem, "The tests fail without any sabotage.", sep="\n", style="red", markup=False)
+        return 1
+    noticed = 0
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for row, verdict in zip(table, pool.map(_judge, table), strict=True):
+            noticed += verdict == "goes red"
+            console.print(f"{verdict:9}", style="green" if verdict == "goes red" else "bold red", end="  ")
+            console.print(f"{row.guarantee} ({row.file})", markup=False)
+    console.print(f"{noticed} of {len(table)} sabotages were noticed.")
+    return 0 if noticed == len(table) else 1
 
 
 def _judge(row: Row) -> Verdict:
@@ -89,34 +100,33 @@ def _judge(row: Row) -> Verdict:
         sources = Path(directory) / "src"
         shutil.copytree(_SOURCES, sources, ignore=shutil.ignore_patterns("__pycache__"))
         file = sources / "relight" / row.file
-        file.write_text(sabotaged(row, file.read_text()))
         try:
-            compile(file.read_text(), str(file), "exec")
-            return "unnoticed" if _passes([row.test], sources) else "red"
-        except (SyntaxError, RuntimeError) as error:
-            print(error, file=sys.stderr)
+            file.write_text(sabotaged(row, file.read_text()))
+            compile(file.read_text(), file.name, "exec")
+            return "unnoticed" if _failure([row.test], sources) is None else "goes red"
+        except (SyntaxError, ValueError, RuntimeError) as error:
+            print(f"{row.guarantee}: {error}", file=sys.stderr)
             return "broken"
 
 
-def main() -> int:
-    console = Console()
-    table = rows()
-    if not _passes(sorted({row.test for row in table}), _SOURCES):
-        console.print("The tests fail already without any sabotage.", style="red")
-        return 1
-    report = Table("guarantee", "switched off in", "its test", box=None, header_style="bold")
-    unnoticed = 0
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for row, verdict in zip(table, pool.map(_judge, table), strict=True):
-            unnoticed += verdict != "red"
-            words = "[green]goes red[/]" if verdict == "red" else f"[bold red]{verdict}[/]"
-            report.add_row(row.guarantee, row.file, words)
-            if console.is_terminal:
-                console.print(f"{words}  {row.guarantee}")
-    if not console.is_terminal:
-        console.print(report)
-    console.print(f"{len(table) - unnoticed} of {len(table)} sabotages were noticed.")
-    return 1 if unnoticed else 0
+def _failure(tests: Sequence[str], sources: Path) -> str | None:
+    """Run tests against the sources of this directory and return what failed; None if nothing did.
+
+    Raises:
+        RuntimeError: pytest could not run them.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(f"tests/{one}" for one in tests)]
+    # The path comes before the environment's own, in which Relight is installed too; also for processes of the tests.
+    environment = {**os.environ, "PYTHONPATH": f"{sources}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "no end"  # Some of these lines keep a run from going on for ever.
+    if done.returncode not in (0, 1):
+        raise RuntimeError(done.stdout + done.stderr)
+    return None if done.returncode == 0 else done.stdout
 
 
 if __name__ == "__main__":

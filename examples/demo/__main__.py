@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
-
-from rich.console import Console
+from pathlib import Path
 
 from examples.demo import rush, story
 from examples.demo.rush import Rush
 from examples.demo.stage import Stage, orders_from_csv
+from rich.console import Console
 
 __all__ = ("main",)
 
@@ -36,16 +37,23 @@ async def demo(console: Console, *, orders: int, sends_key: bool) -> int:
         console.print(f"\n[bold]{len(chosen)} orders[/], and a worker killed and replaced every second{key}\n")
         went = await rush.play(console, stage, chosen)
         is_right = await _sum_up(console, stage, went)
-    console.print("\nThe server has stopped; what it recorded is in .relight. Look at it:\n")
-    for command in (f"relight show {run.id}", f"relight history {run.id}", "make play"):
-        console.print(f"  {command}", highlight=False)
+    _invite(console, stage, run.id)
     return 0 if is_right else 1
+
+
+def _invite(console: Console, stage: Stage, run: str) -> None:
+    relight = os.path.relpath(Path(sys.executable).with_name("relight"))
+    console.print(
+        f"\nAll processes have ended; what was recorded is in {stage.directory}. Look at it:\n", highlight=False
+    )
+    for command in (f"{relight} show {run}", f"{relight} history {run}", "make play"):
+        console.print(f"  {command}", highlight=False, soft_wrap=True)
 
 
 async def _sum_up(console: Console, stage: Stage, went: Rush) -> bool:
     totals = await stage.totals()
     completed = went.completed + 1
-    is_right = bool(totals["charges"] == completed)
+    is_right = totals["charges"] == completed and not went.unfinished
     rate = f"{went.completed / went.seconds:.0f} orders/s, while {went.killed} workers were killed"
     rows = (
         ("completed", completed, "orders"),
@@ -58,17 +66,17 @@ async def _sum_up(console: Console, stage: Stage, went: Rush) -> bool:
         style = "bold" if name != "charges" else "bold green" if is_right else "bold red"
         console.print(f"  {name:<17} [{style}]{number:>5}[/]  {note}", highlight=False)
     console.print(f"  {'rate':<17}        {rate}", highlight=False)
-    if not is_right:
-        _accuse(console, totals["charged_twice"])
+    twice = [f"{order}  {', '.join(charges)}" for order, charges in totals["charged_twice"].items()]
+    _accuse(console, "were charged more than once", twice)
+    _accuse(console, "have not completed", went.unfinished)
     return is_right
 
 
-def _accuse(console: Console, charged_twice: dict[str, list[str]]) -> None:
-    console.print(f"\n[bold red]{len(charged_twice)} orders were charged more than once:[/]\n")
-    for order, charges in list(charged_twice.items())[:5]:
-        console.print(f"  [red]{order}  {', '.join(charges)}[/]", highlight=False)
-    if len(charged_twice) > 5:
-        console.print("  [red]…[/]")
+def _accuse(console: Console, crime: str, orders: list[str]) -> None:
+    if orders:
+        console.print(f"\n[bold red]{len(orders)} orders {crime}[/]\n", highlight=False)
+        shown = orders[:5] + ["…"] * (len(orders) > 5)
+        console.print("\n".join(f"  [red]{one}[/]" for one in shown), highlight=False)
 
 
 if __name__ == "__main__":

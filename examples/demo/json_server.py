@@ -6,13 +6,14 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 __all__ = ("Answer", "exit_with_parent", "serve")
 
-Answer: TypeAlias = Callable[[str, dict[str, Any], Mapping[str, str]], object]
+Answer: TypeAlias = Callable[[str, dict[str, Any], Message], object]
 """From path, body and headers to the answer's body."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 from examples.demo.json_server import serve
@@ -14,7 +14,7 @@ LARGE_CENTS = 100_000
 THINKS_S = 3.0
 
 
-def answer(path: str, body: dict[str, Any], headers: Mapping[str, str]) -> object:
+def answer(path: str, body: dict[str, Any], headers: Message) -> object:
     is_large = int(body["cents"]) > LARGE_CENTS
     time.sleep(THINKS_S if is_large else 0.1)
     return {"risk": 0.87 if is_large else 0.02}

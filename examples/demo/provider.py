@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 from examples.demo.json_server import serve
@@ -26,7 +26,7 @@ class Provider:
         self._absorbed = 0
         self._charges = 0
 
-    def answer(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> object:
+    def answer(self, path: str, body: dict[str, Any], headers: Message) -> object:
         if path == "/totals":
             return self.totals()
         if path != "/charges":

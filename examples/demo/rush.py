@@ -4,62 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+from examples.demo.shop import Order
+from examples.demo.stage import Actor, Stage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from examples.demo.shop import Order
-from examples.demo.stage import Stage
+from relight import RelightError
 
 __all__ = ("Rush", "play")
 
 STARTS_AT_ONCE = 50
-GIVE_UP_S = 120.0
+GIVE_UP_S = 45.0
 
 
 class Rush(NamedTuple):
     """How it went."""
 
+    unfinished: list[str]
     completed: int
     killed: int
     seconds: float
 
 
 async def play(console: Console, stage: Stage, orders: list[Order]) -> Rush:
-    """Start a run for each order and return when all have completed."""
-    killed = 0
+    """Start a run for each order, and return when all have completed or time is up."""
+    starting = asyncio.Semaphore(STARTS_AT_ONCE)
+    unfinished: list[str] = []
+    killed: list[Actor] = []
     began_s = time.monotonic()
 
-    def count_kill() -> None:
-        nonlocal killed
-        killed += 1
+    async def process(order: Order) -> None:
+        async with starting:
+            run = await stage.start(order, f"-{order.id}")
+        try:
+            await run.result(timeout=GIVE_UP_S)
+            advance(len(killed))
+        except RelightError:
+            unfinished.append(run.id)
 
     with _progress(console, len(orders)) as advance:
-        starting = asyncio.Semaphore(STARTS_AT_ONCE)
-
-        async def process(order: Order) -> None:
-            async with starting:
-                run = await stage.start(order, f"-{order.id}")
-            await run.result(timeout=GIVE_UP_S)
-            advance(killed)
-
-        killing = asyncio.create_task(_kill_every_second(stage, count_kill))
+        killing = asyncio.create_task(_kill_every_second(stage, killed))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for order in orders:
-                    tasks.create_task(process(order))
+            await asyncio.gather(*map(process, orders))
         finally:
             killing.cancel()
-            with suppress(asyncio.CancelledError):
-                await killing
-    return Rush(len(orders), killed, time.monotonic() - began_s)
+            await asyncio.wait([killing])
+    return Rush(sorted(unfinished), len(orders) - len(unfinished), len(killed), time.monotonic() - began_s)
 
 
-async def _kill_every_second(stage: Stage, count: Callable[[], None]) -> None:
+async def _kill_every_second(stage: Stage, killed: list[Actor]) -> None:
     async with asyncio.TaskGroup() as replacing:
         while True:
             await asyncio.sleep(1)
@@ -68,23 +65,33 @@ async def _kill_every_second(stage: Stage, count: Callable[[], None]) -> None:
             if len(ready) > 1:
                 await stage.kill(ready[0])
                 replacing.create_task(stage.add())
-                count()
+                killed.append(ready[0])
 
 
 @contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
+def _progress(console: Console, total: int) -> Generator[Callable[[int], None], None, None]:
     """Yield a function to call for each order that completes, with the number of workers killed so far."""
-    done = 0
     if not console.is_terminal:
-        def tell(killed: int) -> None:
-            nonlocal done
-            done += 1
-            if done % max(1, total // 5) == 0:
-                console.print(f"  {done:>3} of {total} orders, {killed} workers killed", highlight=False)
-
-        yield tell
+        yield _Lines(console, total).advance
         return
-    columns = (TextColumn("  orders"), BarColumn(40), MofNCompleteColumn(), TextColumn("{task.fields[killed]} workers killed"), TimeElapsedColumn())
+    columns = (
+        TextColumn("  orders"), BarColumn(40), MofNCompleteColumn(),
+        TextColumn("{task.fields[killed]} workers killed"), TimeElapsedColumn(),
+    )  # fmt: skip
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("orders", total=total, killed=0)
         yield lambda killed: bar.update(task, advance=1, killed=killed)
+
+
+class _Lines:
+    """A progress bar for those who have no terminal: one line for each fifth."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._done = 0
+
+    def advance(self, killed: int) -> None:
+        self._done += 1
+        if self._done % max(1, self._total // 5) == 0:
+            self._console.print(f"  {self._done:>3} of {self._total} orders, {killed} workers killed", highlight=False)

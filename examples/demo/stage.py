@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, Any, Self, final
 
 import httpx
-
 from examples.demo.children import Child, Said
 from examples.demo.shop import Order, Receipt, process_order
+
 from relight import RefusedError, Relight, Run
 
 __all__ = ("Actor", "Stage", "orders_from_csv")
@@ -34,20 +34,24 @@ class Actor:
 class Stage:
     """Everything that the demo starts. It has ended when `async with` ends, however it ends.
 
+    Args:
+        sends_key: Whether the workers send idempotency keys to the provider.
+        is_fresh: Whether what an interrupted demo has left is terminated, or goes on.
+
     Attributes:
         tag: Told apart by it are the runs of one demo from those of the ones before.
         hear: Is told what the workers say, and who said it.
         names: Of all workers there have been, by what they call themselves in histories.
     """
 
-    def __init__(self, *, sends_key: bool = True, workers: int = 2) -> None:
+    def __init__(self, *, sends_key: bool = True, is_fresh: bool = True) -> None:
         self.tag = secrets.token_hex(2)
         self.relight = Relight.local()
         self.actors: list[Actor] = []
         self.hear: Callable[[Actor, Said], None] = lambda _actor, _said: None
         self.names: dict[str, str] = {}
         self._arguments: tuple[str, ...] = () if sends_key else ("--without-key",)
-        self._workers = workers
+        self._is_fresh = is_fresh
         self._started = 0
         self._stack = AsyncExitStack()
 
@@ -60,8 +64,9 @@ class Stage:
             self._arguments += ("--provider", provider, "--model", model)
             self._log = log
             stack.push_async_callback(self._end_workers)
-            await self._clear()
-            await asyncio.gather(*(self.add() for _ in range(self._workers)))
+            if self._is_fresh:
+                await self._clear()
+            await asyncio.gather(self.add(), self.add())
             self._stack = stack.pop_all()
         return self
 

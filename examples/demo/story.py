@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from rich.console import Console
-
 from examples.demo.model import LARGE_CENTS, THINKS_S
 from examples.demo.shop import Order, Receipt, Review
 from examples.demo.stage import Actor, Stage
 from examples.demo.timeline import Timeline, print_source
+from rich.console import Console
+
 from relight import Run
 
 __all__ = ("play",)

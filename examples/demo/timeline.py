@@ -8,30 +8,33 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, final
-
-from rich.console import Console
-from rich.markup import escape
 
 from examples.demo.children import Said
 from examples.demo.shop import process_order
 from examples.demo.stage import Actor, Stage
+from rich.console import Console
+from rich.markup import escape
+
 from relight import Run
 
 __all__ = ("Timeline", "print_source")
 
-SOURCE = Path(inspect.getsourcefile(process_order.function) or "").read_text(encoding="utf-8").splitlines()
+LINES, FIRST = inspect.getsourcelines(process_order.function)
 _STYLES = {"runs": "yellow", "recorded": "green", "replayed": "cyan", "killed": "red", "waits": "magenta"}
 
 
 def print_source(console: Console) -> None:
     """Print the workflow as it stands in its file, with the file's line numbers."""
-    lines, first = inspect.getsourcelines(process_order.function)
-    for number, line in enumerate(lines, first):
-        console.print(f"  [dim]{number:>3}[/]  {escape(line.rstrip())}", highlight=False)
+    for number, line in enumerate(LINES, FIRST):
+        console.print(f"  [dim]{number:>3}[/]  {escape(line.rstrip())}", highlight=False, soft_wrap=True)
+
+
+def _line_of(call: str) -> int:
+    """Where the workflow calls this; a step's record has the place, too, but not before the step has begun."""
+    return FIRST + next(number for number, line in enumerate(LINES) if f"{call}(" in line)
 
 
 @final
@@ -48,7 +51,7 @@ class Timeline:
         self._running: dict[str, Actor] = {}
 
     @asynccontextmanager
-    async def of(self, run: Run[Any]) -> AsyncIterator[None]:
+    async def of(self, run: Run[Any]) -> AsyncGenerator[None, None]:
         """Follow the run for the length of the block."""
         self._stage.hear = lambda actor, said: self._hear(run.id, actor, said)
         tasks = [asyncio.create_task(self._follow(run)), asyncio.create_task(self._tell())]
@@ -61,18 +64,17 @@ class Timeline:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def line(self, who: str, what: str, place: str = "", note: str = "") -> None:
-        """Print one line."""
-        number = place.rpartition(":")[2]
-        code = SOURCE[int(number) - 1].strip() if number else ""
+    def line(self, who: str, what: str, line: int | None = None, note: str = "") -> None:
+        """Print one line: who did what, at which line of the workflow."""
         at = f"{time.monotonic() - self._began_s:5.1f} s"
-        style = _STYLES.get(what, "bold")
-        text = f"{at}  {who:<9} [{style}]{what:<8}[/] {number:>3}  {escape(code)}"
-        self._console.print(f"{text}  [dim]{escape(note)}[/]" if note else text, highlight=False, soft_wrap=True)
+        code = "" if line is None else f"{line:>3}  {LINES[line - FIRST].strip():<37}  "
+        text = f"{at}  {who:<9} [{_STYLES.get(what, 'bold')}]{what:<9}[/] {escape(code)}[dim]{escape(note)}[/]"
+        self._console.print(text.rstrip(), highlight=False, soft_wrap=True)
 
     async def until_called(self, step: str) -> Actor:
         """Wait until a worker calls the step's function, and return the worker."""
-        return await self._until(lambda: self._running.get(step))
+        actor: Actor = await self._until(lambda: self._running.get(step))
+        return actor
 
     async def until_recorded(self, kind: str) -> Any:
         """Wait until a record of this kind has been printed, and return it."""
@@ -93,8 +95,7 @@ class Timeline:
             actor, said = await self._said.get()
             if said["what"] == "calls":
                 step = str(said["step"])
-                scheduled = await self._until(lambda step=step: self._scheduled(f"{step}#1"))
-                self.line(actor.name, "runs", scheduled.data.place)
+                self.line(actor.name, "runs", _line_of(step))
                 self._running[step] = actor
                 self._changed.set()
             elif said["what"] == "replays":
@@ -104,10 +105,12 @@ class Timeline:
         for one in self._records:
             if one.kind == "StepCompleted":
                 note = f"{_text(one.data.result)}, as {self._name(one)} recorded it; not called again"
-                self.line(actor.name, "replayed", self._scheduled(one.data.step).data.place, note)
+                self.line(actor.name, "replayed", _line_of(_step_of(one)), note)
 
     async def _follow(self, run: Run[Any]) -> None:
         async for record in run.history(follow=True):
+            # A worker speaks through a pipe and a history through the server: let what happened first be told first.
+            await asyncio.sleep(0.02)
             self._show(record)
             self._records.append(record)
             self._changed.set()
@@ -116,25 +119,23 @@ class Timeline:
         who = self._name(record)
         match record.kind:
             case "StepCompleted":
-                place = self._scheduled(record.data.step).data.place
-                self.line(who, "recorded", place, f"→ {_text(record.data.result)}")
+                self.line(who, "recorded", _line_of(_step_of(record)), _text(record.data.result))
             case "Suspended":
-                self.line(who, "waits", record.data.place)
+                self.line(who, "recorded", _line_of("suspend"), "waits for an answer")
             case "AnswerReceived":
-                self.line(who, "recorded", self._first("Suspended").data.place, f"→ {_text(record.data.data)}")
+                self.line(who, "recorded", _line_of("suspend"), _text(record.data.data))
             case "RunCompleted":
-                self.line(who, "completed", "", _text(record.data.result))
+                self.line(who, "completed", note=_text(record.data.result))
             case _:
                 return
 
-    def _scheduled(self, step: str) -> Any:
-        return next((one for one in self._records if one.kind == "StepScheduled" and one.data.step == step), None)
-
-    def _first(self, kind: str) -> Any:
-        return next(one for one in self._records if one.kind == kind)
-
     def _name(self, record: Any) -> str:
-        return self._stage.names.get(record.worker, record.worker)
+        return self._stage.names.get(record.worker, str(record.worker))
+
+
+def _step_of(record: Any) -> str:
+    """`charge_card#1` is the first call of `charge_card`."""
+    return str(record.data.step).partition("#")[0]
 
 
 def _text(value: Any) -> str:

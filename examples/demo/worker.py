@@ -6,15 +6,15 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import structlog
-
 from examples.demo.json_server import exit_with_parent
 from examples.demo.shop import Services, process_order
+
 from relight import Interceptor, Relight, RunCall, StepCall, Worker
 
 __all__ = ("Reporter",)
@@ -47,15 +47,13 @@ async def main() -> None:
     options = parser.parse_args()
 
     @asynccontextmanager
-    async def lifespan() -> AsyncIterator[Services]:
+    async def lifespan() -> AsyncGenerator[Services, None]:
         async with httpx.AsyncClient(base_url=options.provider) as provider:
             async with httpx.AsyncClient(base_url=options.model, timeout=30) as model:
                 yield Services(provider, model, sends_key=not options.without_key)
 
     async with Relight.local() as relight:
-        worker = Worker(
-            relight, [process_order], concurrency=CONCURRENCY, lifespan=lifespan, interceptors=[Reporter()]
-        )
+        worker = Worker(relight, [process_order], concurrency=CONCURRENCY, lifespan=lifespan, interceptors=[Reporter()])
         async with worker:
             print(json.dumps({"ready": worker.id}), flush=True)
             await asyncio.Event().wait()  # Until the demo ends this process, one way or another.

@@ -70,7 +70,7 @@ async def gate(directory: str) -> str:
     return "open"
 
 
-@step(retry=Retry(attempts=3, delay=0.5, jitter=0))
+@step(retry=Retry(attempts=3, delay=0.9, jitter=0))
 async def fails_once(directory: str) -> int:
     note(directory, "fails_once")
     if step.info().attempt == 1:

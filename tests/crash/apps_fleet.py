@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, final
 
+from pydantic import BaseModel
 from tests.cluster_of_three import ClusterOfThree
 from tests.crash.apps import Orders, text_of
 from tests.processes import eventually
@@ -25,7 +26,7 @@ from relight.config.server import EmbeddedServer
 from relight.subjects import records as r
 from relight.subjects.turn import Turn
 
-__all__ = ("Execution", "Fleet", "WorkerProcess", "check_chain")
+__all__ = ("Consumer", "Execution", "Fleet", "WorkerProcess", "check_chain")
 
 
 class Execution(NamedTuple):
@@ -35,6 +36,21 @@ class Execution(NamedTuple):
     run: str
     process: int
     at: float
+
+
+class Delivered(BaseModel):
+    """How far a consumer is: deliveries made, and the last message delivered."""
+
+    consumer_seq: int = 0
+    stream_seq: int = 0
+
+
+class Consumer(BaseModel):
+    """The server's account of a consumer."""
+
+    num_ack_pending: int = 0
+    num_pending: int = 0
+    delivered: Delivered = Delivered()
 
 
 @final
@@ -150,19 +166,18 @@ class Fleet:
                 await asyncio.sleep(0.01)
         return seen
 
-    async def consumer(self, kind: str, queue: str = "default") -> dict[str, int]:
-        """Return the server's account of a queue's consumer; empty if there is none."""
+    async def consumer(self, kind: str, queue: str = "default") -> Consumer:
+        """Return the server's account of a queue's consumer; all zero if there is none."""
         async with connected(self.urls) as connection:
             subject = f"$JS.API.CONSUMER.INFO.RELIGHT_{self.namespace}_RUN_0.{kind}-{queue}"
             reply = await connection.request(subject, b"", timeout=5)
-        info: dict[str, int] = json.loads(reply.data)
-        return {} if "error" in info else info
+        return Consumer.model_validate_json(reply.data)
 
     async def no_lease_left(self, queue: str = "default") -> None:
         """Return when nothing of a queue is under delivery, and nothing waits to be delivered."""
         async with asyncio.timeout(20):
             for kind in ("start", "wake"):
-                while (info := await self.consumer(kind, queue)) and info["num_ack_pending"] + info["num_pending"]:
+                while (info := await self.consumer(kind, queue)).num_ack_pending + info.num_pending:
                     await asyncio.sleep(0.01)
 
     async def end(self) -> None:

@@ -16,10 +16,11 @@ Side = Literal["client", "server"]
 
 @final
 class Proxied:
-    """One connection through the proxy. `name` is what the client calls itself."""
+    """One connection through the proxy. `name` is what the client calls itself, `said` all that it has written."""
 
     def __init__(self) -> None:
         self.name = ""
+        self.said = bytearray()
         self.writers: dict[Side, asyncio.StreamWriter] = {}
         self._open: dict[Side, asyncio.Event] = {"client": asyncio.Event(), "server": asyncio.Event()}
         self._trigger: tuple[bytes, Side] | None = None
@@ -53,6 +54,8 @@ class Proxied:
         await self._open[side].wait()
 
     def hears(self, side: Side, data: bytes) -> None:
+        if side == "client":
+            self.said += data
         if side == "client" and not self.name and (found := _NAME.search(data)):
             self.name = found[1].decode()
         if side == "client" and self._trigger is not None and self._trigger[0] in data:
@@ -76,6 +79,11 @@ class Proxy:
     def part(self, part: str) -> Proxied:
         """The newest connection whose client's name ends so: `main` or `keeper` of a worker."""
         return next(one for one in reversed(self.connections) if one.name.endswith("/" + part))
+
+    async def connected(self, *names: str) -> None:
+        """Return when clients whose names end so are connected."""
+        while not all(any(one.name.endswith(name) for one in self.connections) for name in names):
+            await asyncio.sleep(0.005)
 
     def cut(self) -> None:
         """Close all connections."""

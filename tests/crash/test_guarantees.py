@@ -192,7 +192,7 @@ async def test_a_message_is_not_acknowledged_before_the_turn_that_consumes_it_is
     gate.set()
     worker = await site.add(note_then_step)
     run = await site.result(site.client.start(note_then_step))
-    await site.until(lambda: waits(site, run.id))
+    await until_waiting(site, run.id)
     kill_at(site, worker, "publish", ".log.", "before")
     await site.result(run.signal("note", "hello"))
     await site.add(note_then_step)
@@ -270,8 +270,8 @@ async def test_the_owner_is_asked_before_its_run_is_taken_over(site: WorkersInMe
 async def test_a_start_that_comes_again_is_not_begun_while_somebody_is_in_its_first_steps(
     site: WorkersInMemory,
 ) -> None:
-    site.server.faults = Faults(outcome=lambda one: "lost" if ".log." in one.subject else "known")
     owner = await site.add(two_steps)
+    lose_appends_of(site, owner)
     run = await site.result(site.client.start(two_steps))
     await site.until(lambda: "first" in executed)
     await site.pass_time(1)
@@ -364,7 +364,7 @@ async def test_a_run_that_is_known_but_has_no_journal_is_corrupt_and_not_new(sit
     worker.kill()
     door, subjects = site.server.door("operator"), site.client.subjects
     sequence = await door.publish(subjects.wake("default", run.id), encode(Relit("worker-1", 2)))
-    site.server.consumer("wake", "default").ack(sequence)
+    site.server.consumer("wake", "default").forget(sequence)
     await door.purge(subjects.log(run.id))
 
     await site.add(two_steps)
@@ -377,7 +377,7 @@ async def test_a_run_that_is_known_but_has_no_journal_is_corrupt_and_not_new(sit
 async def test_a_timer_of_a_run_that_has_lost_its_journal_parks_it(site: WorkersInMemory) -> None:
     await site.add(sleeper)
     run = await site.result(site.client.start(sleeper))
-    await site.until(lambda: waits(site, run.id))
+    await until_waiting(site, run.id)
     await site.pass_time(10)
     await site.server.door("operator").purge(site.client.subjects.log(run.id))
 
@@ -410,7 +410,7 @@ async def test_the_workflow_gets_the_decoded_value_at_the_first_execution_too(si
 async def test_of_two_answers_at_once_one_is_refused(site: WorkersInMemory) -> None:
     await site.add(question_then_step)
     run = await site.result(site.client.start(question_then_step))
-    await site.until(lambda: waits(site, run.id))
+    await until_waiting(site, run.id)
 
     answers = await site.result(
         asyncio.gather(run.resume("question", "a"), run.resume("question", "b"), return_exceptions=True)
@@ -527,9 +527,10 @@ def ran_second(times: int) -> bool:
     return executed.count("second") == times
 
 
-def waits(site: WorkersInMemory, run: str) -> bool:
-    """Whether the run has begun, and its worker holds no lease of it any more."""
-    return bool(site.turns(run)) and all(worker.host.is_quiet for worker in site.workers)
+async def until_waiting(site: WorkersInMemory, run: str) -> None:
+    """Wait until the run waits and its owner has let it go."""
+    await site.until(lambda: bool(site.records(run, r.Suspended, r.SignalAwaited, r.TimerArmed)))
+    await site.passes()
 
 
 async def redeliver_start(site: WorkersInMemory, owner: MemoryWorker) -> None:
@@ -537,6 +538,20 @@ async def redeliver_start(site: WorkersInMemory, owner: MemoryWorker) -> None:
     for _ in range(4):
         site.server.consumer("start", "default").nak(1, owner.door, 0.0)
         await site.pass_time(1)
+
+
+def lose_appends_of(site: WorkersInMemory, worker: MemoryWorker) -> None:
+    """Let this worker, and no other, be unable to append, until there are other faults."""
+    acting: list[MemoryDoor] = []
+
+    def hook(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+        acting[:] = [door]
+
+    def outcome(operation: Operation) -> Literal["lost", "known"]:
+        return "lost" if acting == [worker.door] and ".log." in operation.subject else "known"
+
+    site.server.on_operation = hook
+    site.server.faults = Faults(outcome=outcome)
 
 
 def kill_at(

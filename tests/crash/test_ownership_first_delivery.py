@@ -129,7 +129,7 @@ async def test_a_start_that_queues_behind_a_full_worker_costs_no_messages(
         after = await fleet.consumer("start"), await fleet.consumer("wake")
 
         assert messages <= 2
-        assert [one["delivered"] for one in after] == [one["delivered"] for one in before]
+        assert [one.delivered for one in after] == [one.delivered for one in before]
         fleet.open_the_gate()
         assert await queued.result(timeout=20) == [7]
         assert await busy.result(timeout=20) == "open"

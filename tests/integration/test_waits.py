@@ -105,7 +105,7 @@ async def test_an_answer_of_the_wrong_type_keeps_the_suspension_open_and_describ
 
         assert await run.result(timeout=10) == "True by ann"
     assert described.suspended == ("review",)
-    assert "the last answer was refused: the answer to 'review' at approved" in described.waits_for[0]
+    assert "the last answer was refused: the answer to 'review' at value.approved: Input should be" in described.waits_for[0]
     assert "\n" not in described.waits_for[0]
 
 

@@ -25,7 +25,7 @@ from relight.subjects.ids import slot_of
 PAGE = (ROOT / "docs/protocol.md").read_text()
 RECORDS: tuple[type[msgspec.Struct], ...] = typing.get_args(records.Record)
 MESSAGES: tuple[type[msgspec.Struct], ...] = typing.get_args(messages.Wake)
-OTHERS = (messages.Start, turn.Turn, turn.Tombstone, messages.AskOwner, Announcement)
+OTHERS: tuple[type[msgspec.Struct], ...] = (messages.Start, turn.Turn, turn.Tombstone, messages.AskOwner, Announcement)
 
 _record = msgspec.json.Decoder(records.Record)
 DECODERS: dict[str, Callable[[bytes], object]] = {
@@ -96,7 +96,7 @@ def test_every_record_and_message_has_an_example() -> None:
     assert shown == {*RECORDS, *MESSAGES, *OTHERS}
 
 
-@pytest.mark.parametrize("kind", [*RECORDS, *MESSAGES, *OTHERS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*RECORDS, *MESSAGES, *OTHERS], ids=str)
 def test_the_tables_have_the_fields_of_the_code(kind: type[msgspec.Struct]) -> None:
     assert f"\n| `{kind.__name__}` | {fields_in_words(kind)} |" in PAGE
 
@@ -110,8 +110,9 @@ def test_nothing_is_listed_that_does_not_exist() -> None:
     compared = set(re.findall(r"`([A-Z]\w+)`", PAGE[PAGE.index("| request | compared |") : PAGE.index("Places, due")]))
 
     assert listed - {kind.__name__ for kind in (*RECORDS, *MESSAGES, *OTHERS)} <= compared
-    assert compared == {kind.__name__ for kind in typing.get_args(records.Request)}
-    assert compared == {kind.__name__ for kind in replay._REQUESTS}  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateUsage]
+    requests: tuple[type[msgspec.Struct], ...] = typing.get_args(records.Request)
+    assert compared == {kind.__name__ for kind in requests}
+    assert compared == {kind.__name__ for kind in replay._REQUESTS}  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_slots_and_digests_are_those_of_the_code() -> None:
@@ -162,6 +163,8 @@ def test_the_subjects_are_those_of_the_grammar() -> None:
         f"due {LIMITS.stuck_recheck_s:,} s later",
         f"at most {LIMITS.stuck_wakes_per_s:g} a second",
         f"more than {LIMITS.announce_s * 1000:g} ms",
+        f"of which {LIMITS.mailbox_purge:,} messages were consumed",
+        f"held for {LIMITS.lease_s_max:,.0f} s is changed",
         f"no due time within {LIMITS.retry_local_s:g} s",
     ],
 )

@@ -113,11 +113,6 @@ class Host:
         self._live.clear()
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nothing moves until a step ends, something comes from outside, or its time comes."""
-        return not self._arrivals and all(actor.is_quiet for actor in self._live.values())
-
-    @property
     def steps_running(self) -> int:
         return sum(actor.steps_running for actor in self._live.values())
 
@@ -444,15 +439,16 @@ class Host:
 
 
 def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
-    """A run that waits is taken over by its next turn; one that worked gets a claim before anything is launched.
+    """A run that waits is taken over by its next turn; one with a step to launch gets a claim before that.
 
-    Also one that this very worker owned (`cause` is None): another may have claimed it a moment ago.
+    A step that waits for its next attempt may be due by now. Also a run that this very worker owned (`cause` is None):
+    another may have claimed it a moment ago.
     """
-    if not state.has_work:
+    if state.parked is not None or not state.steps:
         return None
     if cause is None:
         return r.Claimed("resumed", state.deaths)
-    return r.Claimed(cause, 0 if cause == "handed_over" else state.deaths + 1)
+    return r.Claimed(cause, 0 if cause == "handed_over" else state.deaths + state.has_work)
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:

@@ -102,7 +102,7 @@ class RunningStep(Protocol):
 class Program(Protocol):
     """One activation of one run."""
 
-    def feed(self, fact: r.Fact, at_ms: int, value: object = NOT_DECODED) -> list[r.Request]:
+    def feed(self, fact: r.Fact, at_ms: int, value: object = NOT_DECODED, /) -> list[r.Request]:
         """Let the code see one fact and run until it is blocked; return what it asked for.
 
         Raises:

@@ -104,11 +104,6 @@ class RunActor:
         return self._draft.state
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nothing moves here until a step ends, something comes from outside, or its time comes."""
-        return self._task is None or (self._bell is not None and not self._rung)
-
-    @property
     def steps_running(self) -> int:
         return len(self._running)
 
@@ -145,6 +140,7 @@ class RunActor:
 
     def take_doorbell(self, delivery: Delivery) -> None:
         """A delivery for this run came, or was handed over: its token is this worker's to answer for."""
+        self._forget_earlier(delivery)
         if self.lease is None or delivery.sequence == self.lease.sequence or self._is_own_relit(delivery):
             self._change_lease(delivery)
         else:
@@ -189,6 +185,14 @@ class RunActor:
         if old is not None and old.sequence != fresh.sequence:
             # Acknowledged like any other doorbell, when it is certain that the run is still ours.
             self._doorbells = [one for one in self._doorbells if one.sequence != old.sequence] + [old]
+
+    def _forget_earlier(self, delivery: Delivery) -> None:
+        """Tokens of earlier deliveries of a message are renewed no longer: they would renew it for whoever has it then."""
+        known = self._doorbells if self.lease is None else (*self._doorbells, self.lease)
+        for one in known:
+            if one.sequence == delivery.sequence and one.token != delivery.token:
+                self._door.release(one)
+        self._doorbells = [one for one in self._doorbells if one.sequence != delivery.sequence]
 
     def _is_own_relit(self, delivery: Delivery) -> bool:
         """Our own fresh message becomes the lease: a zombie may know the token of the old one."""
@@ -287,7 +291,7 @@ class RunActor:
             self._ring()
 
     async def _take_mail(self) -> None:
-        doorbells, self._doorbells = self._doorbells, []
+        doorbells = tuple(self._doorbells)
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
         self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
         rung = [one for one in doorbells if _is_wake(one)]
@@ -300,23 +304,24 @@ class RunActor:
             self._cursor = mail.sequence
         self._consumed += len(mails)
         self._reads_mailbox = self._reads_mailbox or self._mailbox.has_more
-        came_meanwhile, self._doorbells = self._doorbells, doorbells
         if not self._draft.records:
             await self._prove_ownership()
-            self._answer_doorbells(all_read=not self._mailbox.has_more)
-        self._doorbells += came_meanwhile
+            self._answer(doorbells, all_read=not self._mailbox.has_more)
 
     def _mailbox_of(self) -> Mailbox:
         assert self._mailbox is not None
         return self._mailbox
 
-    def _answer_doorbells(self, *, all_read: bool) -> None:
-        """Ring off what the journal covers; the lease stays."""
+    def _answer(self, doorbells: Sequence[Delivery], *, all_read: bool) -> None:
+        """Ring off what the journal covers; the lease stays. Until then all stay in hand, to be given on if we leave."""
+        taken = {one.sequence for one in doorbells}
         kept: list[Delivery] = []
         for one in self._doorbells:
-            if self.lease is not None and one.sequence == self.lease.sequence:
+            if one.sequence not in taken:
+                kept.append(one)
+            elif self.lease is not None and one.sequence == self.lease.sequence:
                 continue
-            if one.sequence <= self._cursor or all_read or not _is_wake(one):
+            elif one.sequence <= self._cursor or all_read or not _is_wake(one):
                 self._door.ack(one)
             else:
                 kept.append(one)
@@ -328,7 +333,7 @@ class RunActor:
         is_first = self._journal.tail.number == 0
         began_s = self._door.clock.elapsed_s()
         records = self._draft.take_records()
-        answered, self._doorbells = self._doorbells, []
+        doorbells = tuple(self._doorbells)
         await self._journal.append(
             records,
             epoch=self._epoch,
@@ -338,9 +343,7 @@ class RunActor:
         )
         self._proven_s = began_s
         await self._prove_ownership()
-        came_meanwhile, self._doorbells = self._doorbells, answered
-        self._answer_doorbells(all_read=False)
-        self._doorbells += came_meanwhile
+        self._answer(doorbells, all_read=False)
         self._program.emit_logs()
         if is_first and self.state.end is None:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.

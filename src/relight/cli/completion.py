@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import get_args
 
-__all__ = ("complete_run", "complete_workflow")
+__all__ = ("complete_run", "complete_status", "complete_workflow")
 
 _SECONDS = 0.8
 _RUNS_MAX = 100
@@ -20,6 +21,13 @@ def complete_run(incomplete: str) -> list[str]:
 def complete_workflow(incomplete: str) -> list[str]:
     """Return names of workflows that ran lately."""
     return [name for name in dict.fromkeys(name for _, name in _newest()) if name.startswith(incomplete)]
+
+
+def complete_status(incomplete: str) -> list[str]:
+    """Return the words for how a run stands."""
+    from relight.sdk._run import RunStatus
+
+    return [one for one in get_args(RunStatus) if one.startswith(incomplete)]
 
 
 def _newest() -> list[tuple[str, str]]:

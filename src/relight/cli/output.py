@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 __all__ = ("Cell", "Output", "cell_of", "one_line", "printable", "shortened", "status_style")
 
@@ -71,8 +72,7 @@ class Output:
     def row(self, cells: Sequence[Cell], widths: Sequence[int]) -> None:
         """One row of a table that is not known to its end; a terminal cuts it off at its edge."""
         padded = [
-            (f"{text:<{width}}  ", style)
-            for (text, style), width in zip(map(cell_of, cells), widths, strict=True)
+            (f"{text:<{width}}  ", style) for (text, style), width in zip(map(cell_of, cells), widths, strict=True)
         ]
         if self.is_terminal:
             self._console.print(_text(padded), no_wrap=True, overflow="ellipsis", crop=True)
@@ -130,7 +130,7 @@ def _plain(cell: Cell) -> str:
     return cell_of(cell)[0]
 
 
-def _text(cells: Sequence[Cell]) -> object:
+def _text(cells: Sequence[Cell]) -> Text:
     from rich.text import Text
 
     return Text.assemble(*map(cell_of, cells))

@@ -70,7 +70,7 @@ def find_place(*, url: str | None, namespace: str | None, credentials: str | Non
         "url",
         "",
         "no server is named",
-        f"pass --url, set RELIGHT_URL, or use Relight.local(): `relight dev app.py` makes {settings.local_directory} here",
+        "pass --url, set RELIGHT_URL, or use Relight.local(), as `relight dev app.py` does in this directory",
     )
 
 

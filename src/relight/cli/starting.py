@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,14 @@ from relight.cli.session import client
 from relight.cli.verb import Edge, verb
 from relight.cli.words import command
 
+if TYPE_CHECKING:
+    from relight.sdk._workflow import StartOptions
+
 __all__ = ("start",)
 
 Arguments = Annotated[
     list[object],
-    typer.Argument(parser=read_json, metavar="[JSON]...", help="Each a JSON text, @file, or - for standard input."),
+    typer.Argument(parser=read_json, metavar="JSON", help="Each a JSON text, @file, or - for standard input."),
 ]
 
 
@@ -32,9 +35,7 @@ async def start(
 ) -> None:
     """Start a run; print its id when it is durable."""
     async with client(edge.place) as relight:
-        options = {"id": id, "queue": queue, "delay": delay}
-        given = {option: value for option, value in options.items() if value is not None}
-        run = await relight.start(name, *arguments, type=object, **given)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # checked by typer
+        run = await relight.start(name, *arguments, type=object, **_options(id, queue, delay))
         if wait:
             result = await run.result()
             document = {"run": run.id, "status": "completed", "result": result}
@@ -45,6 +46,17 @@ async def start(
             edge.output.line(run.id)
             if edge.output.is_terminal:
                 edge.output.line((f"started; to see how it stands: {command('show', run.id)}", "dim"))
+
+
+def _options(id: str | None, queue: str | None, delay: float | None) -> StartOptions:
+    options: StartOptions = {}
+    if id is not None:
+        options["id"] = id
+    if queue is not None:
+        options["queue"] = queue
+    if delay is not None:
+        options["delay"] = delay
+    return options
 
 
 def _shown(result: object, edge: Edge) -> str:

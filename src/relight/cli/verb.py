@@ -1,6 +1,6 @@
 """What all verbs have in common: the connection's options, `--json`, and how a failure is said.
 
-A verb is an async function whose first parameter is the `Edge`; typer sees the others, and the shared options behind
+A verb is a function whose first parameter is the `Edge`; typer sees the others, and the shared options behind
 them. It prints through `edge.output` and raises what the library raises: one line on standard error, and exit code 1.
 """
 
@@ -73,19 +73,19 @@ _SHARED = (
     inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson),
 )
 
-Action = Callable[Concatenate[Edge, P], Coroutine[Any, Any, None]]
+Action = Callable[Concatenate[Edge, P], Coroutine[Any, Any, None] | None]
 
 
 def verb(name: str, *, takes_json: bool = False) -> Callable[[Action[P]], Action[P]]:
-    """Make a verb of an async function. With `takes_json` an argument may begin with `-`, as negative numbers do."""
+    """Make a verb of a function, async or not. With `takes_json` an argument may begin with `-`, as `-5` does."""
 
     def register(action: Action[P]) -> Action[P]:
         own = list(inspect.signature(action, eval_str=True).parameters.values())[1:]
 
         def run(**given: Any) -> None:
-            shared = [given.pop(one.name) for one in _SHARED[:3]]
-            edge = Edge(*shared, output=Output(is_json=given.pop("as_json")))
-            run_verb(lambda: asyncio.run(action(edge, **given)))
+            url, namespace, credentials, as_json = (given.pop(one.name) for one in _SHARED)
+            edge = Edge(url, namespace, credentials, Output(is_json=as_json))
+            run_verb(lambda: _run(action, edge, given))
 
         run.__doc__ = action.__doc__
         keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
@@ -95,6 +95,12 @@ def verb(name: str, *, takes_json: bool = False) -> Callable[[Action[P]], Action
         return action
 
     return register
+
+
+def _run(action: Callable[..., Coroutine[Any, Any, None] | None], edge: Edge, given: dict[str, Any]) -> None:
+    doing = action(edge, **given)
+    if doing is not None:
+        asyncio.run(doing)
 
 
 def run_verb(work: Callable[[], None]) -> None:

@@ -154,6 +154,8 @@ class Activation:
         context = contextvars.Context()
         context.run(SCOPE.set, self)
         self._main = self.loop.create_task(self._run_workflow(), context=context)
+        if self._cancel_reason is not None:
+            self._main.cancel()  # Cancelled before its delayed start: none of its code runs.
 
     async def _run_workflow(self) -> Any:
         ctx = WorkflowContext(self)

@@ -7,7 +7,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, PayloadTooLargeError
 
-__all__ = ("encode_any",)
+__all__ = ("checked_text", "encode_any")
 
 
 def encode_any(value: object, *, what: str) -> bytes:
@@ -25,3 +25,11 @@ def encode_any(value: object, *, what: str) -> bytes:
     if len(data) > LIMITS.payload_bytes_max:
         raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
     return data
+
+
+def checked_text(text: str, *, what: str) -> str:
+    """Return a text that can be recorded. Raises like `encode_any`, and `InvalidValueError` if it is none."""
+    if not isinstance(text, str):
+        raise InvalidValueError(what, "", f"{type(text).__name__} is no text", "pass a str")
+    encode_any(text, what=what)
+    return text

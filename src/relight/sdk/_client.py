@@ -27,7 +27,7 @@ from relight.errors import (
     RelightError,
     UnavailableError,
 )
-from relight.sdk._any_value import encode_any
+from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._backend import Backend, JetStreamBackend
 from relight.sdk._durations import Duration, moment_ms, seconds
 from relight.sdk._interceptors import Interceptor, StartCall, through
@@ -75,14 +75,20 @@ class Relight:
         self._set_up(settings, JetStreamBackend(settings, is_local=False, tls=tls), interceptors)
 
     @classmethod
-    def local(cls, directory: str | Path | None = None, *, namespace: str | None = None) -> Relight:
+    def local(
+        cls,
+        directory: str | Path | None = None,
+        *,
+        namespace: str | None = None,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> Relight:
         """A real nats-server of its own, data under `directory`, loopback only: for development, tests and demos.
 
         A second process in the same directory joins the server that runs there; it stops with its last user. The
         directory is the argument, else `RELIGHT_LOCAL_DIRECTORY`, else `.relight`.
         """
         settings = Settings.read(local_directory=directory, namespace=namespace)
-        return cls._on(settings, JetStreamBackend(settings, is_local=True))
+        return cls._on(settings, JetStreamBackend(settings, is_local=True), interceptors)
 
     @classmethod
     def _on(cls, settings: Settings, backend: Backend, interceptors: Sequence[Interceptor] = ()) -> Relight:
@@ -308,7 +314,7 @@ class Relight:
 
     async def fail(self, token: str, reason: str) -> None:
         """Let the await of an awakeable raise `StepFailed` with this reason. Raises like `complete`."""
-        await self._answer_awakeable(token, FailAwakeable(token=token, reason=reason))
+        await self._answer_awakeable(token, FailAwakeable(token=token, reason=checked_text(reason, what="the reason")))
 
     async def _answer_awakeable(self, made: str, wake: Wake) -> None:
         parts = made.rsplit("~", 2)

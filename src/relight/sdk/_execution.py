@@ -118,10 +118,11 @@ class RunningAttempt:
         self._task = self._loop.create_task(self._execute(args, kwargs), context=context)
 
     def cancel(self) -> None:
-        """Tell it to stop. A thread can't be interrupted: its next heartbeat raises `StepCancelled`."""
-        self._is_told_to_stop = True
-        if self._task is not None:
+        """Tell it to stop, once. A thread can't be interrupted: its next heartbeat raises `StepCancelled`."""
+        if self._task is not None and not self._is_told_to_stop:
+            # A second cancellation would hit its clean-up.
             self._task.cancel()
+        self._is_told_to_stop = True
 
     async def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:

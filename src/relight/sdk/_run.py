@@ -12,7 +12,7 @@ from msgspec import Raw
 from relight.actors import letters
 from relight.actors.letters import Letterbox
 from relight.errors import RunCancelled, RunFailed, RunTerminated, RunTimedOut, WaitTimedOut
-from relight.sdk._any_value import encode_any
+from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
 from relight.sdk._interceptors import SignalCall, through
@@ -149,11 +149,11 @@ class Run(Generic[R]):
             RefusedError: The run has ended.
             RunNotFoundError: The run is not known.
         """
-        await self._letterbox.post(m.Cancel(reason=reason))
+        await self._letterbox.post(m.Cancel(reason=checked_text(reason, what="the reason")))
 
     async def terminate(self, *, reason: str = "") -> None:
         """End the run; none of its code runs any more. Returns when durable. Raises like `cancel`."""
-        await self._letterbox.post(m.Terminate(reason=reason))
+        await self._letterbox.post(m.Terminate(reason=checked_text(reason, what="the reason")))
 
     async def retry(self) -> None:
         """Let a parked run go on: after a fix was deployed, or from the step whose retries were used up.
@@ -181,6 +181,8 @@ class Run(Generic[R]):
         """
         letters.check_one_answer(result, error, rerun=rerun)
         value = Raw(encode_any(result, what="the result"))
+        if error is not None:
+            checked_text(error, what="the error")
         key = await self._letterbox.parked_step(step)
         await self._letterbox.post_to_parked(m.Resolve(step=key, result=value, error=error, rerun=rerun))
 

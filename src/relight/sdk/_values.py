@@ -73,7 +73,8 @@ class Signature:
             InvalidValueError: An argument can't be written as JSON; it names the parameter.
             TypeError: The function can't be called so.
         """
-        return digest(self._direct(args, kwargs) or self._bound(args, kwargs))
+        direct = self._direct(args, kwargs)
+        return digest(self._bound(args, kwargs) if direct is None else direct)
 
     def encode_arguments(self, args: Sequence[object]) -> tuple[bytes, ...]:
         """Return the arguments of a workflow as JSON, each validated by its parameter's annotation.

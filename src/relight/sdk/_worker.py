@@ -97,6 +97,7 @@ class Worker:
                 loop.remove_signal_handler(one)
 
     async def __aenter__(self) -> Self:
+        _ = self._relight.door  # It says so if it is not open.
         async with AsyncExitStack() as stack:
             if self._lifespan is not None:
                 self._launcher.deps = await stack.enter_async_context(self._lifespan())

@@ -57,9 +57,12 @@ class MemoryWorker:
 
     @property
     def is_moving(self) -> bool:
-        """Whether it does something other than running steps."""
+        """Whether something is under way to or from it.
+
+        What its host does takes no time between two messages; else it waits: for a step, for a timer, for a message.
+        """
         process = self.door.process
-        return process.is_alive and not process.is_stopped and (process.moving > 0 or not self.host.is_quiet)
+        return process.is_alive and not process.is_stopped and process.moving > 0
 
     @property
     def steps_running(self) -> int:

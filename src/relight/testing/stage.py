@@ -23,6 +23,7 @@ from relight.sdk._interceptors import Interceptor
 from relight.sdk._scope import SCOPE, StepScope
 from relight.sdk._workflow import Workflow
 from relight.testing.backend import MemoryBackend
+from relight.testing.memory.door import MemoryDoor
 from relight.testing.memory.server import MemoryServer
 from relight.testing.memory_worker import MemoryWorker
 from relight.testing.observed import Observer
@@ -77,6 +78,8 @@ class Stage:
         self._interceptors = tuple(interceptors)
         self._backend = MemoryBackend(self.server)
         self._client: Relight | None = None
+        self._sending = MemoryBackend(self.server)
+        self._sender: Relight | None = None
         self._numbers = itertools.count(1)
         self._pacer: asyncio.Task[None] | None = None
         self._waiting = 0
@@ -89,6 +92,7 @@ class Stage:
     async def __aenter__(self) -> Stage:
         self._pacer = asyncio.create_task(self._pace())
         _stages[asyncio.get_running_loop()] = self
+        self._sender = await self._connect(self._sending)
         await self.open_client()
         return self
 
@@ -112,9 +116,17 @@ class Stage:
     async def open_client(self) -> Relight:
         """Connect a new client in place of the one before."""
         self._backend = MemoryBackend(self.server)
-        settings = Settings.read(namespace=self.server.subjects.namespace)
-        self._client = await Relight._on(settings, self._backend).__aenter__()  # pyright: ignore[reportPrivateUsage]  # our own
+        self._client = await self._connect(self._backend)
         return self._client
+
+    async def _connect(self, backend: MemoryBackend) -> Relight:
+        settings = Settings.read(namespace=self.server.subjects.namespace)
+        relight = Relight._on(settings, backend)  # pyright: ignore[reportPrivateUsage]  # ours
+        return await relight.__aenter__()
+
+    @property
+    def client_door(self) -> MemoryDoor:
+        return self._backend.door
 
     def kill_client(self) -> None:
         """End the client's process as `kill -9` does."""
@@ -135,7 +147,9 @@ class Stage:
         return worker
 
     async def _send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
-        await self.client.send_signal(run_id, name, data, id=id)
+        """What steps send comes from their workers, and outlives any client."""
+        assert self._sender is not None, "the stage is open"
+        await self._sender.send_signal(run_id, name, data, id=id)
 
     # Waiting.
 
@@ -194,7 +208,7 @@ class Stage:
             quiet, busy = (0, busy + 1) if self._is_busy() else (quiet + 1, 0)
 
     def _is_busy(self) -> bool:
-        if self._backend.door.process.moving > 0 or any(one.is_moving for one in self.workers):
+        if self._backend.door.process.moving > 0 or self._sending.door.process.moving > 0 or any(one.is_moving for one in self.workers):
             return True
         return sum(one.steps_running for one in self.workers) > self._steps_asleep
 
@@ -202,6 +216,7 @@ class Stage:
         if self.server.clock.next_due_ms() is not None and not self._is_all_parked():
             self.server.clock.advance_to_next()
             self._backend.follow()
+            self._sending.follow()
         elif not self._let_client_look_again():
             self._stall()
 

@@ -104,9 +104,13 @@ def lease_of(token: str) -> LeaseName | None:
             return None
 
 
-def token_of(lease: LeaseName) -> str:
-    """Return an acknowledgement subject for a lease. The server looks at nothing in it but consumer and sequence."""
-    return f"{_ROOT}{lease.consumer}.1.{lease.sequence}.1.1.0"
+def token_of(lease: LeaseName, *, delivery: int = 1) -> str:
+    """Return an acknowledgement subject for a lease.
+
+    Of the rest the server looks only at the consumer sequence, and only in a `-NAK`, which it ignores unless `delivery`
+    is above the consumer's acknowledgement floor and no more than what it has delivered (seen).
+    """
+    return f"{_ROOT}{lease.consumer}.1.{lease.sequence}.{delivery}.1.0"
 
 
 def grouped(leases: Iterable[LeaseName]) -> dict[str, list[int]]:

@@ -148,7 +148,7 @@ class Connection(Client):
             headers: The complete header block, from `NATS/1.0` to the empty line.
         """
         if headers:
-            size = len(headers)
+            size = len(headers) if headers.isascii() else len(headers.encode())
             head = f"HPUB {subject} {reply} {size} {size + len(data)}\r\n{headers}"
         else:
             head = f"PUB {subject} {reply} {len(data)}\r\n"
@@ -271,9 +271,9 @@ class Connection(Client):
         text = str(error) or repr(error)
         self._err = error
         # One refused connection after the other says the same; so does each publish without permission.
-        log = _log.debug if text == self._last_warning else _log.warning
-        self._last_warning = text
-        log("connection_error", connection=self._name, error=text)
+        if text != self._last_warning:
+            self._last_warning = text
+            _log.warning("connection_error", connection=self._name, error=text)
 
     async def _on_disconnected(self) -> None:
         if not self.is_closed:

@@ -12,7 +12,7 @@ its consumers is compared with what the living hold, and the rest is freed too (
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import final
 
@@ -50,6 +50,7 @@ _log = structlog.stdlib.get_logger("relight.keeper")
 
 class _Place(msgspec.Struct):
     stream_seq: int
+    consumer_seq: int
 
 
 class _ConsumerInfo(msgspec.Struct):
@@ -109,7 +110,7 @@ class Survivor:
 
     async def _free(self, dead: WorkerId, estate: Neighbour, turn: int) -> None:
         leases = estate.leases()
-        await self._nak(leases)
+        await self._nak(leases, await self._infos(one for one, held in estate.held.items() if held))
         await self._announcer.report_freed(dead)
         _log.info("worker_died", dead=dead, leases_freed=len(leases), turn=turn)
         async with self._sweeping:
@@ -121,15 +122,18 @@ class Survivor:
         # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
         # Of our own consumers too: one that died young has told nobody yet which it served.
         served = sorted({*estate.held, *self._leases.consumers})
-        infos = {one: info for one in served if (info := await self._info(one)) and info.num_ack_pending}
+        infos = {one: info for one, info in (await self._infos(served)).items() if info.num_ack_pending}
         await asyncio.sleep(_SETTLE_S)
         # A worker whose two connections had only blinked together has come back by now.
         if not infos or not self._deaths.is_gone(dead):
             return 0
         await self._ask_the_living(tuple(infos))
         lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=estate.held.get(one, set()))]
-        await self._nak(lost)
+        await self._nak(lost, infos)
         return len(lost)
+
+    async def _infos(self, consumers: Iterable[str]) -> dict[str, _ConsumerInfo]:
+        return {one: info for one in consumers if (info := await self._info(one))}
 
     async def _info(self, consumer: str) -> _ConsumerInfo | None:
         stream, _, name = consumer.partition(".")
@@ -160,5 +164,9 @@ class Survivor:
         )
         return [LeaseName(consumer, sequence) for sequence in sequences]
 
-    async def _nak(self, leases: list[LeaseName]) -> None:
-        await publish_all(self._client, [token_of(lease) for lease in leases], _NAK)
+    async def _nak(self, leases: list[LeaseName], infos: Mapping[str, _ConsumerInfo]) -> None:
+        tokens = [
+            token_of(lease, delivery=infos[lease.consumer].delivered.consumer_seq if lease.consumer in infos else 1)
+            for lease in leases
+        ]
+        await publish_all(self._client, tokens, _NAK)

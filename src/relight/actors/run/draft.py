@@ -97,7 +97,8 @@ class Draft:
             # The server's word that it is time counts, whatever this machine's clock says.
             self.begin_at(max(self.at_ms, wake.due_ms))
         for record in receive(self.state, wake, code=self._code):
-            self.record(record)
+            if self.state.end is None:
+                self.record(record)
 
     def take_time(self) -> None:
         """Record what is due at the draft's time."""

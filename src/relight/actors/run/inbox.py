@@ -62,7 +62,9 @@ def due(state: RunState, at_ms: int) -> tuple[r.TimerFired, ...]:
 def _cancel(state: RunState, reason: str) -> tuple[r.Record, ...]:
     if state.cancel_requested:
         return ()
-    if state.is_delayed or state.parked is not None and state.parked.reason in (*_RESOLVABLE, "quarantined"):
+    if state.is_delayed:
+        return (r.CancelRequested(reason), r.Unparked("cancel"))
+    if state.parked is not None and state.parked.reason in (*_RESOLVABLE, "quarantined"):
         return (r.Unparked("cancel"), r.CancelRequested(reason))
     return (r.CancelRequested(reason),)
 

@@ -65,6 +65,8 @@ class Script:
         if not isinstance(record, r.Unparked) or self._deferred is None:
             return []
         facts, self._deferred = self._deferred, None
+        if facts and isinstance(facts[0], r.RunStarted):
+            facts.sort(key=lambda fact: not isinstance(fact, r.CancelRequested))  # Cancelled before it begins.
         return [request for fact in facts for request in self._feed(fact, at_ms)]
 
     def _match(self, recorded: r.Request) -> None:

@@ -106,7 +106,7 @@ class RunState:
 
     @property
     def run_deadline_ms(self) -> int | None:
-        if self.started is None or self.started.timeout_ms is None:
+        if self.started is None or self.started.timeout_ms is None or self.is_delayed:
             return None
         return self.started_at_ms + self.started.timeout_ms
 
@@ -231,6 +231,8 @@ def _parked(state: RunState, record: r.Parked) -> None:
 
 def _unparked(state: RunState, record: r.Unparked) -> None:
     state.parked = None
+    if state.is_delayed:
+        state.started_at_ms = state.at_ms
     state.is_begun = True
     _progress(state)
 

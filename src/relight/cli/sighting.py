@@ -1,0 +1,166 @@
+"""How one run stands, for people and for programs, and which commands would bring it forward. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, final
+
+from msgspec import Raw
+
+from relight.cli.output import Cell, shortened, status_style
+from relight.cli.words import age, command, moment, size
+from relight.sdk._description import describe
+from relight.subjects import records as r
+
+if TYPE_CHECKING:
+    from relight.actors.letters import Sight
+    from relight.actors.run.state import OpenWait
+
+__all__ = ("Sighting", "summary")
+
+_VALUE_CHARACTERS_MAX = 2_000
+
+
+def summary(sight: Sight, *, now_ms: int) -> tuple[dict[str, object], tuple[Cell, ...]]:
+    """Return what a list says of a run: for programs, and as cells."""
+    description, started = describe(sight), sight.state.started
+    workflow = "" if started is None else started.workflow
+    document: dict[str, object] = {
+        "run": sight.run,
+        "workflow": workflow,
+        "queue": "" if started is None else started.queue,
+        "status": description.status,
+        "parked": description.parked,
+        "since": description.since.isoformat(),
+        "waits_for": list(description.waits_for),
+    }
+    waits = "; ".join(description.waits_for) or (description.last_error or "")
+    since = f"{age(now_ms - round(description.since.timestamp() * 1000))} ago"
+    status: Cell = (description.status, status_style(description.status))
+    return document, (sight.run, workflow, status, (since, "dim"), shortened(waits, 200))
+
+
+@final
+class Sighting:
+    """One look at one run."""
+
+    def __init__(self, sight: Sight, *, now_ms: int) -> None:
+        self.sight = sight
+        self.description = describe(sight)
+        self._now_ms = now_ms
+
+    def document(self) -> dict[str, object]:
+        """Everything, for programs."""
+        state, seen = self.sight.state, self.description
+        started = state.started
+        return {
+            "run": self.sight.run,
+            "workflow": "" if started is None else started.workflow,
+            "queue": "" if started is None else started.queue,
+            "tags": {} if started is None else started.tags,
+            "status": seen.status,
+            "parked": seen.parked,
+            "waits_for": list(seen.waits_for),
+            "started_at": moment(state.started_at_ms).isoformat(),
+            "since": seen.since.isoformat(),
+            "attempt": seen.attempt,
+            "details": seen.details,
+            "last_error": seen.last_error,
+            "traceback": state.end.error.traceback if isinstance(state.end, r.RunFailed) else None,
+            "worker": seen.worker,
+            "result": _value(state.end.result) if isinstance(state.end, r.RunCompleted) else None,
+            "steps": [
+                {"step": one.key, "attempt": one.attempts + 1, "since": moment(one.scheduled_at_ms).isoformat()}
+                for one in state.steps.values()
+            ],
+            "timers": [{"timer": n, "due": moment(due_ms).isoformat()} for n, due_ms in state.timers.items()],
+            "waits": [_wait(one) for one in state.waits.values()],
+            "history_records": seen.history_records,
+            "history_bytes": seen.history_bytes,
+            "unread": self.sight.unread,
+            "commands": self.commands(),
+        }
+
+    def pairs(self) -> list[tuple[str, Cell]]:
+        """Names and values, for people; what does not apply is left out."""
+        state, seen = self.sight.state, self.description
+        pairs: list[tuple[str, Cell]] = []
+        if state.started is not None:
+            pairs.append(("workflow", f"{state.started.workflow}, queue {state.started.queue}"))
+            pairs += [("tag", f"{name} = {value}") for name, value in state.started.tags.items()]
+        pairs.append(("started", self._when(state.started_at_ms)))
+        pairs.append(("since", self._when(round(seen.since.timestamp() * 1000))))
+        pairs += [("waits for", (one, status_style(seen.status))) for one in seen.waits_for]
+        pairs += [(f"{one.kind} data", _json(_value(one.data))) for one in state.waits.values() if one.data is not None]
+        if seen.details is not None:
+            pairs.append(("details", _json(seen.details)))
+        if isinstance(state.end, r.RunCompleted):
+            pairs.append(("result", _json(_value(state.end.result))))
+        if seen.last_error is not None and seen.parked is None:
+            pairs.append(("last error", (seen.last_error, "red")))
+        if isinstance(state.end, r.RunFailed) and state.end.error.traceback:
+            pairs.append(("traceback", (state.end.error.traceback.rstrip(), "dim")))
+        if seen.worker is not None:
+            pairs.append(("worker", seen.worker))
+        pairs.append(("history", self._sizes()))
+        return [*pairs, *(("to go on", (one, "bold")) for one in self.commands())]
+
+    def commands(self) -> list[str]:
+        """Return the commands that would bring the run forward now."""
+        state, run = self.sight.state, self.sight.run
+        if state.end is not None:
+            return []
+        if state.parked is not None:
+            return _for_parked(run, state.parked)
+        return [one for wait in state.waits.values() for one in _for_wait(run, wait)]
+
+    def _when(self, at_ms: int) -> str:
+        return f"{moment(at_ms):%Y-%m-%d %H:%M:%S} UTC, {age(self._now_ms - at_ms)} ago"
+
+    def _sizes(self) -> str:
+        seen, unread = self.description, self.sight.unread
+        more = f", {unread} unread in the mailbox" if unread else ""
+        return f"{seen.history_records} records, {size(seen.history_bytes)}{more}"
+
+
+def _for_parked(run: str, parked: r.Parked) -> list[str]:
+    if parked.reason == "unknown_outcome" and parked.step:
+        return [
+            f"{command('resolve', run, parked.step, '--result')} JSON",
+            f"{command('resolve', run, parked.step, '--error')} TEXT",
+            command("resolve", run, parked.step, "--rerun"),
+        ]
+    if parked.reason == "retries_exhausted" and parked.step:
+        return [command("retry", run), f"{command('resolve', run, parked.step, '--result')} JSON"]
+    if parked.reason == "corrupt":
+        return [command("terminate", run)]
+    return [command("retry", run)]
+
+
+def _for_wait(run: str, wait: OpenWait) -> list[str]:
+    if wait.kind == "suspension":
+        return [f"{command('resume', run, wait.name)} JSON"]
+    if wait.kind == "signal":
+        return [f"{command('signal', run, wait.name)} JSON"]
+    return [f"{command('complete', wait.name)} JSON"]
+
+
+def _wait(wait: OpenWait) -> dict[str, object]:
+    return {
+        "kind": wait.kind,
+        "name": wait.name,
+        "since": moment(wait.since_ms).isoformat(),
+        "data": None if wait.data is None else _value(wait.data),
+        "problem": wait.problem,
+    }
+
+
+def _value(data: Raw | None) -> Any:
+    return None if data is None else json.loads(bytes(data))
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    if "\n" in text and len(text) < 80:
+        text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _VALUE_CHARACTERS_MAX else f"{text[:_VALUE_CHARACTERS_MAX]}…"

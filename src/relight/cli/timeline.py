@@ -1,0 +1,123 @@
+"""A run's history as lines: when, who, what, which step, where in the code, and what came of it. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from relight.cli.output import Cell, shortened
+from relight.cli.words import clock_time, kind_in_words, moment
+from relight.subjects.records import Record
+
+__all__ = ("COLUMNS", "WIDTHS", "Timeline", "document_of")
+
+COLUMNS = ("time (UTC)", "worker", "what", "which", "place", "result")
+WIDTHS = (12, 24, 19, 24, 24, 40)
+
+_CHARACTERS_MAX = 60
+_OUTCOMES = ("result", "data", "error", "arguments", "reason", "message", "cause", "problem", "by")
+_STYLES = {
+    "StepCompleted": "green",
+    "RunCompleted": "bold green",
+    "StepFailed": "red",
+    "RunFailed": "bold red",
+    "RunTimedOut": "bold red",
+    "RunTerminated": "bold red",
+    "StepAttemptFailed": "yellow",
+    "Parked": "bold magenta",
+    "Claimed": "cyan",
+}
+
+
+@dataclass
+class Timeline:
+    """Makes lines of records in their order: what waits and timers are called was said when they were made."""
+
+    _names: dict[int, str] = field(default_factory=dict[int, str])
+    _places: dict[str, str] = field(default_factory=dict[str, str])
+
+    def row(self, at: datetime, worker: str, record: Record) -> tuple[Cell, ...]:
+        """Return the cells of one record."""
+        kind = type(record).__name__
+        said = _fields(record)
+        which = self._which(said)
+        place = self._places.setdefault(which, said["place"]) if said.get("place") else self._places.get(which, "")
+        style = _STYLES.get(kind, "dim" if kind.endswith(("Cancelled", "Heartbeat")) else "")
+        return (
+            (clock_time(at), "dim"),
+            (worker, "dim"),
+            (kind_in_words(kind), style),
+            which,
+            (_short_place(place), "dim"),
+            shortened(_outcome(kind, said), _CHARACTERS_MAX),
+        )
+
+    def _which(self, said: dict[str, Any]) -> str:
+        if "step" in said:
+            return str(said["step"])
+        if "timer" in said:
+            return f"timer {said['timer']}"
+        if "token" in said:
+            return self._names.setdefault(said["wait"], "awakeable")
+        number = said.get("wait", said.get("awakeable"))
+        if "name" in said:
+            name = str(said["name"])
+            return name if number is None else self._names.setdefault(number, name)
+        return "" if number is None else self._names.get(number, f"wait {number}")
+
+
+def document_of(sequence: int, at: datetime, worker: str, epoch: int, record: Record) -> dict[str, object]:
+    """Return what programs get of a record: everything that is stored, with its place in the history."""
+    return {
+        "sequence": sequence,
+        "kind": type(record).__name__,
+        "at": at.isoformat(),
+        "worker": worker,
+        "epoch": epoch,
+        **{name: value for name, value in _fields(record).items() if name != "kind"},
+    }
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
+    return said
+
+
+def _outcome(kind: str, said: dict[str, Any]) -> str:
+    if kind == "RunStarted":
+        arguments = ", ".join(_json(one) for one in said.get("arguments", ()))
+        return f"{said['workflow']}({arguments})"
+    if kind == "TimerArmed":
+        return f"due {clock_time(moment(said['due_ms']))}"
+    if kind == "StepAttemptFailed":
+        return f"attempt {said['attempt']}: {_error(said['error'])}; again {clock_time(moment(said['retry_at_ms']))}"
+    if kind == "Parked":
+        return f"{said['reason']}: {said['message']}"
+    if kind == "AwakeableCreated":
+        return str(said["token"])
+    if kind in ("StepCompleted", "RunCompleted"):
+        return _json(said.get("result"))
+    for name in _OUTCOMES:
+        if said.get(name) not in (None, ""):
+            return _error(said[name]) if name == "error" else _text(said[name])
+    return ""
+
+
+def _error(error: dict[str, Any]) -> str:
+    return f"{error['type'].rpartition('.')[2]}: {error['message']}"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _short_place(place: str) -> str:
+    return place.rsplit("/", 1)[-1]

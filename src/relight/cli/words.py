@@ -1,0 +1,47 @@
+"""Times, sizes, kinds and commands as a person reads them. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import UTC, datetime
+
+__all__ = ("age", "clock_time", "command", "kind_in_words", "moment", "size")
+
+_SPANS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def command(*words: str) -> str:
+    """Return a command of ours that can be pasted into a shell."""
+    return shlex.join(("relight", *words))
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return the UTC time of milliseconds since 1970."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def age(milliseconds: int) -> str:
+    """Return a span in its largest unit, for example `3 min`."""
+    seconds = max(0, milliseconds) / 1000
+    for unit, length in _SPANS:
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def clock_time(at: datetime) -> str:
+    """Return the time of day in UTC, to the millisecond."""
+    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
+
+
+def size(octets: int) -> str:
+    """Return a number of bytes."""
+    if octets < 1024:
+        return f"{octets} B"
+    return f"{octets / 1024:.1f} KiB" if octets < 1024 * 1024 else f"{octets / 1024 / 1024:.1f} MiB"
+
+
+def kind_in_words(kind: str) -> str:
+    """Return `step completed` of `StepCompleted`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind).lower()

@@ -1,0 +1,105 @@
+"""`relight worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relight.cli.output import Output
+from relight.cli.verb import Edge, verb
+
+if TYPE_CHECKING:
+    from relight.config.settings import Settings
+    from relight.sdk._workflow import Workflow
+
+__all__ = ("worker",)
+
+_HASH_SEED = "PYTHONHASHSEED"
+
+Target = Annotated[str, typer.Argument(metavar="APP", help="app.py, package.module, or either with :name.")]
+Queues = Annotated[
+    list[str], typer.Option("--queue", help="Take runs of this queue; may be repeated. Else the workflows' own.")
+]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", min=1, help="Runs it advances at a time; else RELIGHT_CONCURRENCY.")
+]
+
+
+@verb("worker")
+def worker(
+    edge: Edge,
+    app: Target,
+    queue: Queues = [],  # noqa: B006 - typer copies it
+    concurrency: Concurrency = None,
+    is_in_dev: Annotated[bool, typer.Option("--in-dev", hidden=True)] = False,
+) -> None:
+    """Run an application's workflows; SIGTERM drains."""
+    _fix_hash_seed()
+    from relight.cli.loading import load_workflows
+    from relight.cli.logging import configure_logging
+
+    settings = edge.place.settings
+    configure_logging(level=settings.log_level, format=_format(edge, settings), stream=sys.stdout)
+    # Before there is a loop: a module may run one of its own while it is imported.
+    workflows = load_workflows(app)
+    _runner()(_work(edge, workflows, queue, concurrency, is_in_dev=is_in_dev))
+
+
+async def _work(
+    edge: Edge, workflows: list[Workflow[..., Any]], queues: list[str], concurrency: int | None, *, is_in_dev: bool
+) -> None:
+    from relight.sdk._worker import Worker
+
+    async with edge.place.client() as relight:
+        worker = Worker(relight, workflows, queues=queues or None, concurrency=concurrency)
+        if is_in_dev:
+            _stop_with_standard_input()
+            _print_workflows(edge.output, workflows)
+        await worker.run()
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run
+
+
+def _fix_hash_seed() -> None:
+    """Start this very process anew with a fixed seed, if it has none: the order of a set is the same in each worker."""
+    if _HASH_SEED not in os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _HASH_SEED: "0"})
+
+
+def _format(edge: Edge, settings: Settings) -> Any:
+    return "json" if edge.output.is_json else settings.log_format
+
+
+def _stop_with_standard_input() -> None:
+    """Stop when `relight dev` is gone, however it went: its end of the pipe closes."""
+
+    def wait() -> None:
+        # Not through `sys.stdin`: the interpreter can't end while a thread waits inside that.
+        while os.read(0, 1024):
+            continue
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="relight-dev", daemon=True).start()
+
+
+def _print_workflows(output: Output, workflows: list[Workflow[..., Any]]) -> None:
+    from relight.cli.invocation import example
+
+    for one in workflows:
+        if output.is_json:
+            output.json({"workflow": one.name, "queue": one.queue, "start": example(one)})
+        else:
+            output.line(("  start  ", "dim"), (example(one), "bold"))

@@ -1,0 +1,123 @@
+"""SIGTERM: no new work, running steps get their time, leases are handed back; a second one stops at once; exit 0."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.crash.apps import Orders, gated, hears_while_it_works, quick, text_of
+from tests.crash.apps_fleet import Fleet
+from tests.processes import eventually
+
+from relight.config.server import EmbeddedServer
+from relight.subjects import records as r
+
+
+async def test_a_drained_worker_hands_its_leases_back_and_another_goes_on_within_200_ms(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path) as fleet:
+        first = await fleet.worker("gated")
+        runs = [await fleet.relight.start(gated, fleet.text) for _ in range(5)]
+        await fleet.soon("gate", 5)
+        second = await fleet.worker("gated")
+
+        first.signal(signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: "worker_draining" in first.log.read_text())
+        # In its time for running steps it takes nothing new, and still owns what runs.
+        late = await fleet.relight.start(gated, fleet.text)
+        await runs[0].signal("anything")
+        await fleet.soon("gate", 1, run=late.id)
+        assert len(fleet.executions("gate")) == 6
+        fleet.open_the_gate()
+        code = await asyncio.wait_for(first.process.wait(), 20)
+
+        assert code == 0
+        assert [await run.result(timeout=20) for run in (*runs, late)] == ["open"] * 6
+        await fleet.no_lease_left()
+        for run in runs:
+            steps = fleet.executions(run=run.id)
+            assert [one.step for one in steps] == ["one", "gate", "two"]
+            assert steps[2].process == second.pid
+            turns = await fleet.journal(run.id)
+            assert max(turn.epoch for turn in turns) == 2
+            handed_over = next(turn.at_ms for turn in turns if turn.epoch == 1 and turn.number == 2)
+            assert steps[2].at * 1000 - handed_over < 200
+            claims = [one for turn in turns for one in turn.records if isinstance(one, r.Claimed)]
+            assert all(claim.deaths == 0 for claim in claims)
+        assert {one.process for one in fleet.executions(run=late.id)} == {second.pid}
+
+
+async def test_a_wake_during_the_drain_is_consumed_once(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path) as fleet:
+        first = await fleet.worker("hears_while_it_works")
+        run = await fleet.relight.start(hears_while_it_works, fleet.text)
+        await fleet.soon("gate")
+        await fleet.worker("hears_while_it_works")
+
+        first.signal(signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: "worker_draining" in first.log.read_text())
+        await run.signal("number", 7)
+        await fleet.turned(run.id, 2)
+        fleet.open_the_gate()
+
+        assert await run.result(timeout=20) == ("open", 7)
+        assert len(fleet.executions("gate")) == 1
+        await fleet.no_lease_left()
+        await fleet.journal(run.id)
+        assert await first.process.wait() == 0
+
+
+async def test_a_second_sigterm_stops_at_once_and_the_run_goes_on_elsewhere(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path) as fleet:
+        first = await fleet.worker("gated")
+        run = await fleet.relight.start(gated, fleet.text)
+        await fleet.soon("gate")
+        await fleet.turned(run.id, 1)
+        await fleet.worker("gated")
+
+        first.signal(signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: "worker_draining" in first.log.read_text())
+        began = time.monotonic()
+        first.signal(signal.SIGTERM)
+        code = await asyncio.wait_for(first.process.wait(), 20)
+
+        assert code == 0
+        assert time.monotonic() - began < 3
+        await fleet.soon("gate", 2)
+        fleet.open_the_gate()
+        assert await run.result(timeout=20) == "open"
+        await fleet.no_lease_left()
+        await fleet.journal(run.id)
+
+
+async def test_a_worker_drains_as_process_1(server: EmbeddedServer, namespace: str, tmp_path: Path) -> None:
+    unshare = await asyncio.create_subprocess_exec("unshare", "--pid", "--fork", "true", stderr=asyncio.subprocess.DEVNULL)
+    if await unshare.wait() != 0:
+        pytest.skip("this user may not make a process namespace")
+    async with Fleet(server, namespace, tmp_path) as fleet:
+        orders = Orders(url=server.url, namespace=namespace, workflows=("quick",))
+        log = tmp_path / "process-1.log"
+        with log.open("w") as errors:
+            outside = await asyncio.create_subprocess_exec(
+                "unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "tests.crash.apps", text_of(orders),
+                stdout=asyncio.subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
+        run = await fleet.relight.start(quick, fleet.text)
+        assert await run.result(timeout=20) == 6
+        assert {one.process for one in fleet.executions()} == {1}
+
+        inside = int(Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text())
+        os.kill(inside, signal.SIGTERM)
+
+        assert await asyncio.wait_for(outside.wait(), 20) == 0, log.read_text()
+        assert "worker_stopped" in log.read_text()

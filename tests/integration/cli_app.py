@@ -1,0 +1,54 @@
+"""An application as a user would write it, run by `relight worker` in the tests of the command."""
+
+from __future__ import annotations
+
+from relight import Retry, WorkflowContext, step, workflow
+
+
+@step
+async def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+@step(retry=Retry(attempts=1), on_exhausted="park")
+async def charge(cents: int) -> str:
+    raise ValueError(f"can't charge {cents}\nsecond line")
+
+
+@workflow
+async def hello(ctx: WorkflowContext, name: str, times: int = 1) -> list[str]:
+    return [await greet(name)] * times
+
+
+@workflow
+async def review(ctx: WorkflowContext, cents: int) -> object:
+    ctx.set_details({"stage": "review"})
+    return await ctx.suspend("fraud-review", {"cents": cents})
+
+
+@workflow
+async def notes(ctx: WorkflowContext) -> list[str]:
+    return [await ctx.wait_for_signal("note", type=str), await ctx.wait_for_signal("note", type=str)]
+
+
+@workflow
+async def token(ctx: WorkflowContext) -> str:
+    awaited = ctx.awakeable(type=str)
+    return await awaited
+
+
+@workflow
+async def payment(ctx: WorkflowContext, cents: int) -> str:
+    return await charge(cents)
+
+
+@workflow
+async def broken(ctx: WorkflowContext) -> None:
+    raise KeyError("first line\nsecond line \x1b[31mred")
+
+
+@workflow
+async def reviews(ctx: WorkflowContext, cents: int) -> None:
+    ctx.set_details({"stage": "review"})
+    await ctx.suspend("fraud-review", {"cents": cents})
+    await ctx.suspend("never", None)

@@ -1,0 +1,219 @@
+"""The verbs of the command against a real server, with `relight worker` beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from tests.integration.cli_process import APP, Terminal, background, one_line_of
+
+from relight import Relight, RunStatus
+from relight.config.server import EmbeddedServer
+
+
+@pytest.fixture(scope="module")
+def variables(shared_server: EmbeddedServer) -> dict[str, str]:
+    return {
+        "RELIGHT_URL": shared_server.url,
+        "RELIGHT_SYSTEM_URL": shared_server.system_url,
+        "RELIGHT_NAMESPACE": f"cli{secrets.token_hex(4)}",
+    }
+
+
+@pytest.fixture(scope="module")
+def worker(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    directory = tmp_path_factory.mktemp("cli_worker")
+    with background("worker", str(APP), directory=directory, variables=variables, is_marked=False) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert "worker_started" in said, said + process.stdout.read()
+        yield
+        process.send_signal(signal.SIGTERM)
+        said = process.stdout.read()
+        assert "worker_draining" in said
+        assert process.wait(20) == 0
+
+
+@pytest.fixture
+def terminal(variables: dict[str, str], tmp_path: Path, worker: None) -> Terminal:
+    return Terminal(tmp_path, variables)
+
+
+@pytest_asyncio.fixture
+async def client(variables: dict[str, str], worker: None) -> AsyncIterator[Relight]:
+    async with Relight(variables["RELIGHT_URL"], namespace=variables["RELIGHT_NAMESPACE"]) as relight:
+        yield relight
+
+
+async def started(client: Relight, workflow: str, *arguments: object, until: RunStatus) -> str:
+    """Start a run and return its id once it stands so."""
+    run = await client.start(workflow, *arguments, type=object)
+    async with asyncio.timeout(20):
+        while (await run.describe()).status != until:  # noqa: ASYNC110 - nobody notifies of a status
+            await asyncio.sleep(0.01)
+    return run.id
+
+
+async def test_start_prints_the_id_and_with_wait_the_result(terminal: Terminal) -> None:
+    plain, waited, machine = await asyncio.gather(
+        terminal.run("start", "hello", '"Ann"', "--id", "greeting"),
+        terminal.run("start", "hello", '"Ann"', "2", "--wait"),
+        terminal.run("start", "hello", '"Ann"', "--id", "greeting", "--wait", "--json"),
+    )
+
+    assert (plain.code, plain.out, plain.err) == (0, "greeting\n", "")
+    assert (waited.code, waited.out) == (0, '["hello Ann", "hello Ann"]\n')
+    assert machine.document == {"run": "greeting", "status": "completed", "result": ["hello Ann"]}
+
+
+async def test_json_arguments_come_from_a_file_or_from_standard_input(terminal: Terminal) -> None:
+    terminal.directory.joinpath("name.json").write_text('"Zoë"', encoding="utf-8")
+
+    from_file, from_input = await asyncio.gather(
+        terminal.run("start", "hello", "@name.json", "--wait"),
+        terminal.run("start", "hello", "-", "--wait", typed='"Bob"'),
+    )
+
+    assert (json.loads(from_file.out), json.loads(from_input.out)) == (["hello Zoë"], ["hello Bob"])
+
+
+async def test_a_run_that_failed_is_one_line_on_standard_error(terminal: Terminal) -> None:
+    said = one_line_of(await terminal.run("start", "broken", "--wait"))
+
+    assert "KeyError" in said
+    assert "second line" in said
+
+
+async def test_a_suspended_run_says_what_it_waits_for_and_which_command_answers_it(
+    terminal: Terminal, client: Relight
+) -> None:
+    run = await started(client, "reviews", 100, until="waiting")
+
+    shown, machine = await asyncio.gather(terminal.run("show", run), terminal.run("show", run, "--json"))
+    first = await terminal.run("resume", run, "fraud-review", '{"approved": true}', "--json")
+    second = await terminal.run("resume", run, "fraud-review", "null")
+
+    assert "the answer to suspension 'fraud-review'" in shown.out
+    assert f"relight resume {run} fraud-review JSON" in shown.out
+    assert machine.document["commands"] == [f"relight resume {run} fraud-review JSON"]
+    assert machine.document["waits"][0]["data"] == {"cents": 100}
+    assert machine.document["details"] == {"stage": "review"}
+    assert first.document == {"run": run, "resumed": "fraud-review"}
+    assert "answered already" in one_line_of(second)
+
+
+async def test_history_tells_what_happened_where_and_follows_until_the_end(terminal: Terminal, client: Relight) -> None:
+    run = await client.start("hello", "Ann", type=object)
+
+    followed = (await terminal.run("history", run.id, "--follow", "--json")).documents
+    table = (await terminal.run("history", run.id)).out.splitlines()
+
+    assert [one["kind"] for one in followed] == ["RunStarted", "StepScheduled", "StepCompleted", "RunCompleted"]
+    assert [one["sequence"] for one in followed] == [1, 2, 3, 4]
+    assert followed[2]["result"] == "hello Ann"
+    assert table[0].split() == ["time", "(UTC)", "worker", "what", "which", "place", "result"]
+    for part in ("step completed", "greet#1", "cli_app.py:", '"hello Ann"'):
+        assert part in table[3]
+
+
+async def test_runs_lists_the_newest_first_and_by_workflow_and_status(terminal: Terminal, client: Relight) -> None:
+    older = await started(client, "review", 1, until="waiting")
+    newer = await started(client, "review", 2, until="waiting")
+
+    listed, table = await asyncio.gather(
+        terminal.run("runs", "--workflow", "review", "--status", "waiting", "--limit", "2", "--json"),
+        terminal.run("runs", "--limit", "1"),
+    )
+
+    assert [one["run"] for one in listed.documents] == [newer, older]
+    assert {one["workflow"] for one in listed.documents} == {"review"}
+    heading, row = table.out.splitlines()
+    assert heading.split() == ["run", "workflow", "status", "since", "waits", "for"]
+    assert row.startswith(newer)
+
+
+async def test_a_signal_with_an_id_counts_once(terminal: Terminal, client: Relight) -> None:
+    run = await client.start("notes", type=object)
+
+    for text, id in (('"one"', "n1"), ('"one"', "n1"), ('"two"', "n2")):
+        assert (await terminal.run("signal", run.id, "note", text, "--id", id)).code == 0
+
+    assert await run.result(timeout=20) == ["one", "two"]
+
+
+async def test_an_awakeable_is_completed_by_its_token(terminal: Terminal, client: Relight) -> None:
+    run = await started(client, "token", until="waiting")
+    token = (await terminal.run("show", run, "--json")).document["waits"][0]["name"]
+
+    completed, refused = await asyncio.gather(
+        terminal.run("complete", token, '"done"', "--json"), terminal.run("complete", "nonsense", "1")
+    )
+
+    assert completed.document == {"completed": token}
+    assert await client.get_run(run).result(timeout=20) == "done"
+    assert "is none" in one_line_of(refused)
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("cancel", "RunCancelled"), ("terminate", "RunTerminated")])
+async def test_a_run_is_ended_with_a_reason(terminal: Terminal, client: Relight, verb: str, kind: str) -> None:
+    run = await started(client, "review", 3, until="waiting")
+
+    asked = await terminal.run(verb, run, "--reason", "not needed", "--json")
+    last = (await terminal.run("history", run, "--follow", "--json")).documents[-1]
+
+    assert asked.document == {"run": run, "decided": verb}
+    assert (last["kind"], last["reason"]) == (kind, "not needed")
+    assert "has ended" in one_line_of(await terminal.run(verb, run))
+
+
+async def test_a_parked_run_is_resolved_by_a_person(terminal: Terminal, client: Relight) -> None:
+    run, other = (
+        await started(client, "payment", 5, until="parked"),
+        await started(client, "payment", 6, until="parked"),
+    )
+
+    shown, refused, retried = await asyncio.gather(
+        terminal.run("show", run),
+        terminal.run("resolve", run, "other", "--rerun"),
+        terminal.run("retry", other, "--json"),
+    )
+    resolved = await terminal.run("resolve", run, "charge#1", "--result", '"by hand"')
+
+    assert f"relight retry {run}" in shown.out
+    assert "does not wait for a person" in one_line_of(refused)
+    assert retried.document == {"run": other, "decided": "retry"}
+    assert (resolved.code, resolved.err) == (0, "")
+    assert await client.get_run(run).result(timeout=20) == "by hand"
+
+
+async def test_a_step_may_have_returned_null(terminal: Terminal, client: Relight) -> None:
+    run = await started(client, "payment", 7, until="parked")
+
+    resolved = await terminal.run("resolve", run, "charge", "--result", "null")
+
+    assert resolved.code == 0, resolved
+    assert await client.get_run(run).result(timeout=20) is None
+
+
+async def test_what_is_not_known_is_one_line(terminal: Terminal, client: Relight) -> None:
+    await client.start("hello", "Ann", type=object, id="taken")
+
+    unknown, followed, invalid, taken, going = await asyncio.gather(
+        terminal.run("show", "nobody"),
+        terminal.run("history", "nobody", "--follow"),
+        terminal.run("show", "a.b"),
+        terminal.run("start", "hello", '"Bob"', "--id", "taken"),
+        terminal.run("retry", "taken"),
+    )
+
+    assert "no run 'nobody' is known" in one_line_of(unknown)
+    assert "no run 'nobody' is known" in one_line_of(followed)
+    assert "must not begin with $ or contain" in one_line_of(invalid)
+    assert "other arguments" in one_line_of(taken)
+    assert "not parked" in one_line_of(going)
