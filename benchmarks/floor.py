@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Floor:
 
 
 @contextmanager
-def floor(*, shards: int = 1, sync: str = "default", workers: int = 2) -> Iterator[Floor]:
+def floor(*, shards: int = 1, sync: str = "default", workers: int = 2) -> Generator[Floor]:
     """Start a server of its own and the floor's workers."""
     with tempfile.TemporaryDirectory(prefix="floor-") as directory:
         with EmbeddedServer(Path(directory), sync=sync) as server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ __all__ = ("disk_bytes", "python_processes", "resident_bytes")
 
 
 @contextmanager
-def python_processes(count: int, *arguments: str, environment: Mapping[str, str]) -> Iterator[list[int]]:
+def python_processes(count: int, *arguments: str, environment: Mapping[str, str]) -> Generator[list[int]]:
     """Run `count` times `python -m <arguments>` and give their process ids once all of them are ready."""
     command = [sys.executable, "-m", *arguments]
     started = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ async def flow(client: Relight, number: int) -> str:
 
 
 @contextmanager
-def system(*, shards: int = 1, sync: str = "default", workers: int = 2) -> Iterator[System]:
+def system(*, shards: int = 1, sync: str = "default", workers: int = 2) -> Generator[System]:
     """Start a server with the system account in use, as `relight dev` does, and warm the workers up."""
     with tempfile.TemporaryDirectory(prefix="relight-") as directory:
         with EmbeddedServer(Path(directory), sync=sync) as server:
@@ -67,6 +67,6 @@ async def wait_until_at_rest(client: Relight, runs: Sequence[str]) -> None:
     """Return when these runs wait and their owners have dropped them from memory."""
     for run_id in runs:
         # It happens in another process, so there is no event to wait for.
-        while (await client.get_run(run_id).describe()).status != "waiting":  # noqa: ASYNC110
+        while (await client.get_run(run_id).describe()).status != "waiting":
             await asyncio.sleep(0.01)
     await asyncio.sleep(LIMITS.linger_s * 1.5)

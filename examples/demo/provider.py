@@ -20,6 +20,9 @@ class Provider:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
         self._charge_by_key: dict[str, str] = {}
         self._charges_by_order: dict[str, list[str]] = {}
         self._requests = 0
@@ -29,6 +32,8 @@ class Provider:
     def answer(self, path: str, body: dict[str, Any], headers: Message) -> object:
         if path == "/totals":
             return self.totals()
+        if path == "/reset":
+            self._reset()
         if path != "/charges":
             return {"done": True}  # Confirmations and refunds; the demo counts charges only.
         with self._lock:

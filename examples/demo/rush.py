@@ -76,7 +76,7 @@ def _progress(console: Console, total: int) -> Generator[Callable[[int], None], 
         return
     columns = (
         TextColumn("  orders"), BarColumn(40), MofNCompleteColumn(),
-        TextColumn("{task.fields[killed]} workers killed"), TimeElapsedColumn(),
+        TextColumn("workers killed: {task.fields[killed]}"), TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("orders", total=total, killed=0)
@@ -94,4 +94,4 @@ class _Lines:
     def advance(self, killed: int) -> None:
         self._done += 1
         if self._done % max(1, self._total // 5) == 0:
-            self._console.print(f"  {self._done:>3} of {self._total} orders, {killed} workers killed", highlight=False)
+            self._console.print(f"  {self._done:>3} of {self._total} orders, workers killed: {killed}", highlight=False)

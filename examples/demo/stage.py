@@ -6,7 +6,7 @@ import asyncio
 import csv
 import secrets
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self, final
 
@@ -14,7 +14,7 @@ import httpx
 from examples.demo.children import Child, Said
 from examples.demo.shop import Order, Receipt, process_order
 
-from relight import RefusedError, Relight, Run
+from relight import RefusedError, Relight, Run, RunTerminated
 
 __all__ = ("Actor", "Stage", "orders_from_csv")
 
@@ -36,7 +36,6 @@ class Stage:
 
     Args:
         sends_key: Whether the workers send idempotency keys to the provider.
-        is_fresh: Whether what an interrupted demo has left is terminated, or goes on.
 
     Attributes:
         tag: Told apart by it are the runs of one demo from those of the ones before.
@@ -44,14 +43,13 @@ class Stage:
         names: Of all workers there have been, by what they call themselves in histories.
     """
 
-    def __init__(self, *, sends_key: bool = True, is_fresh: bool = True) -> None:
+    def __init__(self, *, sends_key: bool = True) -> None:
         self.tag = secrets.token_hex(2)
         self.relight = Relight.local()
         self.actors: list[Actor] = []
         self.hear: Callable[[Actor, Said], None] = lambda _actor, _said: None
         self.names: dict[str, str] = {}
         self._arguments: tuple[str, ...] = () if sends_key else ("--without-key",)
-        self._is_fresh = is_fresh
         self._started = 0
         self._stack = AsyncExitStack()
 
@@ -64,8 +62,6 @@ class Stage:
             self._arguments += ("--provider", provider, "--model", model)
             self._log = log
             stack.push_async_callback(self._end_workers)
-            if self._is_fresh:
-                await self._clear()
             await asyncio.gather(self.add(), self.add())
             self._stack = stack.pop_all()
         return self
@@ -90,6 +86,15 @@ class Stage:
         self.actors.append(actor)
         self.names[str((await child.ready())["ready"])] = actor.name
         return actor
+
+    async def clear(self) -> int:
+        """Terminate what a demo that was interrupted has left, which would go on here, and return how much it was."""
+        note = self.directory / "demo.tag"
+        tags = {"demo": note.read_text(encoding="utf-8") if note.exists() else self.tag}
+        note.write_text(self.tag, encoding="utf-8")
+        ended = await asyncio.gather(*[_is_terminated(run) async for run in self.relight.runs(tags=tags)])
+        await self.provider.post("/reset")
+        return sum(ended)
 
     async def kill(self, actor: Actor) -> None:
         """`kill -9`."""
@@ -119,20 +124,15 @@ class Stage:
     async def _end_workers(self) -> None:
         await asyncio.gather(*(one.child.end() for one in self.actors))
 
-    async def _clear(self) -> None:
-        """Terminate what a demo that was interrupted has left: it would go on as soon as there are workers."""
-        note = self.directory / "demo.tag"
-        if note.exists():
-            tags = {"demo": note.read_text(encoding="utf-8")}
-            await asyncio.gather(*[_terminate(run) async for run in self.relight.runs(tags=tags)])
-        note.write_text(self.tag, encoding="utf-8")
 
-
-async def _terminate(run: Run[object]) -> None:
+async def _is_terminated(run: Run[object]) -> bool:
     try:
         await run.terminate(reason="another demo begins")
     except RefusedError:
-        return  # It has ended, as most have.
+        return False  # It had ended, as most have.
+    with suppress(RunTerminated):
+        await run.result(timeout=30)
+    return True
 
 
 def orders_from_csv(limit: int) -> list[Order]:

@@ -21,8 +21,8 @@ async def play(console: Console, stage: Stage) -> Run[Receipt]:
     print_source(console)
     order = Order("", "ann", LARGE_CENTS + 25_000)
     console.print(f"\n[bold]One order[/] of {order.cents / 100:,.2f}, and two workers that die\n")
-    run = await stage.start(order, "")
     timeline = Timeline(console, stage)
+    run = await stage.start(order, "")
     async with timeline.of(run):
         thinking = await timeline.until_called("score_fraud")
         await asyncio.sleep(THINKS_S / 2)
@@ -42,5 +42,5 @@ async def play(console: Console, stage: Stage) -> Run[Receipt]:
 
 
 async def _kill(timeline: Timeline, stage: Stage, actor: Actor, note: str) -> None:
-    await stage.kill(actor)
     timeline.line(actor.name, "killed", note=f"kill -9 {actor.child.process.pid}: {note}")
+    await stage.kill(actor)

@@ -23,6 +23,9 @@ from relight import Run
 __all__ = ("Timeline", "print_source")
 
 LINES, FIRST = inspect.getsourcelines(process_order.function)
+FIRST_STEP = "charge_card"
+_PAUSE_S = 0.01
+"""Between two records, so that what a worker says of one is told before the next."""
 _STYLES = {"runs": "yellow", "recorded": "green", "replayed": "cyan", "killed": "red", "waits": "magenta"}
 
 
@@ -44,7 +47,7 @@ class Timeline:
     def __init__(self, console: Console, stage: Stage) -> None:
         self._console = console
         self._stage = stage
-        self._began_s = time.monotonic()
+        self._began_s = time.time()
         self._records: list[Any] = []
         self._changed = asyncio.Event()
         self._said: asyncio.Queue[tuple[Actor, Said]] = asyncio.Queue()
@@ -64,12 +67,13 @@ class Timeline:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def line(self, who: str, what: str, line: int | None = None, note: str = "") -> None:
+    def line(self, who: str, what: str, line: int | None = None, note: str = "", *, at_s: float | None = None) -> None:
         """Print one line: who did what, at which line of the workflow."""
-        at = f"{time.monotonic() - self._began_s:5.1f} s"
+        at = f"{(at_s or time.time()) - self._began_s:6.2f} s"
         code = "" if line is None else f"{line:>3}  {LINES[line - FIRST].strip():<37}  "
-        text = f"{at}  {who:<9} [{_STYLES.get(what, 'bold')}]{what:<9}[/] {escape(code)}[dim]{escape(note)}[/]"
-        self._console.print(text.rstrip(), highlight=False, soft_wrap=True)
+        text = f"{at}  {who:<9} [{_STYLES.get(what, 'bold')}]{what:<9}[/] {escape(code)}"
+        text = f"{text}[dim]{escape(note)}[/]" if note else text.rstrip()
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     async def until_called(self, step: str) -> Actor:
         """Wait until a worker calls the step's function, and return the worker."""
@@ -95,42 +99,54 @@ class Timeline:
             actor, said = await self._said.get()
             if said["what"] == "calls":
                 step = str(said["step"])
-                self.line(actor.name, "runs", _line_of(step))
+                await self._in_its_turn(step)
+                self.line(actor.name, "runs", _line_of(step), at_s=said["at"])
                 self._running[step] = actor
                 self._changed.set()
             elif said["what"] == "replays":
-                self._replayed(actor)
+                self._replayed(actor, said["at"])
 
-    def _replayed(self, actor: Actor) -> None:
+    async def _in_its_turn(self, step: str) -> None:
+        """A history is read a little later than it is written; let what was recorded before the step be told before.
+
+        Only the first step of a run begins before anything is recorded.
+        """
+        if step != FIRST_STEP:
+            await self._until(lambda: any(_is_schedule_of(step, one) for one in self._records) or None)
+
+    def _replayed(self, actor: Actor, at_s: float) -> None:
         for one in self._records:
             if one.kind == "StepCompleted":
                 note = f"{_text(one.data.result)}, as {self._name(one)} recorded it; not called again"
-                self.line(actor.name, "replayed", _line_of(_step_of(one)), note)
+                self.line(actor.name, "replayed", _line_of(_step_of(one)), note, at_s=at_s)
 
     async def _follow(self, run: Run[Any]) -> None:
         async for record in run.history(follow=True):
-            # A worker speaks through a pipe and a history through the server: let what happened first be told first.
-            await asyncio.sleep(0.02)
             self._show(record)
             self._records.append(record)
             self._changed.set()
+            await asyncio.sleep(_PAUSE_S)
 
     def _show(self, record: Any) -> None:
-        who = self._name(record)
+        who, at_s = self._name(record), record.at.timestamp()
         match record.kind:
             case "StepCompleted":
-                self.line(who, "recorded", _line_of(_step_of(record)), _text(record.data.result))
+                self.line(who, "recorded", _line_of(_step_of(record)), _text(record.data.result), at_s=at_s)
             case "Suspended":
-                self.line(who, "recorded", _line_of("suspend"), "waits for an answer")
+                self.line(who, "recorded", _line_of("suspend"), "waits for an answer", at_s=at_s)
             case "AnswerReceived":
-                self.line(who, "recorded", _line_of("suspend"), _text(record.data.data))
+                self.line(who, "recorded", _line_of("suspend"), _text(record.data.data), at_s=at_s)
             case "RunCompleted":
-                self.line(who, "completed", note=_text(record.data.result))
+                self.line(who, "completed", note=_text(record.data.result), at_s=at_s)
             case _:
                 return
 
     def _name(self, record: Any) -> str:
         return self._stage.names.get(record.worker, str(record.worker))
+
+
+def _is_schedule_of(step: str, record: Any) -> bool:
+    return record.kind == "StepScheduled" and _step_of(record) == step
 
 
 def _step_of(record: Any) -> str:

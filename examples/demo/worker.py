@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,7 +37,7 @@ class Reporter(Interceptor):
 
 
 def report(what: str, **fields: str) -> None:
-    print(json.dumps({"what": what, **fields}), flush=True)
+    print(json.dumps({"what": what, "at": time.time(), **fields}), flush=True)
 
 
 async def main() -> None:

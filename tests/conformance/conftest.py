@@ -88,7 +88,7 @@ class JetStreamSite:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110 - a server has no event that could be waited for
+            while not condition():
                 await asyncio.sleep(0.005)
 
     async def result(self, coroutine: Coroutine[object, object, T]) -> T:

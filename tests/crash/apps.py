@@ -83,7 +83,7 @@ async def blocked(directory: str) -> int:
     """The mistake itself: it blocks the worker's loop until the test opens the gate."""
     note(directory, "blocked")
     while not Path(directory, "go").exists():
-        time.sleep(0.01)  # noqa: ASYNC251
+        time.sleep(0.01)
     return 1
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from relight import Workflow, WorkflowContext, step, workflow
 from tests.crash.apps import note
+
+from relight import Workflow, WorkflowContext, step, workflow
 
 __all__ = ("WORKFLOWS",)
 

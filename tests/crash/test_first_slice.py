@@ -8,10 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
-from relight import Relight
-from relight.config.server import EmbeddedServer
 from tests.crash.slice_app import slice_of_life
 from tests.processes import eventually
+
+from relight import Relight
+from relight.config.server import EmbeddedServer
 
 
 async def test_a_killed_workers_run_goes_on_at_the_step_where_it_died(server: EmbeddedServer, tmp_path: Path) -> None:

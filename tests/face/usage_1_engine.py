@@ -1,6 +1,6 @@
 # pyright: strict
-"""Checked use of the engine's part [1] of face_stub.py. Each `assert_type` must hold, each line marked `# refused` must be an error, under
-mypy --strict and pyright strict (`python face_usage.py` isn't meant to run: the stub has no bodies).
+"""Checked use of the engine's face: each `assert_type` must hold and each line marked `# refused` must be an error, under
+mypy --strict and pyright strict. It is checked, never run; `test_face.py` says what the checkers must say of it.
 """
 
 from __future__ import annotations

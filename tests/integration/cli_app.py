@@ -11,7 +11,7 @@ async def greet(name: str) -> str:
 
 
 @step(retry=Retry(attempts=1), on_exhausted="park")
-async def charge(cents: int) -> str:
+async def charge(cents: int) -> str | None:
     raise ValueError(f"can't charge {cents}\nsecond line")
 
 
@@ -38,7 +38,7 @@ async def token(ctx: WorkflowContext) -> str:
 
 
 @workflow
-async def payment(ctx: WorkflowContext, cents: int) -> str:
+async def payment(ctx: WorkflowContext, cents: int) -> str | None:
     return await charge(cents)
 
 

@@ -18,7 +18,7 @@ from tests.processes import MARK
 __all__ = ("APP", "COMMAND", "Answer", "Terminal", "background", "environment", "one_line_of")
 
 APP = Path(__file__).with_name("cli_app.py")
-COMMAND = (sys.executable, "-m", "relight.cli")
+COMMAND = (str(Path(sys.executable).with_name("relight")),)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from relight import (
     step,
     workflow,
 )
-from relight.config.limits import LIMITS
 from relight.config.guarded import find_binary
+from relight.config.limits import LIMITS
 from relight.subjects import records as r
 
 LIMIT = LIMITS.payload_bytes_max

@@ -55,7 +55,7 @@ async def started(client: Relight, workflow: str, *arguments: object, until: Run
     """Start a run and return its id once it stands so."""
     run = await client.start(workflow, *arguments, type=object)
     async with asyncio.timeout(20):
-        while (await run.describe()).status != until:  # noqa: ASYNC110 - nobody notifies of a status
+        while (await run.describe()).status != until:
             await asyncio.sleep(0.01)
     return run.id
 

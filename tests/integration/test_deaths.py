@@ -56,7 +56,7 @@ class Ground:
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - some conditions are a client's
+            while not condition():
                 await asyncio.sleep(0.002)
 
     async def until_all_free(self, *workers: str) -> None:

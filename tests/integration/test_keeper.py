@@ -213,7 +213,7 @@ def block(seconds: float) -> None:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the keeper's thread has no event for it
+        while not condition():
             await asyncio.sleep(0.01)
 
 

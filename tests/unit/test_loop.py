@@ -230,7 +230,7 @@ def test_anyio_deadlines_are_timers_and_end_when_they_fire_even_by_a_rounded_clo
 
 
 async def spin() -> None:
-    while True:  # noqa: ASYNC110  # This is the mistake that the test is about.
+    while True:  # This is the mistake that the test is about.
         await asyncio.sleep(0)
 
 

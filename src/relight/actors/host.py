@@ -221,7 +221,7 @@ class Host:
         except (UnavailableError, ProtocolError) as error:
             log.warning("delivery_postponed", subject=delivery.subject, error=str(error))
             self._later(delivery)
-        except Exception:  # noqa: BLE001 - the one supervisor of arrivals
+        except Exception:
             log.exception("arrival_failed", subject=delivery.subject)
             self._later(delivery)
         finally:
@@ -317,6 +317,8 @@ class Host:
 
     async def _decide_by_owner(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> None:
         is_lease = delivery.delivered > 1 and _is_lease(delivery, tail)
+        if not is_lease and await self._take_if_it_rests_nowhere(delivery, run, last, tail):
+            return
         try:
             answer = await self.door.ask(WorkerId(tail.owner), self._question(delivery, run), timeout_s=LIMITS.ask_s)
         except Silent:
@@ -332,14 +334,34 @@ class Host:
         else:
             await self._resume(delivery, run, last, tail, "owner_gone", only_if_waiting=not is_lease)
 
+    async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
+        """Take a run that has waited for long without asking: no owner keeps its coroutine, and nobody runs its steps."""
+        if self.door.clock.now_ms() - tail.at_ms < 2000 * LIMITS.linger_s:
+            return False
+        history = await self._history(delivery, run, last)
+        if history is None:
+            return True
+        if fold((turn.at_ms, turn.records) for turn in history.turns).has_work:
+            return False
+        await self._take_over(delivery, run, history, None, is_stored=True)
+        return True
+
+    async def _history(self, delivery: Delivery, run: str, last: Stored) -> History | None:
+        """Return the history, or None if it is broken and the run is parked for it."""
+        try:
+            history = await read_history(self.door, self.subjects.log(run), last)
+            if not isinstance(history.turns[0].records[0], r.RunStarted):
+                raise BrokenChainError("the first turn is no start")
+        except BrokenChainError as error:
+            await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], str(error), last)
+            return None
+        return history
+
     async def _resume(
         self, delivery: Delivery, run: str, last: Stored, tail: Turn, cause: str | None, *, only_if_waiting: bool = False
     ) -> None:
-        try:
-            history = await read_history(self.door, self.subjects.log(run), last)
-        except BrokenChainError as error:
-            queue = delivery.subject.split(".")[4]
-            await self._park_corrupt(delivery, run, queue, str(error), last)
+        history = await self._history(delivery, run, last)
+        if history is None:
             return
         state = fold((turn.at_ms, turn.records) for turn in history.turns)
         if only_if_waiting and state.has_work:

@@ -150,9 +150,12 @@ class Letterbox:
         data = encode(wake)
         subject = await self._subject()
         while True:
-            last = await self._door.last(subject)
+            last, (turns, _) = await asyncio.gather(self._door.last(subject), self._history())
             fence = last.sequence if last is not None else 0
-            state = await self._state_with_unread(fence)
+            if sum(len(turn.records) for turn in turns) >= LIMITS.mailbox_purge:
+                # Its mailbox may be purged: what vanished before its end was read shows in a journal that is read after.
+                turns, _ = await self._history()
+            state = await self._state_with_unread(turns, fence)
             if state.end is not None:
                 raise RefusedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
             if not receive(state, wake, code=""):
@@ -210,12 +213,8 @@ class Letterbox:
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 
-    async def _state_with_unread(self, up_to: int) -> RunState:
-        """What the run will have become when it has consumed its mailbox.
-
-        The mailbox's end was read first: what was purged before that was consumed before, and shows in the journal.
-        """
-        turns, _ = await self._history()
+    async def _state_with_unread(self, turns: tuple[Turn, ...], up_to: int) -> RunState:
+        """What the run will have become when it has consumed its mailbox."""
         if turns:
             state = fold((turn.at_ms, turn.records) for turn in turns)
         else:

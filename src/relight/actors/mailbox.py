@@ -58,7 +58,7 @@ class Mailbox:
         mails: list[Mail] = []
         size = 0
         while to_the_end or after < target:
-            page = await self._page(after)
+            page = await self._page(after, 0 if to_the_end else target)
             if not page:
                 break
             for stored in page:
@@ -71,11 +71,13 @@ class Mailbox:
         return mails
 
 
-    async def _page(self, after: int) -> list[Stored]:
+    async def _page(self, after: int, target: int) -> list[Stored]:
         # Only the leader may say that there is nothing more, and mostly there is nothing or one.
         first = await self._door.next(self._subject, after=after)
         if first is None:
             return []
+        if first.sequence == target:
+            return [first]
         return [first, *await self._door.read(self._subject, after=first.sequence, limit=LIMITS.mailbox_batch - 1)]
 
 

@@ -135,7 +135,9 @@ class RunActor:
             self._draft.record(claim)
         self._draft.carry_on()
         self._doorbells.append(lease)
-        self._read_mailbox_now()
+        # A run that waited is brought forward by the message that woke it; what else came has a doorbell of its own.
+        self._reads_mailbox = claim is not None
+        self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
         self._go()
 
     def take_doorbell(self, delivery: Delivery) -> None:
@@ -215,7 +217,7 @@ class RunActor:
             await self._turns()
         except Displaced:
             self._leave(self._held())
-        except Exception:  # noqa: BLE001 - the one supervisor of this actor
+        except Exception:
             log.exception("run_actor_failed", run=self.run)
             for delivery in self._held():
                 self._door.nak(delivery, delay_s=LIMITS.nak_delay_s)
@@ -234,6 +236,9 @@ class RunActor:
                 await self._append()
             elif self._has_local_work():
                 await self._wait()
+            elif self._hands_back and self.state.end is None:
+                # Its steps were stopped just now: to let it go would leave nobody who runs them.
+                return self._hand_over()
             elif await self._let_go():
                 return None
 
@@ -453,6 +458,9 @@ class RunActor:
     def _watch_clock(self) -> None:
         """Keep the next due time here while steps run, or if it is too near for letting go to pay."""
         due_ms = self.state.next_due_ms() if self.state.end is None and self.state.parked is None else None
+        if due_ms is None and self._alarm is None:
+            self._alarm_ms = None
+            return
         now_ms = self._door.clock.now_ms()
         if due_ms is not None and not self._running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
             due_ms = None

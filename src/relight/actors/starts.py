@@ -20,6 +20,7 @@ class StoredStart:
     run: str
     started: RunStarted
     stored_at_ms: int
+    sequence: int
 
     @property
     def queue(self) -> str:
@@ -42,4 +43,4 @@ def start_in(stored: Stored) -> StoredStart | None:
     subject = parse(stored.subject)
     if not isinstance(subject, StartSubject) or subject.queue == RETIRED:
         return None
-    return StoredStart(stored.subject, subject.run, decode_start(stored.data).run, stored.stored_at_ms)
+    return StoredStart(stored.subject, subject.run, decode_start(stored.data).run, stored.stored_at_ms, stored.sequence)

@@ -71,4 +71,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", aut
 WorkflowName = Annotated[
     str, typer.Argument(metavar="NAME", help="The workflow's name.", autocompletion=complete_workflow)
 ]
-Seconds = Annotated[float | None, typer.Option("--delay", parser=read_seconds, metavar="DURATION", help="Its first line runs so much later.")]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--delay", parser=read_seconds, metavar="DURATION", help="Its first line runs so much later."),
+]

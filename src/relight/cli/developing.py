@@ -135,7 +135,8 @@ class _Development:
         await asyncio.wait((changes, stopping), return_when=asyncio.FIRST_COMPLETED)
 
     async def _started(self) -> asyncio.subprocess.Process:
-        words = [sys.executable, "-m", "relight.cli", "worker", self._app, "--in-dev"]
+        # Without -P the application's directory would come before the standard library while relight itself is loaded.
+        words = [sys.executable, "-P", "-m", "relight.cli", "worker", self._app, "--in-dev"]
         words += ["--namespace", self._settings.namespace]
         words += ["--json"] if self._output.is_json else []
         environment = {name: value for name, value in os.environ.items() if name != "RELIGHT_URL"}

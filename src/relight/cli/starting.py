@@ -27,7 +27,7 @@ Arguments = Annotated[
 async def start(
     edge: Edge,
     name: WorkflowName,
-    arguments: Arguments = [],  # noqa: B006 - typer copies it
+    arguments: Arguments = [],
     id: Annotated[str | None, typer.Option("--id", help="Names the run; starting it again attaches to it.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", help="Of the workers; else `default`.")] = None,
     delay: Seconds = None,

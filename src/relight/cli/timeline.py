@@ -94,7 +94,8 @@ def _outcome(kind: str, said: dict[str, Any]) -> str:
     if kind == "TimerArmed":
         return f"due {clock_time(moment(said['due_ms']))}"
     if kind == "StepAttemptFailed":
-        return f"attempt {said['attempt']}: {_error(said['error'])}; again {clock_time(moment(said['retry_at_ms']))}"
+        again = f"; again {clock_time(moment(said['retry_at_ms']))}" if said["retry_at_ms"] else ""
+        return f"attempt {said['attempt']}: {_error(said['error'])}{again}"
     if kind == "Parked":
         return f"{said['reason']}: {said['message']}"
     if kind == "AwakeableCreated":

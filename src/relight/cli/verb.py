@@ -120,7 +120,7 @@ def run_verb(work: Callable[[], None]) -> None:
         raise typer.Exit(130) from None
     except (typer.Exit, typer.BadParameter):
         raise
-    except Exception as error:  # noqa: BLE001 - the edge: nobody is left to catch it, and a user gets no traceback of ours
+    except Exception as error:
         _fail(f"a defect of relight: {type(error).__name__}: {error}; please report it with what you did")
 
 

@@ -36,7 +36,7 @@ Concurrency = Annotated[
 def worker(
     edge: Edge,
     app: Target,
-    queue: Queues = [],  # noqa: B006 - typer copies it
+    queue: Queues = [],
     concurrency: Concurrency = None,
     is_in_dev: Annotated[bool, typer.Option("--in-dev", hidden=True)] = False,
 ) -> None:

@@ -59,7 +59,7 @@ class Limits:
     linger_s: float = 1.0
     """A waiting run stays in its owner's memory this long, so that a burst of wakes costs one replay."""
 
-    resting_max: int = 1_000
+    resting_max: int = 250
     """Waiting runs that one worker keeps in memory; dropping one costs only a replay."""
 
     ask_s: float = 0.5

@@ -29,7 +29,7 @@ from relight.errors import (
 )
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._backend import Backend, JetStreamBackend
-from relight.sdk._durations import Duration, moment_ms, seconds
+from relight.sdk._durations import moment_ms, seconds
 from relight.sdk._interceptors import Interceptor, StartCall, through
 from relight.sdk._run import Run, RunStatus
 from relight.sdk._values import digest, value_type
@@ -143,7 +143,7 @@ class Relight:
 
     @overload
     async def start(
-        self, workflow: Runnable[Unpack[Ts], R], /, *args: Unpack[Ts], **options: Unpack[StartOptions]
+        self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]
     ) -> Run[R]: ...
     @overload
     async def start(
@@ -183,7 +183,7 @@ class Relight:
 
     @overload
     async def call(
-        self, workflow: Runnable[Unpack[Ts], R], /, *args: Unpack[Ts], **options: Unpack[StartOptions]
+        self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]
     ) -> R: ...
     @overload
     async def call(self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[StartOptions]) -> T: ...

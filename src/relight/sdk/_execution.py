@@ -129,7 +129,7 @@ class RunningAttempt:
             value = await self._call(args, kwargs)
             data, decoded = self._step.signature.result.record(value, what=f"the result of step {self._step.name!r}")
             outcome: p.Outcome = p.Done(Raw(data), decoded)
-        except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
+        except BaseException as error:
             outcome = p.Stopped() if self._is_told_to_stop else self._judge(error)
         # Without these references the attempt is freed at once; a thousand a second are too many for the collector.
         self._task = None

@@ -131,7 +131,7 @@ class Step(Generic[P, R]):
         self.function = function
         self.policy = policy
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
+            getattr(function, "__call__", None)
         )
         self._signature: Signature | None = None
         self.__doc__ = getattr(function, "__doc__", None)

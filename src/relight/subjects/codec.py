@@ -38,6 +38,8 @@ def decode_turn(data: bytes) -> Turn | Tombstone:
     """
     turn = _decoded(_turn, data)
     _check_version(turn.v)
+    if isinstance(turn, Turn) and not turn.records:
+        raise ProtocolError(f"turn {turn.number} has no records")
     return turn
 
 

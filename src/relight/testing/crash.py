@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from typing_extensions import TypeVarTuple, Unpack
+from typing_extensions import TypeVarTuple
 
 from relight.errors import RefusedError
 from relight.sdk._step import Step
@@ -48,9 +48,9 @@ class CrashReport:
 
 
 async def crash_everywhere(
-    workflow: Runnable[Unpack[Ts], R],
+    workflow: Runnable[*Ts, R],
     /,
-    *args: Unpack[Ts],
+    *args: *Ts,
     answers: Mapping[str, object] | None = None,
     fakes: Mapping[Step[..., Any], Callable[..., Any]] | None = None,
     signals: Sequence[tuple[str, object, str]] = (),

@@ -66,7 +66,7 @@ class TestEnvironment:
         return put
 
     async def start(
-        self, workflow: Runnable[Unpack[Ts], R], /, *args: Unpack[Ts], **options: Unpack[StartOptions]
+        self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]
     ) -> Run[R]:
         """Start a run, as `Relight.start` does.
 

@@ -70,7 +70,7 @@ class MemoryWorker:
 
     async def close(self) -> None:
         """Hand everything back and stop."""
-        if self.is_alive:
+        if self.is_alive and not self.door.process.is_stopped:
             await self.host.drain(0.0)
         self.host.close()
         self._launcher.close()

@@ -6,10 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Literal, final
 
-from relight.errors import RefusedError, RelightError
+from relight.errors import RefusedError, RelightError, UnavailableError
 from relight.sdk._interceptors import Interceptor, Next, StepCall
 from relight.sdk._run import Run
 from relight.sdk._step import Step
@@ -181,22 +182,24 @@ class Trial:
     async def _clients(self) -> None:
         while True:
             client = asyncio.create_task(self._client())
-            await self.stage.until(lambda client=client: client.done() or self._client_is_dead)
-            if not self._client_is_dead:
-                return client.result()
+            try:
+                await self.stage.until(lambda client=client: client.done() or self._client_is_dead)
+                if not self._client_is_dead:
+                    return client.result()
+            finally:
+                client.cancel()
+                await asyncio.wait([client])
             self._client_is_dead = False
-            client.cancel()
-            await asyncio.wait([client])
             await self.stage.open_client()
 
     async def _client(self) -> None:
         scenario = self._scenario
         run = await self.stage.client.start(scenario.workflow, *scenario.args, id=RUN, **scenario.options)
         for name, data, id in scenario.signals:
-            await _unless_ended(run.signal(name, data, id=id))
+            await _said(partial(run.signal, name, data, id=id))
         async with asyncio.TaskGroup() as group:
             if scenario.story is not None:
-                group.create_task(_unless_ended(scenario.story(self.stage, run)))
+                group.create_task(_said(partial(scenario.story, self.stage, run)))
             group.create_task(self._answer(run))
 
     async def _answer(self, run: Run[Any]) -> None:
@@ -210,9 +213,9 @@ class Trial:
             for number, name in self._open(run.id, answered):
                 answered.add(number)
                 if number < 0:
-                    await _unless_ended(run.resolve(name, rerun=True))
+                    await _said(partial(run.resolve, name, rerun=True))
                 else:
-                    await _unless_ended(run.resume(name, self._scenario.answers[name]))
+                    await _said(partial(run.resume, name, self._scenario.answers[name]))
 
     def _open(self, run: str, answered: set[int]) -> list[tuple[int, str]]:
         """Number and name of what waits for an answer; a parked step has the negative number of its record."""
@@ -327,9 +330,12 @@ class Trial:
                 return None
 
 
-async def _unless_ended(doing: Awaitable[None]) -> None:
-    """What is repeated after a crash may come too late, or a second time; that is no problem."""
-    try:
-        await doing
-    except RefusedError:
-        return
+async def _said(say: Callable[[], Awaitable[None]]) -> None:
+    """Say it until it is durable. After a crash it may come too late or a second time; that is no problem."""
+    while True:
+        try:
+            return await say()
+        except RefusedError:
+            return None
+        except UnavailableError:
+            continue

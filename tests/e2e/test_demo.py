@@ -1,0 +1,132 @@
+"""The demo as a newcomer sees it: piped, interrupted, sabotaged, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOTALS = re.compile(r"^  (completed|requests|repeats absorbed|charges) +(\d+)", re.MULTILINE)
+TIMELINE = re.compile(r"^ +\d+\.\d\d s  worker \d +(\w+)", re.MULTILINE)
+
+
+def test_the_demo_charges_every_order_once_while_workers_die(tmp_path: Path) -> None:
+    with demo(tmp_path, "--orders", "150") as process:
+        said, _ = process.communicate(timeout=100)
+
+    totals = dict(TOTALS.findall(said))
+    assert process.returncode == 0, said
+    assert totals["completed"] == totals["charges"] == "151"
+    assert int(totals["requests"]) == 151 + int(totals["repeats absorbed"])
+    assert "\x1b" not in said
+    assert TIMELINE.findall(said).count("killed") == 2
+    assert re.search(r'replayed +\d+  charge = await charge_card\(order\) +"ch_1", as worker \d recorded it', said)
+    shows_what_it_names(said, tmp_path)
+
+
+def test_the_sabotaged_demo_ends_red_with_double_charges(tmp_path: Path) -> None:
+    with demo(tmp_path, "--orders", "150", "--sabotage", "no-key") as process:
+        said, _ = process.communicate(timeout=100)
+
+    totals = dict(TOTALS.findall(said))
+    assert process.returncode == 1, said
+    assert totals["repeats absorbed"] == "0"
+    assert int(totals["charges"]) > int(totals["completed"])
+    assert "orders were charged more than once" in said
+
+
+def test_an_interrupted_demo_leaves_no_process_and_the_next_one_works(tmp_path: Path) -> None:
+    with demo(tmp_path, "--orders", "500") as interrupted:
+        until_said(interrupted, "of 500 orders")
+        interrupted.send_signal(signal.SIGINT)
+        interrupted.communicate(timeout=30)
+    assert interrupted.returncode == 130
+
+    with demo(tmp_path, "--orders", "20") as process:
+        said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0, said
+    assert dict(TOTALS.findall(said))["charges"] == "21"
+
+
+def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
+    with demo(tmp_path) as killed:
+        until_said(killed, "killed")
+
+        killed.kill()  # The fixture `nothing_left_running` looks for the workers, the services and the server.
+
+
+def test_the_playground_without_a_terminal_prints_its_help_and_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "examples.demo.play"]
+
+    ended = subprocess.run(command, check=True, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True)
+
+    assert "approve RUN" in ended.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
+def test_the_playground_starts_kills_and_approves(tmp_path: Path) -> None:
+    terminal, inside = os.openpty()
+    command = [sys.executable, "-m", "examples.demo.play"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(tmp_path), stdin=inside, stdout=inside) as process:
+        os.close(inside)
+        read_until(terminal, "quit            end")
+        os.write(terminal, b"start 1000\n")
+        id = re.findall(r"started (\S+);", read_until(terminal, "now try"))[0]
+        os.write(terminal, b"kill 1\n")
+        read_until(terminal, "worker 3 is ready")
+        os.write(terminal, b"kill 9\nruns\n")
+        said = read_until(terminal, id)
+        os.write(terminal, b"quit\n")
+        read_until(terminal, "have ended")
+        assert process.wait(30) == 0
+    os.close(terminal)
+    assert "there is no worker '9'" in said
+
+
+def demo(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "examples.demo", *arguments],
+        cwd=ROOT,
+        env=environment(directory),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def environment(directory: Path) -> dict[str, str]:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("RELIGHT_")}
+    return {**others, "RELIGHT_LOCAL_DIRECTORY": str(directory / "relight")}
+
+
+def until_said(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"the demo ended without having said {text!r}")
+
+
+def read_until(terminal: int, text: str) -> str:
+    said = ""
+    while text not in said:
+        said += os.read(terminal, 4096).decode()
+    return said
+
+
+def shows_what_it_names(said: str, directory: Path) -> None:
+    """The commands at the end of the demo work at once, as they stand."""
+    for verb in ("show", "history"):
+        command = re.findall(rf"^  (\S+relight {verb} \S+)$", said, re.MULTILINE)[0].split()
+        ended = subprocess.run(
+            command, check=False, cwd=ROOT, env=environment(directory), capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert "completed" in ended.stdout.lower()

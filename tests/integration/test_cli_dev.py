@@ -1,0 +1,117 @@
+"""`relight dev`: a server and a worker that follow the files, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.integration.cli_process import Terminal, background
+from tests.processes import MARK, eventually, eventually_ended, marked
+
+APP = """
+from relight import WorkflowContext, workflow
+
+@workflow
+async def version(ctx: WorkflowContext) -> str:
+    return "{}"
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    path = tmp_path / "app.py"
+    path.write_text(APP.format("one"))
+    return path
+
+
+@contextmanager
+def developing(app: Path) -> Iterator[subprocess.Popen[str]]:
+    # A server given for everything else must not be the one that is developed on.
+    with background("dev", "app.py", directory=app.parent, variables={"RELIGHT_URL": "nats://127.0.0.1:1"}) as dev:
+        yield dev
+
+
+def read_until(dev: subprocess.Popen[str], word: str) -> str:
+    """Read lines until one has the word; pytest's time-out bounds the wait."""
+    assert dev.stdout is not None
+    said = ""
+    for line in dev.stdout:
+        said += line
+        if word in line:
+            return said
+    raise AssertionError(f"{word!r} was not said, but:\n{said}")
+
+
+def save(app: Path, text: str) -> None:
+    app.write_text(text)
+
+
+def worker_process() -> int:
+    (found,) = [process for process, command in marked(os.environ[MARK]).items() if " worker app.py" in command]
+    return found
+
+
+async def test_it_runs_the_files_as_they_are_and_ctrl_c_leaves_nothing(app: Path) -> None:
+    terminal = Terminal(app.parent, {})
+    with developing(app) as dev:
+        greeting = read_until(dev, "worker_started")
+        first = await terminal.run("start", "version", "--wait")
+        save(app, APP.format("two"))
+        read_until(dev, "worker_started")
+        second = await terminal.run("start", "version", "--wait")
+        save(app, "x = (")
+        broken = read_until(dev, "waiting for a change")
+        save(app, APP.format("three"))
+        read_until(dev, "worker_started")
+
+        dev.send_signal(signal.SIGINT)
+        rest = read_until(dev, "stopped; the data stays")
+
+        assert dev.wait(20) == 0
+    assert "nats://127.0.0.1:" in greeting
+    assert "relight start version" in greeting
+    assert (first.out, second.out) == ('"one"\n', '"two"\n')
+    assert "SyntaxError" in broken
+    assert "Traceback" not in rest + broken.replace("Traceback (most recent call last):\n  File", "")
+    eventually(lambda: not marked(os.environ[MARK]))
+
+
+async def test_a_killed_worker_is_replaced_and_a_killed_dev_leaves_nothing(app: Path) -> None:
+    with developing(app) as dev:
+        read_until(dev, "worker_started")
+        os.kill(worker_process(), signal.SIGKILL)
+        said = read_until(dev, "worker_started")
+        worker = worker_process()
+
+        dev.kill()
+        dev.wait()
+
+        eventually_ended(worker)
+    assert "the worker was killed (SIGKILL)" in said
+    eventually(lambda: not marked(os.environ[MARK]))
+
+
+async def test_runs_of_yesterday_are_seen_without_dev(app: Path) -> None:
+    terminal = Terminal(app.parent, {})
+    with developing(app) as dev:
+        read_until(dev, "worker_started")
+        await terminal.run("start", "version", "--id", "yesterday", "--wait")
+        dev.send_signal(signal.SIGINT)
+        dev.wait(20)
+
+    shown = await terminal.run("show", "yesterday", "--json")
+
+    assert (shown.document["status"], shown.document["result"]) == ("completed", "one")
+
+
+async def test_a_missing_application_is_one_line_and_starts_nothing(tmp_path: Path) -> None:
+    answer = await Terminal(tmp_path, {}).run("dev", "missing.py")
+
+    assert (answer.code, len(answer.err.splitlines())) == (1, 1)
+    assert "is no file" in answer.err
+    assert not (tmp_path / ".relight").exists()

@@ -1,0 +1,131 @@
+"""What the command reads and writes, without a server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import typer
+from msgspec import Raw
+
+from relight import WorkflowContext, workflow
+from relight.cli.arguments import read_json, read_seconds
+from relight.cli.changes import source_directories
+from relight.cli.invocation import example
+from relight.cli.output import Output, one_line, printable, shortened
+from relight.cli.timeline import Timeline
+from relight.cli.words import age, kind_in_words, size
+from relight.subjects import records as r
+
+AT = datetime(2030, 1, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("text", "value"), [("-5", -5), ('"a"', "a"), ("null", None), ('{"a": [1.5]}', {"a": [1.5]})])
+def test_json_is_read_as_it_stands(text: str, value: object) -> None:
+    assert read_json(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "Ann", "{", "NaN", "-Infinity", "[" * 100_000, "@/no/such/file", "--wiat"])
+def test_what_is_no_json_is_wrong_usage(text: str) -> None:
+    with pytest.raises(typer.BadParameter) as caught:
+        read_json(text)
+
+    assert len(str(caught.value)) < 300
+
+
+def test_a_bare_word_is_told_how_it_is_quoted() -> None:
+    with pytest.raises(typer.BadParameter, match=r"""'"Ann"'"""):
+        read_json("Ann")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1.5h", 5400), ("10m", 600), ("2d", 172_800), ("500ms", 0.5)]
+)
+def test_durations_have_units(text: str, seconds: float) -> None:
+    assert read_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "soon", "1 week", "1e3"])
+def test_what_is_no_duration_is_wrong_usage(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        read_seconds(text)
+
+
+def test_nothing_that_a_terminal_would_obey_is_printed() -> None:
+    assert printable("\x1b[31mred\x07\u202e") == "\\x1b[31mred\\x07\\u202e"
+    assert printable("two\nlines") == "two\nlines"
+    assert one_line("two\n  lines\r\n\x1b[0m") == "two lines \\x1b[0m"
+    assert shortened("0123456789", 5) == "0123…"
+
+
+def test_a_table_in_a_pipe_is_aligned_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(is_json=False)
+
+    output.table(("run", "said"), [("a", ("x" * 300, "red")), ("longer", "y")])
+
+    assert capsys.readouterr().out.splitlines() == ["run     said", f"a       {'x' * 300}", "longer  y"]
+
+
+def test_the_timeline_names_waits_and_places_after_the_record_that_made_them() -> None:
+    timeline = Timeline()
+
+    suspended = timeline.row(AT, "w", r.Suspended(wait=3, name="review", place="/src/app.py:7"))
+    cancelled = timeline.row(AT, "w", r.WaitCancelled(wait=3))
+    completed = timeline.row(AT, "w", r.StepCompleted(step="charge#1", result=Raw(b'{"id": 1}')))
+
+    assert (suspended[3], cancelled[3], cancelled[4]) == ("review", "review", ("app.py:7", "dim"))
+    assert suspended[0] == ("12:00:00.123", "dim")
+    assert completed[5] == '{"id": 1}'
+
+
+def test_every_record_has_a_row() -> None:
+    failure = r.Failure(type="builtins.ValueError", message="no")
+    records: list[r.Record] = [
+        r.RunStarted(workflow="hello", queue="default", arguments=(Raw(b'"Ann"'),)),
+        r.StepFailed(step="a#1", error=failure),
+        r.StepAttemptFailed(step="a#1", attempt=1, error=failure, retry_at_ms=0),
+        r.TimerArmed(timer=1, due_ms=0),
+        r.AwakeableCreated(wait=2, token="run~2~x"),
+        r.AwakeableCompleted(awakeable=2, data=Raw(b"1")),
+        r.Parked(reason="stuck", message="why"),
+        r.Claimed(cause="lease"),
+        r.RunFailed(error=failure),
+    ]
+    timeline = Timeline()
+
+    said = [timeline.row(AT, "w", one)[-1] for one in records]
+
+    assert said == [
+        'hello("Ann")',
+        "ValueError: no",
+        "attempt 1: ValueError: no",
+        "due 00:00:00.000",
+        "run~2~x",
+        "1",
+        "stuck: why",
+        "lease",
+        "ValueError: no",
+    ]
+
+
+def test_words_are_short() -> None:
+    assert [age(one) for one in (-5, 900, 61_000, 7_200_000, 200_000_000)] == ["0 s", "1 s", "1 min", "2 h", "2 d"]
+    assert [size(one) for one in (12, 1536, 3 * 1024 * 1024)] == ["12 B", "1.5 KiB", "3.0 MiB"]
+    assert kind_in_words("StepAttemptFailed") == "step attempt failed"
+
+
+def test_the_example_of_a_workflow_can_be_pasted() -> None:
+    @workflow(queue="mails")
+    async def send(ctx: WorkflowContext, to: str, data: dict[str, int], urgent: bool = False) -> None: ...
+
+    assert example(send) == "relight start send '\"to\"' '{}' --queue mails"
+
+
+def test_only_directories_with_python_files_are_watched(tmp_path: Path) -> None:
+    for name in ("package/module.py", "data/rows.csv", ".relight/x.py", "venv/y.py", "other/pyvenv.cfg", "other/z.py"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+    assert source_directories(tmp_path) == [tmp_path, tmp_path / "package"]
