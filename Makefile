@@ -7,7 +7,7 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 RUN := $(BIN)/python
 FAST := tests/unit tests/property tests/conformance tests/replay
-SLOW := $(filter-out $(FAST),$(patsubst %/,%,$(sort $(wildcard tests/*/))))
+SLOW := $(filter-out $(FAST) tests/__pycache__,$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/*.py)))))
 SOURCES := src tests examples benchmarks
 SABOTAGE ?=
 

@@ -35,7 +35,9 @@ async def demo(console: Console, *, orders: int, sends_key: bool) -> int:
             console.print(f"{ended} orders of a demo that was interrupted are terminated first.\n", highlight=False)
         run = await story.play(console, stage)
         chosen = orders_from_csv(orders)
-        console.print(f"\n[bold]{len(chosen)} orders[/], and a worker killed and replaced every second\n")
+        console.print(
+            f"\n[bold]{len(chosen)} orders[/], and a worker killed and replaced every second\n", highlight=False
+        )
         if not sends_key:
             console.print("  [red]SABOTAGE=no-key: the workers send no idempotency key[/]\n", highlight=False)
         went = await rush.play(console, stage, chosen)
@@ -46,11 +48,7 @@ async def demo(console: Console, *, orders: int, sends_key: bool) -> int:
 
 def _invite(console: Console, stage: Stage, run: str) -> None:
     relight = os.path.relpath(Path(sys.executable).with_name("relight"))
-    console.print(
-        f"\nAll processes have ended; what was recorded is in {stage.directory}. Look at it:\n",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(f"\nAll processes have ended. What was recorded is in {stage.directory}:\n", soft_wrap=True)
     for command in (f"{relight} show {run}", f"{relight} history {run}", "make play"):
         console.print(f"  {command}", highlight=False, soft_wrap=True)
 

@@ -113,7 +113,7 @@ class Playground:
 
 async def play(console: Console) -> None:
     """Read lines until `quit` or the end of the input."""
-    async with Stage(is_fresh=False) as stage:
+    async with Stage() as stage:
         playground = Playground(console, stage)
         await playground.runs("")
         await playground.help("")

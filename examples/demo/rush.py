@@ -35,7 +35,6 @@ async def play(console: Console, stage: Stage, orders: list[Order]) -> Rush:
     starting = asyncio.Semaphore(STARTS_AT_ONCE)
     unfinished: list[str] = []
     killed: list[Actor] = []
-    began_s = time.monotonic()
 
     async def process(order: Order) -> None:
         async with starting:
@@ -46,6 +45,9 @@ async def play(console: Console, stage: Stage, orders: list[Order]) -> Rush:
         except RelightError:
             unfinished.append(run.id)
 
+    # The time that a new worker needs to start is about that between two kills; a third one keeps the orders moving.
+    await stage.add()
+    began_s = time.monotonic()
     with _progress(console, len(orders)) as advance:
         killing = asyncio.create_task(_kill_every_second(stage, killed))
         try:

@@ -23,18 +23,18 @@ async def play(console: Console, stage: Stage) -> Run[Receipt]:
     console.print(f"\n[bold]One order[/] of {order.cents / 100:,.2f}, and two workers that die\n")
     timeline = Timeline(console, stage)
     run = await stage.start(order, "")
-    async with timeline.of(run):
+    async with timeline.of(run), asyncio.TaskGroup() as replacing:
         thinking = await timeline.until_called("score_fraud")
         await asyncio.sleep(THINKS_S / 2)
         await _kill(timeline, stage, thinking, "in the middle of the model call")
+        replacing.create_task(stage.add())
 
         suspended = await timeline.until_recorded("Suspended")
-        replacing = asyncio.create_task(stage.add())
         owner = next(one for one in stage.actors if one.name == stage.names[suspended.worker])
         await _kill(timeline, stage, owner, "nobody holds the order now; it waits in the log")
-        await replacing
-        await stage.add()
+        replacing.create_task(stage.add())
 
+        await asyncio.sleep(1)
         timeline.line("you", "approve", note='await run.resume("fraud-review", Review(approved=True, by="you"))')
         await run.resume("fraud-review", Review(approved=True, by="you"))
         await run.result(timeout=30)

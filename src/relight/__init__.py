@@ -126,12 +126,14 @@ _HOMES = {
 """The module of `relight.sdk` in which each name lives."""
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'relight' has no attribute {name!r}")
-    value: object = getattr(import_module(f"relight.sdk.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+    # Unseen by type checkers, for which every name of the module would exist otherwise.
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'relight' has no attribute {name!r}")
+        value: object = getattr(import_module(f"relight.sdk.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -198,7 +198,10 @@ class UnavailableError(RelightError):
 
 
 class FencedError(RelightError):
-    """The subject's last sequence is another than expected (10071), or one is in flight (10164). Nothing was written."""
+    """The subject's last sequence is another than expected (10071), or one is in flight (10164).
+
+    Nothing was written.
+    """
 
 
 class ProtocolError(RelightError):

@@ -10,13 +10,16 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from relight import Interceptor, Relight, Retry, RunCall, Worker, Workflow, WorkflowContext, step, workflow
+from relight.config.limits import LIMITS
+from relight.config.settings import Settings
+from relight.sdk._backend import JetStreamBackend
 
 __all__ = ("Orders", "blocked", "blocks", "collects", "gated", "hears_while_it_works", "kills", "note", "quick", "retries", "sleeps", "waits")
 
@@ -25,14 +28,19 @@ log = structlog.get_logger("tests.crash.apps")
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:
-    """How a worker process is to work. `variant` names a module whose workflows replace those of the same name."""
+    """How a worker process is to work.
+
+    `variant` names a module whose workflows replace those of the same name; `limits` are the watchdog's.
+    """
 
     url: str
     namespace: str
-    workflows: tuple[str, ...]
+    workflows: tuple[str, ...] = ()
     queues: tuple[str, ...] = ("default",)
     concurrency: int = 200
+    replicas: int = 1
     variant: str = ""
+    limits: dict[str, float] = field(default_factory=dict[str, float])
 
 
 def note(directory: str, name: str) -> None:
@@ -83,7 +91,7 @@ async def blocked(directory: str) -> int:
     """The mistake itself: it blocks the worker's loop until the test opens the gate."""
     note(directory, "blocked")
     while not Path(directory, "go").exists():
-        time.sleep(0.01)
+        time.sleep(0.01)  # noqa: ASYNC251
     return 1
 
 
@@ -171,8 +179,16 @@ class CountsReplays(Interceptor):
         return await next(call)
 
 
+def relight_of(orders: Orders) -> Relight:
+    settings = Settings.read(url=orders.url, namespace=orders.namespace, replicas=orders.replicas)
+    end_s = orders.limits.get("loop_blocked_end_s", LIMITS.loop_blocked_end_s)
+    limits = replace(LIMITS, loop_blocked_end_s=end_s)
+    backend = JetStreamBackend(settings, is_local=False, watchdog_limits=limits)
+    return Relight._on(settings, backend)  # pyright: ignore[reportPrivateUsage]  # the door that tests in memory use too
+
+
 async def main(orders: Orders) -> None:
-    async with Relight(orders.url, namespace=orders.namespace) as relight:
+    async with relight_of(orders) as relight:
         worker = Worker(
             relight,
             workflows_of(orders),

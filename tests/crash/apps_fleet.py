@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +16,11 @@ from typing import NamedTuple, Self, final
 
 from pydantic import BaseModel
 from tests.cluster_of_three import ClusterOfThree
-from tests.crash.apps import Orders, text_of
+from tests.crash.apps import Orders, relight_of, text_of
 from tests.processes import eventually
 from tests.raw_nats import connected
 
-from relight import Relight, RunDescription
+from relight import RunDescription
 from relight.actors.journal import read_history, read_tail
 from relight.config.server import EmbeddedServer
 from relight.subjects import records as r
@@ -79,11 +79,19 @@ class WorkerProcess:
 class Fleet:
     """A client and any number of workers on one namespace. Use it with `async with`; it ends all of them.
 
-    Workers see each other's deaths if `sees_deaths`, as wherever Relight has the system account.
+    Workers see each other's deaths if `sees_deaths`, as wherever Relight has the system account. `limits` are other
+    values for bounds of the workers' watchdog.
     """
 
     def __init__(
-        self, server: EmbeddedServer | ClusterOfThree, namespace: str, directory: Path, *, sees_deaths: bool = False
+        self,
+        server: EmbeddedServer | ClusterOfThree,
+        namespace: str,
+        directory: Path,
+        *,
+        sees_deaths: bool = False,
+        replicas: int = 1,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self.directory = directory
         self.text = str(directory)
@@ -91,7 +99,11 @@ class Fleet:
         self.urls = server.urls if isinstance(server, ClusterOfThree) else [server.url]
         system = server.system_urls if isinstance(server, ClusterOfThree) else [server.system_url]
         self._system_urls = system if sees_deaths else []
-        self.relight = Relight(self.urls, namespace=namespace)
+        self._replicas = replicas
+        # The streams are made by whoever comes first: that is this client.
+        self.relight = relight_of(Orders(url=",".join(self.urls), namespace=namespace, replicas=replicas))
+        self._logs = 0
+        self._limits = dict(limits or {})
         self._workers: list[WorkerProcess] = []
 
     async def worker(
@@ -110,8 +122,11 @@ class Fleet:
             queues=tuple(queues),
             concurrency=concurrency,
             variant=variant,
+            replicas=self._replicas,
+            limits=self._limits,
         )
-        log = self.directory / f"worker-{len(self._workers) + 1}.log"
+        self._logs += 1
+        log = self.directory / f"worker-{self._logs}.log"
         with log.open("w") as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.crash.apps", text_of(orders),
@@ -152,11 +167,15 @@ class Fleet:
         check_chain(turns)
         return turns
 
+    async def appended(self, run: str, count: int) -> None:
+        """Return when the journal has so many messages."""
+        async with asyncio.timeout(20):
+            while (await self.relight.door.count(self.relight.subjects.log(run))) < count:
+                await asyncio.sleep(0.005)
+
     async def turned(self, run: str, number: int) -> tuple[Turn, ...]:
         """Return the turns of a run when there are so many."""
-        async with asyncio.timeout(20):
-            while (await self.relight.door.count(self.relight.subjects.log(run))) < number:
-                await asyncio.sleep(0.005)
+        await self.appended(run, number)
         return await self.journal(run)
 
     async def status(self, run: str, wanted: str) -> RunDescription:
@@ -198,7 +217,8 @@ class Fleet:
         await self.relight.__aexit__(kind, error, traceback)
         if error is not None:
             for worker in self._workers:
-                print(f"--- {worker.id} ({worker.log.name})\n{worker.log.read_text()[-4000:]}")
+                lines = [one for one in worker.log.read_text().splitlines() if "activation_begins" not in one]
+                print(f"--- {worker.id} ({worker.log.name})", *lines[-40:], sep="\n")
 
     def _environment(self) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RELIGHT_")}

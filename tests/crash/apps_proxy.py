@@ -25,6 +25,8 @@ class Proxied:
         self._open: dict[Side, asyncio.Event] = {"client": asyncio.Event(), "server": asyncio.Event()}
         self._trigger: tuple[bytes, Side] | None = None
         self.was_triggered = asyncio.Event()
+        self._lost = b""
+        self._lost_inbox = b""
         for event in self._open.values():
             event.set()
 
@@ -38,6 +40,10 @@ class Proxied:
         With "client" what holds the pattern itself is kept back too.
         """
         self._trigger = (pattern, side)
+
+    def drop_answers_to(self, pattern: bytes) -> None:
+        """Lose what the server answers to the first thing that contains `pattern`; everything else passes."""
+        self._lost = pattern
 
     def let_go(self) -> None:
         """Pass on what was kept back."""
@@ -58,10 +64,22 @@ class Proxied:
             self.said += data
         if side == "client" and not self.name and (found := _NAME.search(data)):
             self.name = found[1].decode()
+        if side == "client" and self._lost and (found := re.search(re.escape(self._lost) + rb"\S+ (\S+) ", data)):
+            self._lost, self._lost_inbox = b"", found[1]
         if side == "client" and self._trigger is not None and self._trigger[0] in data:
             self._open[self._trigger[1]].clear()
             self._trigger = None
             self.was_triggered.set()
+
+    def without_lost(self, side: Side, data: bytes) -> bytes:
+        """Take the lost answer out of what the server says; it comes in one piece."""
+        if side == "client" or not self._lost_inbox:
+            return data
+        found = re.search(rb"MSG " + re.escape(self._lost_inbox) + rb" \d+ (\d+)\r\n", data)
+        if found is None:
+            return data
+        self._lost_inbox = b""
+        return data[: found.start()] + data[found.end() + int(found[1]) + 2 :]
 
 
 @final
@@ -131,7 +149,7 @@ async def _pump(one: Proxied, side: Side, source: asyncio.StreamReader, target: 
         while data := await source.read(65536):
             one.hears(side, data)
             await one.passes(side)
-            target.write(data)
+            target.write(one.without_lost(side, data))
             await target.drain()
     except ConnectionError:
         pass  # One end is gone; so is the other now.

@@ -14,7 +14,7 @@ from tests.raw_nats import connected, store
 from relight import Run
 from relight.config.server import EmbeddedServer
 from relight.subjects.codec import decode_turn, encode
-from relight.subjects.messages import Relit
+from relight.subjects.messages import Relit, Signal
 from relight.subjects.turn import Turn, hash_of
 
 
@@ -51,9 +51,11 @@ async def test_a_journal_with_a_broken_end_parks_the_run_as_corrupt(
     async with Fleet(shared_server, namespace, tmp_path) as fleet, connected(shared_server.url) as connection:
         run = await waiting_run(fleet)
         await append(fleet, connection, run.id, broken)
+        turns = await fleet.relight.door.count(fleet.relight.subjects.log(run.id))
 
-        await run.resume("answer", "yes")
+        await wake(fleet, connection, run.id)
 
+        await fleet.appended(run.id, turns + 1)
         await is_corrupt(fleet, run)
 
 
@@ -67,7 +69,7 @@ async def test_a_journal_with_an_unreadable_middle_parks_the_run_as_corrupt(
         await append(fleet, connection, run.id, unreadable)
         await append(fleet, connection, run.id, lambda _: after_a_wrong_hash(last.data))
 
-        await run.signal("anything")
+        await wake(fleet, connection, run.id)
 
         await is_corrupt(fleet, run)
 
@@ -96,6 +98,11 @@ async def is_corrupt(fleet: Fleet, run: Run[str]) -> None:
     await fleet.no_lease_left()
     assert await fleet.relight.door.count(fleet.relight.subjects.log(run.id)) == parked
     assert [one.step for one in fleet.executions(run=run.id)] == ["one"]
+
+
+async def wake(fleet: Fleet, connection: Client, run: str) -> None:
+    """Put a message into the mailbox without a look at the journal."""
+    await store(connection, fleet.relight.subjects.wake("default", run), encode(Signal(name="anything")))
 
 
 async def append(fleet: Fleet, connection: Client, run: str, broken: Callable[[bytes], bytes]) -> None:

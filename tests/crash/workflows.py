@@ -84,7 +84,7 @@ async def step_against_timer(ctx: WorkflowContext) -> str:
 @workflow
 async def signal_against_timer(ctx: WorkflowContext) -> str:
     heard = asyncio.ensure_future(ctx.wait_for_signal("word", type=str))
-    timer = asyncio.ensure_future(ctx.sleep(30))
+    timer = asyncio.ensure_future(ctx.sleep(300))
     done, pending = await asyncio.wait((heard, timer), return_when=asyncio.FIRST_COMPLETED)
     for one in pending:
         one.cancel()

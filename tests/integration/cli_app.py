@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from relight import Retry, WorkflowContext, step, workflow
 
 
@@ -52,3 +54,13 @@ async def reviews(ctx: WorkflowContext, cents: int) -> None:
     ctx.set_details({"stage": "review"})
     await ctx.suspend("fraud-review", {"cents": cents})
     await ctx.suspend("never", None)
+
+
+@step
+async def hash_seed() -> str | None:
+    return os.environ.get("PYTHONHASHSEED")
+
+
+@workflow
+async def seed(ctx: WorkflowContext) -> str | None:
+    return await hash_seed()

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,7 @@ def environment(variables: dict[str, str]) -> dict[str, str]:
 @contextmanager
 def background(
     *words: str, directory: Path, variables: dict[str, str], is_marked: bool = True
-) -> Iterator[subprocess.Popen[str]]:
+) -> Generator[subprocess.Popen[str]]:
     """Run a verb that goes on until it is told to end; it is killed if nobody did."""
     settings = environment(variables)
     if not is_marked:

@@ -197,7 +197,7 @@ class _Worker:
                 for delivery in self.held:
                     self.keeper.hold("run", delivery)
             case {"block": float(seconds)}:
-                time.sleep(seconds)
+                time.sleep(seconds)  # noqa: ASYNC251 - the very mistake that is tested
             case {"fresh": _}:
                 say(fresh=self.keeper.is_fresh(), gaps=self.keeper.gaps)
             case {"blink": "main"}:

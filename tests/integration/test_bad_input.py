@@ -158,20 +158,20 @@ async def test_arguments_that_do_not_fit_are_refused_by_parameter_and_path(clien
             await client.start(takes, *arguments)
         assert "\n" not in str(refused.value)
         assert "; " in str(refused.value), "a remedy follows"
-    with pytest.raises(InvalidValueError, match="argument 'order' of takes: it is missing; pass exactly"):
-        await client.start(takes)  # type: ignore[call-overload]  # pyright: ignore  # the point
+    with pytest.raises(InvalidValueError, match=r"argument 'order' of takes: it is missing; pass exactly"):
+        await client.start(takes)  # type: ignore[call-arg,arg-type]  # pyright: ignore  # the point
     with pytest.raises(TypeError, match="unknown options of start: quueue"):
         await client.start(takes, Order(id="o", cents=1), quueue="x")  # type: ignore[call-overload]  # pyright: ignore  # the point
-    with pytest.raises(InvalidValueError, match="the datetime has no time zone; pass an aware datetime"):
+    with pytest.raises(InvalidValueError, match="the datetime has no time zone"):
         await client.start(takes, Order(id="o", cents=1), at=datetime(2030, 1, 1))
-    with pytest.raises(InvalidValueError, match="delay: -1.0 s is out of range; pass 0 seconds to 100 years"):
+    with pytest.raises(InvalidValueError, match=r"delay: -1.0 s is out of range; pass 0 seconds to 100 years"):
         await client.start(takes, Order(id="o", cents=1), delay=-1)
     with pytest.raises(RefusedError, match="at= and delay= exclude each other; pass one"):
         await client.start(takes, Order(id="o", cents=1), at=datetime.now().astimezone(), delay=1)
     with pytest.raises(RefusedError, match="on_conflict='maybe' is unknown; pass 'attach' or 'fail'"):
         await client.start(takes, Order(id="o", cents=1), on_conflict="maybe")  # type: ignore[call-overload]  # pyright: ignore  # the point
     with pytest.raises(InvalidIdError, match="tag value '5' must be printable text of 1 to 128 characters"):
-        await client.start(takes, Order(id="o", cents=1), tags={"a": 5})  # type: ignore[call-overload]  # pyright: ignore  # the point
+        await client.start(takes, Order(id="o", cents=1), tags={"a": 5})  # type: ignore[dict-item]  # pyright: ignore  # the point
     assert [run.id async for run in client.runs()] == []
 
 
@@ -272,7 +272,7 @@ async def test_details_and_data_of_suspensions_at_the_limit_pass_and_one_byte_mo
 
 
 async def test_an_awakeable_token_that_is_none_is_refused(client: Relight) -> None:
-    with pytest.raises(InvalidIdError, match=r"awakeable token 'nonsense' is none; pass what ctx.awakeable\(\).token was"):
+    with pytest.raises(InvalidIdError, match=r"token 'nonsense' is none; pass what ctx.awakeable\(\).token was"):
         await client.complete("nonsense")
     with pytest.raises(RefusedError, match="no run 'run' is known"):
         await client.complete("run~1~abc")

@@ -217,3 +217,9 @@ async def test_what_is_not_known_is_one_line(terminal: Terminal, client: Relight
     assert "must not begin with $ or contain" in one_line_of(invalid)
     assert "other arguments" in one_line_of(taken)
     assert "not parked" in one_line_of(going)
+
+
+async def test_every_worker_orders_sets_alike(client: Relight) -> None:
+    run = await client.start("seed", type=str | None)
+
+    assert await run.result(timeout=20) == "0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def app(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def developing(app: Path) -> Iterator[subprocess.Popen[str]]:
+def developing(app: Path) -> Generator[subprocess.Popen[str]]:
     # A server given for everything else must not be the one that is developed on.
     with background("dev", "app.py", directory=app.parent, variables={"RELIGHT_URL": "nats://127.0.0.1:1"}) as dev:
         yield dev

@@ -42,6 +42,7 @@ deep()
         (("start", "hello", "--delay", "soon"), "'soon' is no duration"),
         (("runs", "--status", "asleep"), "give one of queued, running"),
         (("resolve", "run", "step", "--rerun", "--result", "1"), "exactly one of --result"),
+        (("dev", "app.py", "--url", "nats://127.0.0.1:4222"), "has a server of its own"),
         (("unknown",), "No such command"),
     ],
 )

@@ -77,15 +77,18 @@ def line(body: Body, offset: int) -> str:
     return f"integration/test_divergence.py:{body.__code__.co_firstlineno + offset}"
 
 
-DIVERGED = {
+DIVERGED: dict[Body, tuple[str, str, str, str]] = {
     with_another_step: ("step charge#1", line(as_recorded, 1), "step refund#1", line(with_another_step, 1)),
     with_other_arguments: ("step charge#1", line(as_recorded, 1), "step charge#1", line(with_other_arguments, 1)),
     with_nothing_more: ("suspension 'pause'", line(as_recorded, 2), "the end of the workflow", ""),
     with_another_suspension: (
-        "suspension 'pause'", line(as_recorded, 2), "suspension 'other'", line(with_another_suspension, 2),
+        "suspension 'pause'",
+        line(as_recorded, 2),
+        "suspension 'other'",
+        line(with_another_suspension, 2),
     ),
     with_one_step_more: ("step charge#1", "", "step refund#1", line(with_one_step_more, 1)),
-    with_an_error: ("suspension 'pause'", line(as_recorded, 2), "the end of the workflow with builtins.LookupError", ""),
+    with_an_error: ("suspension 'pause'", line(as_recorded, 2), "the workflow with builtins.LookupError", ""),
 }
 
 

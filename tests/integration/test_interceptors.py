@@ -88,15 +88,17 @@ async def test_headers_travel_from_the_start_to_run_and_steps_and_with_signals(
 
         [signal] = await recorded(client, run, r.SignalReceived)
         assert signal.headers == {"tenant": "acme"}
-    assert sorted(seen) == sorted([
-        "start flow one",
-        "signal go",
-        "run flow for acme replaying False",
-        "step works#1 for acme",
-        "works",
-        "run flow for acme replaying True",
-        "run ended replaying False",
-    ])
+    assert sorted(seen) == sorted(
+        [
+            "start flow one",
+            "signal go",
+            "run flow for acme replaying False",
+            "step works#1 for acme",
+            "works",
+            "run flow for acme replaying True",
+            "run ended replaying False",
+        ]
+    )
     assert seen[0] == "start flow one"
 
 

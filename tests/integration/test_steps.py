@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -73,10 +73,24 @@ async def test_every_form_of_a_step_runs_once_and_gives_the_same_in_replay(clien
         results = await run.result(timeout=10)
 
     assert results == [
-        "async a", "relight-step bb", "plain c", "method d", "lambda", "plain f", "async g",
+        "async a",
+        "relight-step bb",
+        "plain c",
+        "method d",
+        "lambda",
+        "plain f",
+        "async g",
     ]
     assert executed == before
-    assert [one.step for one in await recorded(client, run, r.StepScheduled)] == ["asynchronous#1", "threaded#1", "c#1", "d#1", "e#1", "f#1", "renamed#1"]
+    assert [one.step for one in await recorded(client, run, r.StepScheduled)] == [
+        "asynchronous#1",
+        "threaded#1",
+        "c#1",
+        "d#1",
+        "e#1",
+        "f#1",
+        "renamed#1",
+    ]
 
 
 async def test_a_result_is_durable_before_the_code_after_its_await_has_any_effect(client: Relight) -> None:
@@ -154,7 +168,9 @@ async def returns_an_unannotated_tuple():  # type: ignore[no-untyped-def]  # wha
 @workflow
 async def refused_result(ctx: WorkflowContext, which: str) -> str:
     steps: dict[str, Any] = {
-        "subclass": returns_a_subclass, "text": returns_a_date_like_text, "tuple": returns_an_unannotated_tuple
+        "subclass": returns_a_subclass,
+        "text": returns_a_date_like_text,
+        "tuple": returns_an_unannotated_tuple,
     }
     try:
         await steps[which]()
@@ -241,8 +257,12 @@ class Deps:
     greeting = "hello"
 
 
+class Other:
+    name = "other"
+
+
 @asynccontextmanager
-async def lifespan() -> AsyncIterator[Deps]:
+async def lifespan() -> AsyncGenerator[Deps]:
     executed.append("entered")
     yield Deps()
     executed.append("left")
@@ -260,7 +280,7 @@ def greets_in_a_thread() -> str:
 
 @step(retry=Retry(attempts=1))
 async def wants_other_deps() -> str:
-    return str(step.deps(dict))
+    return step.deps(Other).name
 
 
 @workflow
@@ -283,7 +303,7 @@ async def test_steps_reach_what_the_lifespan_yielded_and_it_is_left_at_the_end(c
 
 async def test_deps_of_another_type_are_an_error_that_names_both(client: Relight) -> None:
     async with Worker(client, [wants_too_much], lifespan=lifespan):
-        with pytest.raises(RunFailed, match="the lifespan yielded Deps, not dict"):
+        with pytest.raises(RunFailed, match="the lifespan yielded Deps, not Other"):
             await client.call(wants_too_much)
 
 
@@ -302,10 +322,10 @@ async def forgets_an_await(ctx: WorkflowContext) -> str:
 
 
 async def test_a_forgotten_await_of_a_step_fails_the_run_and_names_the_line(client: Relight) -> None:
-    line = forgets_an_await.function.__code__.co_firstlineno + 2
+    place = f"integration/test_steps.py:{forgets_an_await.function.__code__.co_firstlineno + 2}"
 
     async with Worker(client, [forgets_an_await]):
-        with pytest.raises(RunFailed, match=rf"step asynchronous \(integration/test_steps.py:{line}\) was never awaited"):
+        with pytest.raises(RunFailed, match=rf"step asynchronous \({place}\) was never awaited"):
             await client.call(forgets_an_await)
 
     assert executed == []

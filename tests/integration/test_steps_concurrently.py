@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 from tests.runs import suspended
 
-from relight import Relight, Retry, RunFailed, Worker, Workflow, WorkflowContext, step, workflow
+from relight import Relight, Retry, RunFailed, StepFailed, Worker, Workflow, WorkflowContext, step, workflow
 
 executed: list[str] = []
 
@@ -46,12 +46,13 @@ async def with_task_group(ctx: WorkflowContext) -> object:
 
 @workflow
 async def with_failing_task_group(ctx: WorkflowContext) -> object:
+    failed: list[str] = []
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(ctx.suspend("never"))
             group.create_task(fails_once(1))
             group.create_task(ctx.sleep(3600))
-    except* Exception as errors:
+    except* StepFailed as errors:
         failed = [str(one) for one in errors.exceptions]
     await ctx.suspend("pause")
     return failed
@@ -69,6 +70,7 @@ async def with_wait(ctx: WorkflowContext) -> object:
 
 @workflow
 async def with_timeout(ctx: WorkflowContext) -> object:
+    late = ""
     try:
         async with asyncio.timeout(0.05):
             await ctx.suspend("never")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -105,7 +106,8 @@ async def test_an_answer_of_the_wrong_type_keeps_the_suspension_open_and_describ
 
         assert await run.result(timeout=10) == "True by ann"
     assert described.suspended == ("review",)
-    assert "the last answer was refused: the answer to 'review' at value.approved: Input should be" in described.waits_for[0]
+    refused = "the last answer was refused: the answer to 'review' at value.approved: Input should be"
+    assert refused in described.waits_for[0]
     assert "\n" not in described.waits_for[0]
 
 
@@ -200,7 +202,8 @@ async def test_a_run_signals_another_run_once(client: Relight) -> None:
         assert await listener.result(timeout=10) == ["from a run", "again"]
 
     assert [one.id for one in await recorded(client, listener, r.SignalReceived)] == [
-        f"{teller.id}:relight.signal#1", f"{teller.id}:relight.signal#2",
+        f"{teller.id}:relight.signal#1",
+        f"{teller.id}:relight.signal#2",
     ]
 
 
@@ -298,7 +301,7 @@ async def test_a_race_resolves_the_same_way_in_every_replay_and_its_losers_have_
     async def races(ctx: WorkflowContext) -> list[str]:
         winners: list[str] = []
         for number in range(3):
-            tasks = {
+            tasks: dict[str, asyncio.Task[Any]] = {
                 "sleep": asyncio.create_task(ctx.sleep(10 * (number + 1))),
                 "signal": asyncio.create_task(ctx.wait_for_signal("go", type=int, timeout=3600)),
                 "step": asyncio.create_task(ctx.suspend(f"answer-{number}")),

@@ -104,7 +104,7 @@ class Play:
             case "catch":
                 try:
                     await self.in_turn(children)
-                except (Exception, asyncio.CancelledError) as error:
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
                     self.trace.append(f"caught {type(error).__name__}")
             case _:
                 await self.in_turn(children)

@@ -47,7 +47,7 @@ def test_everything_is_well_with_three_replicas_and_sync_always() -> None:
 
 
 def test_power_loss_needs_both_replicas_and_sync() -> None:
-    without_sync = promise_of(replace(FOUND, servers=[server(sync_always=True), server(sync_always=False)]))
+    without_sync = promise_of(replace(FOUND, servers=[server(sync_always=one) for one in (True, True, False)]))
     without_replicas = promise_of(replace(FOUND, streams=[stream(1)]))
     not_visible = promise_of(replace(FOUND, servers=None))
 
@@ -60,6 +60,10 @@ def test_power_loss_needs_both_replicas_and_sync() -> None:
 
 def test_one_stream_with_fewer_copies_decides() -> None:
     assert verdicts(replace(FOUND, streams=[stream(3), stream(1)]), "replicas") == ["warning"]
+
+
+def test_fewer_servers_than_copies_is_bad() -> None:
+    assert verdicts(replace(FOUND, servers=[server(sync_always=True)] * 2), "replicas") == ["bad"]
 
 
 def test_a_copy_that_is_behind_is_bad() -> None:

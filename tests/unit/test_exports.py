@@ -10,19 +10,44 @@ from pathlib import Path
 import pytest
 
 import relight
-import relight.testing
 
 MODULES = sorted(one.name for one in pkgutil.walk_packages(relight.__path__, "relight.") if "__main__" not in one.name)
 PUBLIC = ("relight", "relight.config", "relight.errors", "relight.testing")
 
 NOT_BUILT = {
-    "Agent", "AgentResult", "Batch", "Budget", "Child", "CloudEvent", "Cron", "Grant", "Limit", "Part", "Queue", "Request",
-    "Stream", "Tool", "Topic", "Trigger", "Usage", "tool",
+    "Agent",
+    "AgentResult",
+    "Batch",
+    "Budget",
+    "Child",
+    "CloudEvent",
+    "Cron",
+    "Grant",
+    "Limit",
+    "Part",
+    "Queue",
+    "Request",
+    "Stream",
+    "Tool",
+    "Topic",
+    "Trigger",
+    "Usage",
+    "tool",
 }
 NOT_BUILT_MEMBERS = {
     "WorkflowContext": (
-        "patched", "continue_as_new", "compensate", "start", "call", "map", "requests", "publish", "wait_for_event",
-        "limit", "lock", "stream",
+        "patched",
+        "continue_as_new",
+        "compensate",
+        "start",
+        "call",
+        "map",
+        "requests",
+        "publish",
+        "wait_for_event",
+        "limit",
+        "lock",
+        "stream",
     ),
     "Run": ("pause", "unpause", "fork", "request", "stream"),
     "Relight": ("publish", "start_many"),
@@ -36,7 +61,7 @@ def test_a_module_says_what_it_exports_in_order_and_has_it(name: str) -> None:
     if len(tree.body) <= 1:
         return  # A package that only groups modules.
 
-    exported = module.__all__
+    exported: tuple[str, ...] = module.__all__
 
     assert isinstance(exported, tuple)
     assert list(exported) == sorted(exported, key=_as_isort_does)

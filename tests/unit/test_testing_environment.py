@@ -160,13 +160,13 @@ async def test_until_says_in_one_line_that_the_run_waits_for_something_else() ->
     async with TestEnvironment([waits_for_ever]) as env:
         run = await env.start(waits_for_ever)
 
-        with pytest.raises(StalledError, match="never suspended as 'review': .*waits for signal 'never'"):
+        with pytest.raises(StalledError, match=r"never suspended as 'review': .*waits for signal 'never'"):
             await env.until(run, suspended="review")
 
 
 async def test_a_workflow_that_the_environment_does_not_have_is_refused() -> None:
     async with TestEnvironment([order]) as env:
-        with pytest.raises(RefusedError, match="waits_for_ever.* is not in this environment"):
+        with pytest.raises(RefusedError, match=r"waits_for_ever.* is not in this environment"):
             await env.start(waits_for_ever)
 
 

@@ -564,7 +564,7 @@ def test_an_annotation_that_pydantic_does_not_know_is_one_clear_error() -> None:
     class Socket:
         pass
 
-    for annotation in (Socket, list[Socket], "Nowhere", list["Nowhere"]):  # type: ignore[name-defined]
+    for annotation in (Socket, list[Socket], "Nowhere", list["Nowhere"]):  # type: ignore[name-defined]  # noqa: F821
         with pytest.raises(InvalidValueError) as caught:
             value_type(annotation)
         assert "\n" not in str(caught.value)

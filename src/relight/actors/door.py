@@ -32,8 +32,8 @@ class Delivery(NamedTuple):
     """A message handed to this worker by a consumer. Until its ack the server will deliver it again.
 
     `token` is the acknowledgement subject; whoever knows it can ack, nak or renew, so it proves nothing.
-    `delivered` counts deliveries from 1; it is more than 1 if a server that has crashed may have forgotten one. `is_new`
-    says that nobody can have had the message before.
+    `delivered` counts deliveries from 1; it is more than 1 if a server that has crashed may have forgotten one.
+    `is_new` says that nobody can have had the message before.
     """
 
     subject: str
@@ -107,7 +107,10 @@ class Door(Protocol):
         ...
 
     async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
-        """Replace all messages of `subject` by this one, which the server removes after `ttl_s`. Raises like `publish`."""
+        """Replace all messages of `subject` by this one, which the server removes after `ttl_s`.
+
+        Raises like `publish`.
+        """
         ...
 
     async def purge(self, subject: str, *, below: int | None = None) -> None:
@@ -125,7 +128,10 @@ class Door(Protocol):
         ...
 
     async def next(self, subject: str, *, after: int) -> Stored | None:
-        """Return the first message of a subject with a sequence above `after`, from the leader. Raises `UnavailableError`."""
+        """Return the first message of a subject with a sequence above `after`, from the leader.
+
+        Raises `UnavailableError`.
+        """
         ...
 
     async def read(self, subject: str, *, after: int, limit: int) -> list[Stored]:
@@ -156,6 +162,10 @@ class Door(Protocol):
 
     async def watch(self, subject: str, receive: Callable[[str, bytes], None]) -> Watch:
         """Call `receive(subject, data)` for each notice from now on. When this returns, the server knows of it."""
+        ...
+
+    def watch_reconnects(self, back: Callable[[], None]) -> None:
+        """Call `back` each time the connection was lost and is there again: notices were lost meanwhile."""
         ...
 
     # Deliveries.

@@ -11,9 +11,11 @@ from collections import OrderedDict
 from functools import partial
 from typing import Self, final
 
+from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Watch
 from relight.actors.journal import read_tail
 from relight.actors.starts import read_start
+from relight.config.limits import LIMITS
 from relight.errors import RunNotFoundError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.grammar import Subjects
@@ -39,6 +41,7 @@ class Ends:
         self._own: Watch | None = None
 
     async def __aenter__(self) -> Self:
+        self._door.watch_reconnects(self._doubt)
         self._own = await self._door.watch(self._subjects.done(self._client, "*"), self._hear)
         return self
 
@@ -85,12 +88,17 @@ class Ends:
             finally:
                 alarm.cancel()
                 self._leave(run, heard)
-            try:
-                end = await self._look(run)
-            except UnavailableError:
-                continue
+            end = await self._look_until_answered(run)
             if end is not None:
                 return end
+
+    async def _look_until_answered(self, run: str) -> r.Record | None:
+        backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+        while True:
+            try:
+                return await self._look(run)
+            except UnavailableError:
+                await backoff.wait()
 
     async def _look(self, run: str) -> r.Record | None:
         tail = await read_tail(self._door, self._subjects.log(run))
@@ -110,6 +118,14 @@ class Ends:
             self._expected[run] = True
         for future in self._waiting.get(run, ()):
             _ring(future)
+
+    def _doubt(self) -> None:
+        """Notices were lost with the connection: look again at every run that somebody waits for, or will."""
+        for run in self._expected:
+            self._expected[run] = True
+        for waiting in self._waiting.values():
+            for future in waiting:
+                _ring(future)
 
     def _leave(self, run: str, heard: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(run)

@@ -45,6 +45,9 @@ log = structlog.get_logger("relight")
 _MINE = b"mine"
 _NOT_MINE = b"not mine"
 _WAKES_AT_ONCE = 1_000
+
+_IN_VAIN_MAX = 6
+"""Deliveries of one message that found nobody. With their delays they take 30 s, three times `ack_wait`."""
 _NO_JOURNAL = "the mailbox knows of a journal that does not exist"
 
 
@@ -92,12 +95,12 @@ class Host:
             actor.hand_back()
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
-        while self._live and loop.time() < end:
+        while self._live and loop.time() < end:  # noqa: ASYNC110 - actors leave on many ways
             await asyncio.sleep(0.005)
         for actor in list(self._live.values()):
             actor.stop_steps()
         end = loop.time() + 1.0
-        while self._live and loop.time() < end:
+        while self._live and loop.time() < end:  # noqa: ASYNC110 - actors leave on many ways
             await asyncio.sleep(0.005)
 
     def close(self) -> None:
@@ -221,7 +224,7 @@ class Host:
         except (UnavailableError, ProtocolError) as error:
             log.warning("delivery_postponed", subject=delivery.subject, error=str(error))
             self._later(delivery)
-        except Exception:
+        except Exception:  # The one supervisor of arrivals.
             log.exception("arrival_failed", subject=delivery.subject)
             self._later(delivery)
         finally:
@@ -332,6 +335,8 @@ class Host:
         elif answer == _NOT_MINE:
             await self._resume(delivery, run, last, tail, "handed_over")
         else:
+            # A zombie may have acknowledged the lease: then no redelivery will ever say what these have said.
+            is_lease = is_lease or delivery.delivered > _IN_VAIN_MAX
             await self._resume(delivery, run, last, tail, "owner_gone", only_if_waiting=not is_lease)
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
@@ -341,9 +346,10 @@ class Host:
         history = await self._history(delivery, run, last)
         if history is None:
             return True
-        if fold((turn.at_ms, turn.records) for turn in history.turns).has_work:
+        state = fold((turn.at_ms, turn.records) for turn in history.turns)
+        if state.has_work:
             return False
-        await self._take_over(delivery, run, history, None, is_stored=True)
+        await self._take_over(delivery, run, history, _claim(state, "handed_over"), is_stored=True)
         return True
 
     async def _history(self, delivery: Delivery, run: str, last: Stored) -> History | None:

@@ -100,7 +100,7 @@ class Letterbox:
     async def _more_than(self, seen: int) -> None:
         """Return when there may be more turns: of the end a notice tells, of others a look from time to time."""
         rung = asyncio.Event()
-        watch = await self._door.watch(self._subjects.done("*", self._run), lambda *_: rung.set())
+        watch = await self._door.watch(self._subjects.done("*", self._run), lambda _subject, _data: rung.set())
         alarm = self._door.clock.call_later(_LOOK_AGAIN_S, rung.set)
         try:
             if len((await self._history())[0]) == seen:
@@ -120,7 +120,8 @@ class Letterbox:
         if parked is not None and parked.step and step in (parked.step, parked.step.rsplit("#", 1)[0]):
             return parked.step
         waiting = parked.step if parked is not None and parked.step else "none"
-        raise RefusedError(f"step {step!r} of run {self._run!r} does not wait for a person; the one that does: {waiting}")
+        refused = f"step {step!r} of run {self._run!r} does not wait for a person"
+        raise RefusedError(f"{refused}; the one that does: {waiting}")
 
     # Writing.
 
@@ -153,7 +154,7 @@ class Letterbox:
             last, (turns, _) = await asyncio.gather(self._door.last(subject), self._history())
             fence = last.sequence if last is not None else 0
             if sum(len(turn.records) for turn in turns) >= LIMITS.mailbox_purge:
-                # Its mailbox may be purged: what vanished before its end was read shows in a journal that is read after.
+                # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
                 turns, _ = await self._history()
             state = await self._state_with_unread(turns, fence)
             if state.end is not None:

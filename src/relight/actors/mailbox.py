@@ -42,7 +42,7 @@ class Mailbox:
         self.has_more = False
 
     async def read(self, doorbells: Sequence[Delivery], *, after: int, to_the_end: bool) -> list[Mail]:
-        """Return unread messages in order: at least those of the doorbells, or with `to_the_end` all that the leader has.
+        """Return unread messages in order: at least the doorbells', or with `to_the_end` all that the leader has.
 
         Bounded by `limits.mailbox_batch`; `has_more` says whether to read again. Raises `UnavailableError`.
         """

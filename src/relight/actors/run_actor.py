@@ -105,7 +105,9 @@ class RunActor:
 
     @property
     def steps_running(self) -> int:
-        return len(self._running)
+        """Attempts that have not reported their outcome."""
+        reported = {step for step, outcome in self._outcomes if not isinstance(outcome, p.Beat)}
+        return len(self._running.keys() - reported)
 
     # Entering.
 
@@ -217,7 +219,7 @@ class RunActor:
             await self._turns()
         except Displaced:
             self._leave(self._held())
-        except Exception:
+        except Exception:  # The one supervisor of this actor.
             log.exception("run_actor_failed", run=self.run)
             for delivery in self._held():
                 self._door.nak(delivery, delay_s=LIMITS.nak_delay_s)

@@ -15,7 +15,7 @@ _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "venv", "e
 
 async def next_change(root: Path) -> str:
     """Return the name of the first Python file below `root` that changes from now on, without its directory."""
-    from watchfiles import PythonFilter, awatch
+    from watchfiles import PythonFilter, awatch  # pyright: ignore[reportUnknownVariableType]  # one of its types is trio's
 
     directories = source_directories(root)
     async for changes in awatch(*directories, watch_filter=PythonFilter(), recursive=False, debounce=_SETTLED_MS):

@@ -124,7 +124,12 @@ def _streams(found: Findings) -> Iterator[Check]:
         text = f"{shards} of namespace {found.namespace!r}, compatible"
         is_cluster = found.replicas is not None and found.replicas > 1
         if is_cluster and shards < _SHARDS_IN_PRODUCTION:
-            yield Check("warning", "streams", text, "8 to 16 spread the load over a cluster: RELIGHT_SHARDS")
+            yield Check(
+                "warning",
+                "streams",
+                text,
+                "8 to 16 spread the load over a cluster; chosen when they are made: RELIGHT_SHARDS",
+            )
         else:
             yield Check("ok", "streams", text)
     yield from _members(found)
@@ -150,12 +155,14 @@ def _replicas(found: Findings) -> Iterator[Check]:
     if found.replicas is None:
         return
     servers = len(found.servers) if found.servers else None
+    name = found.streams[0].cluster.name
     text = f"R{found.replicas}"
     if servers is not None:
-        text += f", cluster of {servers}" if servers > 1 else ", one server"
-    cluster = found.streams[0].cluster.name
-    text += f" ({cluster})" if cluster else ""
-    if found.replicas < _SAFE_REPLICAS:
+        text += f", {servers} servers" if servers > 1 else ", one server"
+    text += f", cluster {name!r}" if name else ""
+    if servers is not None and servers < found.replicas:
+        yield Check("bad", "replicas", f"{text}: fewer servers answer than there are copies", "bring the others back")
+    elif found.replicas < _SAFE_REPLICAS:
         remedy = "while the server is away nothing goes on; 3 replicas need a cluster of 3: RELIGHT_REPLICAS=3"
         yield Check("warning", "replicas", text, remedy)
     else:

@@ -44,6 +44,8 @@ async def dev(edge: Edge, app: Target) -> None:
     from relight.config.local import LocalServer
     from relight.config.settings import Settings
 
+    if edge.url is not None or edge.credentials is not None:
+        raise typer.BadParameter("`relight dev` has a server of its own; to work for another one: `relight worker`")
     settings = Settings.read(namespace=edge.namespace)
     quiet_logging(settings.log_level)
     directory = _watched(app)

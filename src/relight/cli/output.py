@@ -70,14 +70,17 @@ class Output:
             print("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip(), flush=True)
 
     def row(self, cells: Sequence[Cell], widths: Sequence[int]) -> None:
-        """One row of a table that is not known to its end; a terminal cuts it off at its edge."""
-        padded = [
-            (f"{text:<{width}}  ", style) for (text, style), width in zip(map(cell_of, cells), widths, strict=True)
-        ]
+        """One row of a table that is not known to its end; a terminal cuts off what is too wide for its column."""
+        padded: list[Cell] = []
+        for (text, style), width in zip(map(cell_of, cells), widths, strict=True):
+            fitting = shortened(text, width) if self.is_terminal else text
+            padded.append((f"{fitting:<{width}}  ", style))
         if self.is_terminal:
-            self._console.print(_text(padded), no_wrap=True, overflow="ellipsis", crop=True)
+            line = _text(padded)
+            line.rstrip()
+            self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
         else:
-            print("".join(text for text, _ in padded).rstrip(), flush=True)
+            print("".join(map(_plain, padded)).rstrip(), flush=True)
 
     def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         from rich.table import Table

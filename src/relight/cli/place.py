@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -37,7 +37,7 @@ class Place:
         return Relight(settings.servers, namespace=settings.namespace, credentials=settings.credentials)
 
     @asynccontextmanager
-    async def access(self) -> AsyncIterator[tuple[Access, Access | None]]:
+    async def access(self) -> AsyncGenerator[tuple[Access, Access | None]]:
         """How to reach the servers, and how as the system account, without making anything there."""
         from relight.actors.jetstream.keeper_connection import Access
         from relight.config.local import LocalServer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ __all__ = ("client",)
 
 
 @asynccontextmanager
-async def client(place: Place) -> AsyncIterator[Relight]:
+async def client(place: Place) -> AsyncGenerator[Relight]:
     """Connect, without a word but the error's."""
     from relight.cli.logging import quiet_logging
 

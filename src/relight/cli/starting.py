@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ("start",)
 
 Arguments = Annotated[
-    list[object],
+    list[object] | None,
     typer.Argument(parser=read_json, metavar="JSON", help="Each a JSON text, @file, or - for standard input."),
 ]
 
@@ -27,7 +27,7 @@ Arguments = Annotated[
 async def start(
     edge: Edge,
     name: WorkflowName,
-    arguments: Arguments = [],
+    arguments: Arguments = None,
     id: Annotated[str | None, typer.Option("--id", help="Names the run; starting it again attaches to it.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", help="Of the workers; else `default`.")] = None,
     delay: Seconds = None,
@@ -35,7 +35,7 @@ async def start(
 ) -> None:
     """Start a run; print its id when it is durable."""
     async with client(edge.place) as relight:
-        run = await relight.start(name, *arguments, type=object, **_options(id, queue, delay))
+        run = await relight.start(name, *(arguments or ()), type=object, **_options(id, queue, delay))
         if wait:
             result = await run.result()
             document = {"run": run.id, "status": "completed", "result": result}

@@ -16,7 +16,7 @@ from relight.subjects.records import Record
 __all__ = ("COLUMNS", "WIDTHS", "Timeline", "document_of")
 
 COLUMNS = ("time (UTC)", "worker", "what", "which", "place", "result")
-WIDTHS = (12, 24, 19, 24, 24, 40)
+WIDTHS = (12, 16, 19, 18, 14, 60)
 
 _CHARACTERS_MAX = 60
 _OUTCOMES = ("result", "data", "error", "arguments", "reason", "message", "cause", "problem", "by")

@@ -120,7 +120,7 @@ def run_verb(work: Callable[[], None]) -> None:
         raise typer.Exit(130) from None
     except (typer.Exit, typer.BadParameter):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the edge: a user gets no traceback of ours
         _fail(f"a defect of relight: {type(error).__name__}: {error}; please report it with what you did")
 
 

@@ -25,7 +25,7 @@ _HASH_SEED = "PYTHONHASHSEED"
 
 Target = Annotated[str, typer.Argument(metavar="APP", help="app.py, package.module, or either with :name.")]
 Queues = Annotated[
-    list[str], typer.Option("--queue", help="Take runs of this queue; may be repeated. Else the workflows' own.")
+    list[str] | None, typer.Option("--queue", help="Take runs of this queue; may be repeated. Else the workflows' own.")
 ]
 Concurrency = Annotated[
     int | None, typer.Option("--concurrency", min=1, help="Runs it advances at a time; else RELIGHT_CONCURRENCY.")
@@ -36,7 +36,7 @@ Concurrency = Annotated[
 def worker(
     edge: Edge,
     app: Target,
-    queue: Queues = [],
+    queue: Queues = None,
     concurrency: Concurrency = None,
     is_in_dev: Annotated[bool, typer.Option("--in-dev", hidden=True)] = False,
 ) -> None:
@@ -53,7 +53,12 @@ def worker(
 
 
 async def _work(
-    edge: Edge, workflows: list[Workflow[..., Any]], queues: list[str], concurrency: int | None, *, is_in_dev: bool
+    edge: Edge,
+    workflows: list[Workflow[..., Any]],
+    queues: list[str] | None,
+    concurrency: int | None,
+    *,
+    is_in_dev: bool,
 ) -> None:
     from relight.sdk._worker import Worker
 

@@ -1,7 +1,8 @@
 """One activation of one run: the workflow's coroutine on a loop of its own, fed one fact at a time.
 
-No I/O, no clock and no randomness of its own: what it asks for depends on the facts alone, so that it asks for the same
-in every replay. It is a plain object: no task of the worker's loop belongs to it, and it can be thrown away at any time.
+No I/O, no clock and no randomness of its own: what it asks for depends on the facts alone, so that it asks for the
+same in every replay. It is a plain object: no task of the worker's loop belongs to it, and it can be thrown away at
+any time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from relight.sdk._failures import failure_of, step_failed
 from relight.sdk._loop import EndlessTurnError, RunLoop
 from relight.sdk._place import caller
 from relight.sdk._scope import SCOPE
-from relight.sdk._step import Step
+from relight.sdk._step import Async, Step
 from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
 
@@ -216,7 +217,7 @@ class Activation:
 
     # What workflows ask for.
 
-    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Async[Any]:
         """Return the coroutine of one recorded call."""
         place = caller()
         coroutine = self._await_step(step, args, kwargs, place)

@@ -29,7 +29,7 @@ def encode_any(value: object, *, what: str) -> bytes:
 
 def checked_text(text: str, *, what: str) -> str:
     """Return a text that can be recorded. Raises like `encode_any`, and `InvalidValueError` if it is none."""
-    if not isinstance(text, str):
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # what users may pass
         raise InvalidValueError(what, "", f"{type(text).__name__} is no text", "pass a str")
     encode_any(text, what=what)
     return text

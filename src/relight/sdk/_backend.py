@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, final
 
@@ -11,6 +11,7 @@ from relight.actors.door import Door
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
 from relight.actors.watchdog import Watchdog
+from relight.config.limits import LIMITS, Limits
 from relight.config.local import LocalServer
 from relight.config.settings import Settings
 from relight.errors import InvalidValueError
@@ -30,16 +31,19 @@ class Backend(Protocol):
 class JetStreamBackend:
     """Doors to the servers of the settings, or to the local server of a directory."""
 
-    def __init__(self, settings: Settings, *, is_local: bool, tls: object = None) -> None:
+    def __init__(
+        self, settings: Settings, *, is_local: bool, tls: object = None, watchdog_limits: Limits = LIMITS
+    ) -> None:
         if tls is not None and not isinstance(tls, ssl.SSLContext):
             raise InvalidValueError("tls", "", f"{type(tls).__name__} is none", "pass an ssl.SSLContext")
         self.settings = settings
         self._tls = tls
         self._is_local = is_local
+        self._watchdog_limits = watchdog_limits
         self._local: LocalServer | None = None
 
     @asynccontextmanager
-    async def client_door(self) -> AsyncIterator[Door]:
+    async def client_door(self) -> AsyncGenerator[Door]:
         if self._is_local:
             self._local = LocalServer.join(self.settings.local_directory, sync=self.settings.sync)
         try:
@@ -51,8 +55,8 @@ class JetStreamBackend:
                 self._local = None
 
     @asynccontextmanager
-    async def worker_door(self, worker: WorkerId) -> AsyncIterator[Door]:
-        watchdog = Watchdog()
+    async def worker_door(self, worker: WorkerId) -> AsyncGenerator[Door]:
+        watchdog = Watchdog(self._watchdog_limits)
         keeper = Keeper(
             KeeperOptions(
                 namespace=self.settings.namespace, worker=worker, access=self.access(), system=self.system_access()

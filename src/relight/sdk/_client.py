@@ -32,7 +32,7 @@ from relight.sdk._backend import Backend, JetStreamBackend
 from relight.sdk._durations import moment_ms, seconds
 from relight.sdk._interceptors import Interceptor, StartCall, through
 from relight.sdk._run import Run, RunStatus
-from relight.sdk._values import digest, value_type
+from relight.sdk._values import ValueType, digest, value_type
 from relight.sdk._workflow import DEFAULT_QUEUE, Runnable, StartOptions, Workflow
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
@@ -165,10 +165,11 @@ class Relight:
             PayloadTooLargeError: The arguments together are larger than `limits.payload_bytes_max`.
             UnavailableError: No acknowledgement within 30 s. It may have been started; start it again with this id.
         """
-        result_type = value_type(options.pop("type", object))
+        result_type: ValueType[Any] = value_type(options.pop("type", object))
         chosen = cast("StartOptions", options)
         _check_options(chosen)
         if isinstance(workflow, Workflow):
+            workflow = cast("Workflow[..., Any]", workflow)
             result_type = workflow.signature.result
         started = self._started(workflow, args, chosen)
         run_id = token("run id", options["id"]) if "id" in options else secrets.token_hex(12)
@@ -179,7 +180,8 @@ class Relight:
             return await self._publish_start(run_id, named, chosen.get("on_conflict", "attach"))
 
         taken = await through(self.interceptors, "start", publish)(call)
-        return Run(self, run_id, result_type, queue=taken.queue)
+        run: Run[Any] = Run(self, run_id, result_type, queue=taken.queue)
+        return run
 
     @overload
     async def call(
@@ -279,7 +281,8 @@ class Relight:
         Raises:
             InvalidIdError: The id can't be one.
         """
-        return Run(self, token("run id", id), value_type(type))
+        run: Run[Any] = Run(self, token("run id", id), value_type(type))
+        return run
 
     async def runs(
         self, *, workflow: str | None = None, status: RunStatus | None = None, tags: Mapping[str, str] | None = None

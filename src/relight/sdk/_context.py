@@ -120,10 +120,11 @@ class WorkflowContext:
     async def step(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a function as a step of this name; its options, if any, are those of `step(fn, …)`."""
-        named = function if isinstance(function, Step) else Step(function, name, Policy())
-        return await self._activation.call_step(
-            cast("Step[..., Any]", named).options(name=name), args, kwargs
-        )
+        if isinstance(function, Step):
+            named = cast("Step[..., Any]", function).options(name=name)
+        else:
+            named = Step(function, name, Policy())
+        return await self._activation.call_step(named, args, kwargs)
 
     async def sleep(self, duration: Duration) -> None:
         """Wait; a worker is needed only at the end. Raises `InvalidValueError` for a negative duration."""
@@ -262,7 +263,10 @@ class _Lines:
         self._activation = activation
 
     def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda **line: self._activation.write_line(level, line)
+        def write(**line: Any) -> None:
+            self._activation.write_line(level, line)
+
+        return write
 
 
 def _logger(activation: Activation) -> Any:

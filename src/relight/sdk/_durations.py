@@ -24,7 +24,7 @@ def seconds(what: str, duration: Duration) -> float:
     """
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
-    elif isinstance(duration, int | float) and not isinstance(duration, bool):
+    elif isinstance(duration, int | float) and not isinstance(duration, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # what users may pass
         value = float(duration)
     else:
         raise InvalidValueError(what, "", f"{type(duration).__name__} is no duration", "pass a timedelta or seconds")

@@ -78,8 +78,8 @@ class RunningAttempt:
     """One attempt of a step, from its launch to its report."""
 
     __slots__ = (
-        "_attempt", "_began_s", "_headers", "_is_told_to_stop", "_key", "_launcher", "_loop", "_report", "_run", "_scope", "_step",
-        "_task",
+        "_attempt", "_began_s", "_headers", "_is_told_to_stop", "_key", "_launcher", "_loop", "_report", "_run",
+        "_scope", "_step", "_task",
     )
 
     def __init__(
@@ -129,7 +129,7 @@ class RunningAttempt:
             value = await self._call(args, kwargs)
             data, decoded = self._step.signature.result.record(value, what=f"the result of step {self._step.name!r}")
             outcome: p.Outcome = p.Done(Raw(data), decoded)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
             outcome = p.Stopped() if self._is_told_to_stop else self._judge(error)
         # Without these references the attempt is freed at once; a thousand a second are too many for the collector.
         self._task = None
@@ -140,8 +140,9 @@ class RunningAttempt:
         limit_s = self._limit_s()
         if limit_s is None:
             return await self._intercepted(args, kwargs)
+        limit = asyncio.timeout(limit_s)
         try:
-            async with asyncio.timeout(limit_s) as limit:
+            async with limit:
                 return await self._intercepted(args, kwargs)
         except TimeoutError as error:
             if not limit.expired():

@@ -308,7 +308,7 @@ class RunLoop(PureLoop):
             handle._context.run(handle._callback, *handle._args)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # A workflow's sys.exit fails its run, not the worker.
+        except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
             self.call_exception_handler({"message": "exception in a callback", "exception": error, "handle": handle})
 
     def _timer_handle_cancelled(self, timer: RunTimer) -> None:

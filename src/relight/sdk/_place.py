@@ -15,7 +15,7 @@ _ASYNCIO = os.path.dirname(os.path.abspath(sys.modules["asyncio"].__file__ or ""
 
 def caller() -> str:
     """Return file:line of the innermost frame that is neither ours nor asyncio's; empty if there is none."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # there is no public one that is cheap
     while frame is not None:
         name = _short(frame.f_code)
         if name:

@@ -28,7 +28,7 @@ class WorkflowPrograms:
         self._launcher = launcher
         self._by_name: dict[str, Workflow[..., Any]] = {}
         for one in workflows:
-            if not isinstance(one, Workflow):
+            if not isinstance(one, Workflow):  # pyright: ignore[reportUnnecessaryIsInstance]  # what users may pass
                 raise TypeError(f"{one!r} is no workflow; decorate it with @workflow")
             if self._by_name.setdefault(one.name, one) is not one:
                 raise RefusedError(f"two workflows are named {one.name!r}; give one another name: @workflow(name=…)")
@@ -41,7 +41,7 @@ class WorkflowPrograms:
 
 
 def code_digest() -> str:
-    """Return a digest of the user's source files that are loaded: not the standard library's, not the installed ones."""
+    """Return a digest of the user's source files that are loaded: no standard library, nothing that is installed."""
     digest = blake2b(digest_size=8)
     outside = {str(Path(path).resolve()) for name, path in sysconfig.get_paths().items() if name.endswith("lib")}
     ours = str(Path(__file__).resolve().parent.parent)

@@ -94,8 +94,9 @@ class Run(Generic[R]):
             RunNotFoundError: The run is not known, or was retired.
         """
         limit_s = None if timeout is None else seconds("timeout", timeout)
+        limit = asyncio.timeout(limit_s)
         try:
-            async with asyncio.timeout(limit_s) as limit:
+            async with limit:
                 end = await self._relight.ends.end_of(self.id)
         except TimeoutError as error:
             if not limit.expired():

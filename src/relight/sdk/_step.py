@@ -131,7 +131,7 @@ class Step(Generic[P, R]):
         self.function = function
         self.policy = policy
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)
+            getattr(function, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
         )
         self._signature: Signature | None = None
         self.__doc__ = getattr(function, "__doc__", None)
@@ -202,7 +202,11 @@ class _StepFace:
     def __call__(self, **options: Unpack[StepOptions]) -> _StepDecorator: ...
     def __call__(self, *function: Any, **options: Any) -> Any:
         if not function:
-            return lambda later: self(later, **options)
+
+            def decorate(later: Callable[..., Any]) -> Step[..., Any]:
+                return self(later, **options)
+
+            return decorate
         target = function[0]
         if isinstance(target, Step):
             return cast("Step[..., Any]", target).options(**options)

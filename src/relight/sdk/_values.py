@@ -100,7 +100,7 @@ class Signature:
         positional = self._positional
         if len(args) > len(positional):
             return None
-        encoded = [one.type.encode_unbounded(arg, what=one.what, root=one.name) for one, arg in zip(positional, args)]
+        encoded = [one.type.encode_unbounded(arg, what=one.what, root=one.name) for one, arg in zip(positional, args)]  # noqa: B905
         slots = (*positional, *self._keyword)
         encoded += [_NOT_PASSED] * (len(slots) - len(args))
         for name, value in kwargs.items():

@@ -39,8 +39,8 @@ Ts = TypeVarTuple("Ts")
 DEFAULT_QUEUE = "default"
 
 Runnable: TypeAlias = "Callable[[WorkflowContext, Unpack[Ts]], Coroutine[Any, Any, R]]"
-"""A workflow whose positional arguments are `Ts`. (A Protocol would also refuse plain functions, but mypy can't solve one
-when a parameter has a default; so a plain function is refused at run time.)"""
+"""A workflow whose positional arguments are `Ts`. (A Protocol would also refuse plain functions, but mypy can't solve
+one when a parameter has a default; so a plain function is refused at run time.)"""
 
 
 class WorkflowOptions(TypedDict, total=False):
@@ -127,4 +127,8 @@ def workflow(*function: Any, **options: Any) -> Any:
     """
     if function:
         return Workflow(function[0], cast("WorkflowOptions", options))
-    return lambda later: Workflow(later, cast("WorkflowOptions", options))
+
+    def decorate(later: Callable[..., Any]) -> Workflow[..., Any]:
+        return Workflow(later, cast("WorkflowOptions", options))
+
+    return decorate

@@ -13,6 +13,7 @@ The builders take validated ids (`ids.token`), so they never check: a subject ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -170,13 +171,13 @@ def parse(subject: str) -> Subject | None:
     """Return what a subject says, or None if it is none of ours."""
     match subject.split("."):
         case ["relight", namespace, "start", slot, queue, run]:
-            return _checked(StartSubject, namespace, slot, QueueName(queue), RunId(run))
+            return _checked(StartSubject, namespace, slot, run, QueueName(queue), RunId(run))
         case ["relight", namespace, "wake", slot, queue, run]:
-            return _checked(WakeSubject, namespace, slot, QueueName(queue), RunId(run))
+            return _checked(WakeSubject, namespace, slot, run, QueueName(queue), RunId(run))
         case ["relight", namespace, "log", slot, run]:
-            return _checked(LogSubject, namespace, slot, RunId(run))
+            return _checked(LogSubject, namespace, slot, run, RunId(run))
         case ["relight", namespace, "timer", slot, run, timer]:
-            return _checked(TimerSubject, namespace, slot, RunId(run), timer)
+            return _checked(TimerSubject, namespace, slot, run, RunId(run), timer)
         case ["relight", namespace, "owner", worker]:
             return OwnerSubject(Namespace(namespace), WorkerId(worker)) if _tokens(namespace, worker) else None
         case ["relight", namespace, "done", client, run]:
@@ -185,12 +186,10 @@ def parse(subject: str) -> Subject | None:
             return None
 
 
-def _checked(kind: type, namespace: str, slot: str, *rest: str) -> Subject | None:
-    run = rest[0] if kind in (LogSubject, TimerSubject) else rest[1]
+def _checked(kind: Callable[..., Subject], namespace: str, slot: str, run: str, *rest: str) -> Subject | None:
     if not _tokens(namespace, *rest) or slot != str(slot_of(run)):
         return None
-    subject: Subject = kind(Namespace(namespace), slot_of(run), *rest)
-    return subject
+    return kind(Namespace(namespace), slot_of(run), *rest)
 
 
 @lru_cache(maxsize=4096)

@@ -28,9 +28,10 @@ def token(kind: str, value: object) -> str:
         InvalidIdError: It is no string, empty, longer than `limits.id_characters_max`, begins with `$`, or contains
             `.`, `*`, `>`, white space or a control character.
     """
-    if isinstance(value, str):
-        if _TOKEN_ASCII.fullmatch(value) or (_TOKEN.fullmatch(value) and value[0] != "$"):
-            return value
+    if isinstance(value, str) and (
+        _TOKEN_ASCII.fullmatch(value) or (_TOKEN.fullmatch(value) and not value.startswith("$"))
+    ):
+        return value
     raise InvalidIdError(kind, value, _problem(value))
 
 

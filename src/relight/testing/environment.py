@@ -73,7 +73,8 @@ class TestEnvironment:
         Raises:
             RefusedError: The workflow is not one of this environment's.
         """
-        if isinstance(workflow, Workflow) and workflow not in self._stage.workflows:
+        known: object = workflow
+        if isinstance(known, Workflow) and known not in self._stage.workflows:
             raise RefusedError(f"{workflow!r} is not in this environment; pass it to TestEnvironment([…])")
         return await self._stage.client.start(workflow, *args, **options)
 

@@ -222,9 +222,9 @@ class Stage:
 
     def _is_all_parked(self) -> bool:
         """A stuck run is tried again and again by a timer; it will not fare better with the same code."""
-        states = [self.observer.state(run) for run in self.observer.runs()]
-        unfinished = [one for one in states if one.end is None]
-        return bool(unfinished) and not self._steps_asleep and all(one.parked is not None for one in unfinished)
+        unfinished = [run for run in self.observer.runs() if self.observer.state(run).end is None]
+        is_parked = all(self.observer.state(run).parked and not self.observer.pending(run) for run in unfinished)
+        return bool(unfinished) and not self._steps_asleep and is_parked
 
     def _let_client_look_again(self) -> bool:
         last = self.server.stream.last(">")

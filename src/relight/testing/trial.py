@@ -31,6 +31,8 @@ Story = Callable[[Stage, Run[Any]], Awaitable[None]]
 
 RUN = "crash"
 
+_FOR_A_PERSON = ("unknown_outcome", "quarantined")
+
 _TRIAL_S = 5.0
 """Of real time. A trial takes milliseconds; one that never ends must not hang the suite."""
 
@@ -138,7 +140,7 @@ class Trial:
         self.stage = scenario.stage([self._executions], random)
         self._executions.observer = self.stage.observer
         self.stage.server.faults = faults or Faults()
-        self._has_faults = faults is not None
+        self._has_faults = faults is not None or disturb is not None
         self.stage.server.frees_leases_of_the_dead = point is not None and point.leases_freed
         self._client_is_dead = False
         self._tasks: set[asyncio.Task[object]] = set()
@@ -212,7 +214,9 @@ class Trial:
                 return
             for number, name in self._open(run.id, answered):
                 answered.add(number)
-                if number < 0:
+                if number < 0 and not name:
+                    await _said(run.retry)
+                elif number < 0:
                     await _said(partial(run.resolve, name, rerun=True))
                 else:
                     await _said(partial(run.resume, name, self._scenario.answers[name]))
@@ -221,7 +225,7 @@ class Trial:
         """Number and name of what waits for an answer; a parked step has the negative number of its record."""
         state = self.stage.observer.state(run)
         if state.parked is not None:
-            is_new = state.parked.reason == "unknown_outcome" and -state.records not in answered
+            is_new = state.parked.reason in _FOR_A_PERSON and -state.records not in answered
             return [(-state.records, state.parked.step)] if is_new else []
         waits = [(number, one.name) for number, one in state.waits.items() if one.kind == "suspension"]
         return [(number, name) for number, name in waits if name in self._scenario.answers and number not in answered]
@@ -240,7 +244,7 @@ class Trial:
         observer = self.stage.observer
         if observer.state(run).end is None or observer.pending(run):
             return False
-        # A timer that was armed by a write that came late goes off some time; nothing else may have left one.
+        # A timer that was armed by a write that came late, or by a zombie, goes off some time; nothing else may leave one.
         return not self._has_faults or not observer.timers(run)
 
     # What goes wrong.

@@ -348,7 +348,7 @@ class Connection(Client):
             return
         try:
             receive(subject, reply, data, headers)
-        except Exception:
+        except Exception:  # noqa: BLE001 - supervisor of all receivers: one that fails must not end the others' connection
             _log.exception("receiver_failed", connection=self._name, subject=subject.decode(errors="replace"))
 
     def _on_control(self, line: bytes) -> None:

@@ -128,7 +128,8 @@ class Survivor:
         if not infos or not self._deaths.is_gone(dead):
             return 0
         await self._ask_the_living(tuple(infos))
-        lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=estate.held.get(one, set()))]
+        freed = estate.held
+        lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=freed.get(one, set()))]
         await self._nak(lost, infos)
         return len(lost)
 

@@ -199,6 +199,10 @@ class JetStreamDoor:
             raise
         return listening
 
+    def watch_reconnects(self, back: Callable[[], None]) -> None:
+        """See `Door.watch_reconnects`."""
+        self._connection.on_restored.append(back)
+
     # Deliveries.
 
     async def consume(

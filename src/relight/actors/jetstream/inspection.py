@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import final
@@ -127,7 +127,7 @@ class Inspection:
 
 
 @asynccontextmanager
-async def open_inspection(access: Access) -> AsyncIterator[Inspection]:
+async def open_inspection(access: Access) -> AsyncGenerator[Inspection]:
     """Connect to look.
 
     Raises:

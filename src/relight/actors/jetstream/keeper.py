@@ -121,7 +121,7 @@ class Keeper:
             asyncio.run(self._live())
         except UnavailableError as error:
             problem = error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # The supervisor of this thread: what it does not report nobody ever sees. The leases lapse.
             _log.exception("keeper_failed")
             problem = error

@@ -64,7 +64,7 @@ async def connect(access: Access, *, name: str, reconnected: Callable[[], None],
         UnavailableError: Not connected within `access.connect_timeout_s`.
     """
     client = Client()
-    voice = _Voice(name, reconnected, closed)
+    voice = _Voice(client, name, reconnected, closed)
     try:
         async with asyncio.timeout(access.connect_timeout_s):
             await client.connect(
@@ -100,7 +100,10 @@ async def subscribe(client: Client, subject: str, receive: Callable[[Msg], Await
 class _Voice:
     """Logs one line when the connection is lost and one when it is back, whatever nats-py reports in between."""
 
-    def __init__(self, name: str, reconnected: Callable[[], None], closed: Callable[[], None]) -> None:
+    def __init__(
+        self, client: Client, name: str, reconnected: Callable[[], None], closed: Callable[[], None]
+    ) -> None:
+        self._client = client
         self._name = name
         self._reconnected = reconnected
         self._closed = closed
@@ -115,6 +118,8 @@ class _Voice:
             _log.error("callback_failed", connection=self._name, exc_info=error)
 
     async def disconnected(self) -> None:
+        if self._client.is_closed:
+            return  # By ourselves: nothing is lost.
         _log.info("connection_lost", connection=self._name, error=repr(self.last_error))
 
     async def reconnected(self) -> None:

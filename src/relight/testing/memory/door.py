@@ -78,23 +78,27 @@ class MemoryDoor:
 
     def resume(self) -> None:
         """Go on as after SIGCONT: first with what was kept meanwhile, then the server is heard and leases renewed."""
+        since_ms, self._silent_since_ms = self._silent_since_ms, None
+        silent_ms = 0 if since_ms is None else self._server.clock.now_ms() - since_ms
+        is_gap = silent_ms >= LIMITS.ack_wait_s * 500
+        if is_gap:
+            # They were let go when it stopped. What is held from now on is renewed.
+            self._held.clear()
         self.process.resume()
-        self.process.arrive(partial(self._hear, self._stops))
+        self.process.arrive(partial(self._hear, self._stops, is_gap))
+
+    def watch_reconnects(self, back: Callable[[], None]) -> None:
+        """See `Door.watch_reconnects`. A connection in memory is never lost."""
 
     def watch_gaps(self, back: Callable[[], None]) -> None:
         self._back = back
 
-    def _hear(self, stops: int) -> None:
-        if stops != self._stops:
-            return
-        silent_ms = self._server.clock.now_ms() - (self._silent_since_ms or 0)
-        self._silent_since_ms = None
-        if silent_ms >= LIMITS.ack_wait_s * 500:
-            self._held.clear()
-            if self._back is not None:
-                self.process.arrive(self._back)
-        for consumer, sequence in self._held:
-            consumer.renew(sequence, self)
+    def _hear(self, stops: int, is_gap: bool) -> None:
+        if is_gap and self._back is not None:
+            self.process.arrive(self._back)
+        if stops == self._stops:
+            for consumer, sequence in self._held:
+                consumer.renew(sequence, self)
 
     # Writing.
 

@@ -1,0 +1,80 @@
+"""`kill -9`: with the system account the runs of the dead go on at once. `benchmarks/failover.py` says how fast."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+from tests.crash.apps import gated, quick
+from tests.crash.apps_fleet import Execution, Fleet
+
+from relight.config.limits import LIMITS
+from relight.config.server import EmbeddedServer
+
+
+async def test_a_kill_is_noticed_long_before_the_lease_lapses(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        first = await fleet.worker("gated", "quick")
+        # Acknowledgements move the consumers' floors: a lease must be freed above them, too.
+        for _ in range(10):
+            await (await fleet.relight.start(quick, fleet.text)).result(timeout=20)
+        runs = [await fleet.relight.start(gated, fleet.text) for _ in range(5)]
+        await fleet.soon("gate", 5)
+        for run in runs:
+            await fleet.turned(run.id, 1)
+        await fleet.worker("gated")
+
+        died = time.time()
+        await first.kill()
+        again = await fleet.soon("gate", 10)
+        fleet.open_the_gate()
+
+        assert max(one.at for one in again) - died < LIMITS.ack_wait_s / 4
+        assert [await run.result(timeout=20) for run in runs] == ["open"] * 5
+        await fleet.no_lease_left()
+        for run in runs:
+            assert max(turn.epoch for turn in await fleet.journal(run.id)) == 2
+
+
+async def test_all_runs_go_on_within_a_second_of_a_kill_in_a_burst_of_3000_starts(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        victim, _ = [await fleet.worker("quick"), await fleet.worker("quick")]
+        starting = [asyncio.create_task(fleet.relight.start(quick, fleet.text)) for _ in range(3_000)]
+        while victim.pid not in {one.process for one in fleet.executions()}:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+
+        died = time.time()
+        await victim.kill()
+        runs = [await one for one in starting]
+        results = await asyncio.gather(*(run.result(timeout=60) for run in runs))
+
+        assert results == [6] * 3_000
+        await fleet.no_lease_left()
+        by_run: dict[str, list[Execution]] = defaultdict(list)
+        for one in fleet.executions():
+            by_run[one.run].append(one)
+        waits = sorted(await_of(steps, victim.pid, died) for steps in by_run.values() if is_affected(steps, victim.pid))
+        assert waits, "the kill came too late or too early to affect a run"
+        assert waits[int(len(waits) * 0.99)] < 1.0
+        # What sat in the socket of the dead left no trace but this: nothing comes as late as a lease that lapses.
+        times = sorted(one.at for one in fleet.executions() if one.at > died)
+        assert max(after - before for before, after in pairwise(times)) < LIMITS.ack_wait_s / 4
+        for run in runs[::50]:
+            await fleet.journal(run.id)
+
+
+def is_affected(steps: list[Execution], victim: int) -> bool:
+    return {one.process for one in steps} > {victim}
+
+
+def await_of(steps: list[Execution], victim: int, died: float) -> float:
+    """Seconds from the death until the next worker ran a step of the run."""
+    return min(one.at for one in steps if one.process != victim) - died

@@ -1,0 +1,108 @@
+"""The server is away, or can't store: all wait with back-off and go on without a restart; nothing accepted is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.crash.apps import gated, quick
+from tests.crash.apps_fleet import Fleet
+
+from relight import Run
+from relight.config.server import EmbeddedServer
+
+_RUNS = 200
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+async def test_a_server_that_is_restarted_under_load_loses_nothing_and_no_living_workers_step_runs_twice(
+    server: EmbeddedServer, namespace: str, tmp_path: Path, way: str
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        await asyncio.gather(fleet.worker("quick", "gated"), fleet.worker("quick", "gated"))
+        held = [await fleet.relight.start(gated, fleet.text) for _ in range(10)]
+        await fleet.soon("gate", 10)
+        for run in held:
+            await fleet.turned(run.id, 1)
+        starting = [asyncio.create_task(fleet.relight.start(quick, fleet.text)) for _ in range(_RUNS)]
+        await fleet.soon("three", 5)
+
+        await asyncio.to_thread(server.stop if way == "stop" else server.kill)
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(server.start)
+        fresh = [await one for one in starting]
+        results = await asyncio.gather(*(run.result(timeout=40) for run in fresh))
+        fleet.open_the_gate()
+
+        assert results == [6] * _RUNS
+        assert [await run.result(timeout=40) for run in held] == ["open"] * 10
+        await fleet.no_lease_left()
+        await nothing_ran_twice(fleet, [*(run.id for run in held), *(run.id for run in fresh)])
+
+
+async def test_leases_outlive_an_outage_that_is_longer_than_they_last(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        await asyncio.gather(*(fleet.worker("gated") for _ in range(3)))
+        held = [await fleet.relight.start(gated, fleet.text) for _ in range(20)]
+        await fleet.soon("gate", 20)
+        for run in held:
+            await fleet.turned(run.id, 1)
+
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(11.0)  # All leases have lapsed when the server comes back.
+        await asyncio.to_thread(server.start)
+        await asyncio.sleep(3.0)  # In which it delivers them all again.
+        fleet.open_the_gate()
+
+        assert [await run.result(timeout=40) for run in held] == ["open"] * 20
+        await fleet.no_lease_left()
+        await nothing_ran_twice(fleet, [run.id for run in held])
+
+
+async def test_a_full_disk_that_is_freed_loses_nothing_and_no_step_runs_twice(namespace: str, tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "server") as server:
+        async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+            await asyncio.gather(fleet.worker("quick", "gated"), fleet.worker("quick", "gated"))
+            held = [await fleet.relight.start(gated, fleet.text) for _ in range(10)]
+            await fleet.soon("gate", 10)
+            for run in held:
+                await fleet.turned(run.id, 1)
+            fresh: list[Run[int]] = []
+
+            allow_bytes(server, 200_000)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(20):
+                    while True:  # Until a start is not accepted any more: it waits, with back-off.
+                        async with asyncio.timeout(2):
+                            fresh.append(await fleet.relight.start(quick, fleet.text))
+            fleet.open_the_gate()
+            await asyncio.sleep(1.0)  # Workers whose steps have ended can't record it.
+            assert len(fleet.executions("two")) < len(fresh) + 10
+            allow_bytes(server, 100_000_000)
+
+            assert [await run.result(timeout=40) for run in held] == ["open"] * 10
+            assert [await run.result(timeout=40) for run in fresh] == [6] * len(fresh)
+            await fleet.no_lease_left()
+            await nothing_ran_twice(fleet, [*(run.id for run in held), *(run.id for run in fresh)])
+
+
+def allow_bytes(server: EmbeddedServer, count: int) -> None:
+    """Let the server's JetStream use so much disk, as if it were smaller or larger."""
+    config = server.directory / "server.conf"
+    lines = config.read_text().splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("jetstream {"))
+    lines[place] = lines[place].partition(", max_file")[0].rstrip(" }") + f", max_file: {count} }}"
+    config.write_text("\n".join(lines))
+    os.kill(server.process_id, signal.SIGHUP)
+
+
+async def nothing_ran_twice(fleet: Fleet, runs: list[str]) -> None:
+    for run in runs:
+        await fleet.journal(run)
+        steps = [one.step for one in fleet.executions(run=run)]
+        assert len(set(steps)) == len(steps), (run, steps)
