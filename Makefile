@@ -67,7 +67,8 @@ clean:
 
 # The stamp is written last, so that an installation that was interrupted is made again.
 .venv/installed: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Relight needs Python 3.11 or newer; install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Relight needs Python 3.11 or newer; install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(call install,.venv,$(PYTHON))
 
 .venv-3.%/installed: pyproject.toml

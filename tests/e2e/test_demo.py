@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 TOTALS = re.compile(r"^  (completed|requests|repeats absorbed|charges) +(\d+)", re.MULTILINE)
 TIMELINE = re.compile(r"^ +\d+\.\d\d s  worker \d +(\w+)", re.MULTILINE)
@@ -72,7 +70,6 @@ def test_the_playground_without_a_terminal_prints_its_help_and_ends(tmp_path: Pa
     assert "approve RUN" in ended.stdout
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind")
 def test_the_playground_starts_kills_and_approves(tmp_path: Path) -> None:
     terminal, inside = os.openpty()
     command = [sys.executable, "-m", "examples.demo.play"]

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from tests.integration.door_on_server import bare, door, eventually, options
 
 from relight.actors.door import Silent
+from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.keeper_connection import Access
 from relight.actors.jetstream.transport import DirectTransport
@@ -271,3 +272,13 @@ def test_nats_py_has_the_private_parts_that_the_connection_leans_on() -> None:
         assert hasattr(DirectTransport(), name), f"nats-py's transport has no {name} any more: adapt transport.py"
     for name in ("_buffer", "_eof", "_exception", "_maybe_resume_transport"):
         assert hasattr(reader, name), f"asyncio's reader has no {name} any more: adapt transport.py"
+
+
+async def test_a_password_in_an_address_is_in_no_error() -> None:
+    access = Access(servers=("nats://ann:s3cret@127.0.0.1:1",), connect_timeout_s=1.0)
+
+    with pytest.raises(UnavailableError) as refused:
+        await Connection.open(access, name="test")
+
+    assert "s3cret" not in str(refused.value)
+    assert "127.0.0.1:1" in str(refused.value)

@@ -126,4 +126,4 @@ def _print_traceback(error: Exception) -> None:
 
 def _is_ours(frame: TracebackType) -> bool:
     file = frame.tb_frame.f_code.co_filename
-    return file == __file__ or "importlib" in file
+    return file in (__file__, importlib.__file__) or file.startswith("<frozen importlib")

@@ -255,7 +255,7 @@ class Connection(Client):
                 # The reading task has to run once before there is a wire to write on.
                 await self.flush()
         except WORLD_ERRORS as error:
-            servers = ", ".join(access.servers)
+            servers = access.shown()
             raise UnavailableError(
                 f"no NATS server let us in at {servers} within {access.connect_timeout_s:g} s ({self._reason()})"
             ) from error
@@ -390,7 +390,7 @@ def _check_urls(urls: tuple[str, ...]) -> None:
     for url in urls:
         scheme, separator, _ = url.partition("://")
         if separator and scheme not in ("nats", "tls"):
-            raise InvalidValueError("servers", "", f"{url[:80]!r} can't be used", "pass a url like nats://host:4222")
+            raise InvalidValueError("servers", "", f"{scheme[:20]!r} is no scheme of a NATS server", "pass a url like nats://host:4222")
 
 
 def _next_server(servers: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:

@@ -40,6 +40,15 @@ class Access:
     tls: SSLContext | None = None
     connect_timeout_s: float = 5.0
 
+    def shown(self) -> str:
+        """The servers without the users and passwords that their addresses may hold."""
+        return ", ".join(_shown(one) for one in self.servers)
+
+
+def _shown(address: str) -> str:
+    scheme, separator, rest = address.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
 
 def connection_name(worker: str, part: Literal["main", "keeper"]) -> str:
     """Return the name under which a part of a worker connects, so that others can see the worker's death."""
@@ -88,7 +97,7 @@ async def connect(access: Access, *, name: str, reconnected: Callable[[], None],
     except WORLD_ERRORS as error:
         await client.close()
         reason = voice.last_error or error
-        raise UnavailableError(f"no connection to {', '.join(access.servers)}: {reason!r}") from error
+        raise UnavailableError(f"no connection to {access.shown()}: {reason!r}") from error
     return client
 
 

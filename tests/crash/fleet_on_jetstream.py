@@ -1,0 +1,162 @@
+"""Workers in this process on a real server, each behind a door that can be severed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, final
+
+from tests.crash.severed_door import SeveredDoor
+from tests.crash.workflows import SCENARIOS
+
+from relight import Interceptor, Relight, StepCall, Workflow
+from relight.actors.host import Host
+from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
+from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
+from relight.config.server import EmbeddedServer
+from relight.sdk._execution import Launcher
+from relight.sdk._programs import WorkflowPrograms
+from relight.subjects.grammar import Subjects
+from relight.subjects.ids import WorkerId
+from relight.testing.memory.faults import OperationName
+from relight.testing.trial import Moment
+
+__all__ = ("Fleet",)
+
+_numbers = itertools.count(1)
+
+
+@final
+class Counting(Interceptor):
+    """Counts attempts: run, step, number."""
+
+    def __init__(self, counted: Counter[tuple[str, str, int]]) -> None:
+        self._counted = counted
+
+    async def step(self, call: StepCall, next: Any) -> Any:
+        key = call.info.idempotency_key.removeprefix(f"{call.info.run_id}:")
+        self._counted[call.info.run_id, key, call.info.attempt] += 1
+        return await next(call)
+
+
+@final
+class SeverableWorker:
+    """A host with everything that belongs to it. `sever` ends it as abruptly as one process can end a part of itself."""
+
+    def __init__(self, door: SeveredDoor, real: JetStreamDoor, keeper: Keeper, host: Host, launcher: Launcher) -> None:
+        self.door = door
+        self._real = real
+        self._keeper = keeper
+        self._host = host
+        self._launcher = launcher
+        self._end: asyncio.Task[None] | None = None
+
+    def sever(self) -> None:
+        if self._end is None:
+            self.door.sever()
+            self._end = asyncio.get_running_loop().create_task(self._bury())
+
+    async def close(self) -> None:
+        self.sever()
+        assert self._end is not None, "made by sever"
+        await self._end
+
+    async def _bury(self) -> None:
+        self._host.close()
+        self._launcher.close()
+        await asyncio.gather(self._real.close(), self._keeper.stop())
+
+
+@final
+class Fleet:
+    """Two workers at any time; whoever dies is replaced."""
+
+    def __init__(self, server: EmbeddedServer, namespace: str, relight: Relight) -> None:
+        self.executions: Counter[tuple[str, str, int]] = Counter()
+        self.operations: Counter[str] = Counter()
+        self.killed_at: str | None = None
+        self._server = server
+        self._namespace = namespace
+        self._relight = relight
+        self._target: tuple[str, int, Moment] | None = None
+        self._workers: list[SeverableWorker] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, server: EmbeddedServer, namespace: str) -> AsyncIterator[Fleet]:
+        async with Relight(server.url, namespace=namespace) as relight:
+            fleet = cls(server, namespace, relight)
+            try:
+                await fleet.hire()
+                await fleet.hire()
+                yield fleet
+            finally:
+                await asyncio.gather(*fleet._tasks)
+                for worker in fleet._workers:
+                    await worker.close()
+
+    @property
+    def relight(self) -> Relight:
+        return self._relight
+
+    def kill_at(self, run: str, number: int, moment: Moment) -> None:
+        """The worker that performs this run's operation of this number dies there."""
+        self._target, self.killed_at = (run, number, moment), None
+
+    async def replace_the_dead(self) -> None:
+        """Return when as many workers are at work as before."""
+        await asyncio.gather(*self._tasks)
+
+    async def hire(self) -> None:
+        name = WorkerId(f"severable-{next(_numbers)}")
+        keeper = Keeper(
+            KeeperOptions(
+                namespace=self._namespace,
+                worker=name,
+                access=Access(servers=(self._server.url,)),
+                system=Access(servers=(self._server.system_url,)),
+            )
+        )
+        await keeper.start()
+        options = DoorOptions(
+            namespace=self._namespace, access=Access(servers=(self._server.url,)), name=connection_name(name, "main")
+        )
+        real = await JetStreamDoor.open(options, keeper=keeper)
+        door = SeveredDoor(real, self._on_operation)
+        launcher = Launcher(
+            threads=4, interceptors=[Counting(self.executions)], send_signal=self._relight.send_signal
+        )
+        host = Host(
+            door, Subjects(self._namespace), name, WorkflowPrograms(_workflows(), launcher, code="same"),
+            queues=("default",), concurrency=100,
+        )
+        self._workers.append(SeverableWorker(door, real, keeper, host, launcher))
+        await host.open()
+
+    def _on_operation(self, door: SeveredDoor, name: OperationName, subject: str, moment: Moment) -> None:
+        if self._target is None or self._target[0] not in subject.split("."):
+            return
+        run, number, when = self._target
+        if moment == "before":
+            self.operations[run] += 1
+        if self.killed_at is None and self.operations[run] == number and moment == when:
+            self.killed_at = f"{when} operation {number}, {name} {subject}"
+            worker = next(one for one in self._workers if one.door is door)
+            self._workers.remove(worker)
+            worker.sever()
+            self._spawn(worker.close())
+            self._spawn(self.hire())
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _workflows() -> list[Workflow[..., Any]]:
+    every = [workflow for one in SCENARIOS.values() for workflow in (one.workflow, *one.others)]
+    return list({one.name: one for one in every}.values())

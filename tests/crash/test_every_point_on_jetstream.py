@@ -1,0 +1,94 @@
+"""The crash sweep on a real server: a worker in this process is severed before or after an operation of a run.
+
+The quick workflows are swept whole. Those that wait for seconds of real time are sampled, unless `RELIGHT_TEST_FULL` is
+set: then every point of every workflow is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+from tests.crash.fleet_on_jetstream import Fleet
+from tests.crash.workflows import SCENARIOS
+
+from relight import Run, RunFailed
+from relight.actors.journal import read_history, read_tail
+from relight.config.server import EmbeddedServer
+from relight.errors import AlreadyAnsweredError, RefusedError
+from relight.testing.trial import Moment, Scenario, Trial
+
+IS_FULL = "RELIGHT_TEST_FULL" in os.environ
+QUICK = ("in_sequence", "gathers", "group_with_a_failure", "takes_signals", "sends_unsafely", "in_line")
+SLOW = ("step_against_timer", "suspends_and_sleeps", "waits_with_a_step", "retries")
+_OPERATIONS_MAX = 60
+_ONE_RUN_S = 40.0
+
+
+@pytest.mark.parametrize("name", QUICK)
+async def test_quick_workflows_survive_every_point(name: str, server: EmbeddedServer, namespace: str) -> None:
+    await sweep(SCENARIOS[name], server, namespace, every=1)
+
+
+@pytest.mark.parametrize("name", SLOW)
+async def test_slow_workflows_survive_a_sample_of_points(name: str, server: EmbeddedServer, namespace: str) -> None:
+    await sweep(SCENARIOS[name], server, namespace, every=1 if IS_FULL else 4)
+
+
+async def sweep(scenario: Scenario, server: EmbeddedServer, namespace: str, *, every: int) -> None:
+    """Try every so many points until a run ends before the next one is reached."""
+    expected = await Trial(scenario).play()
+    moments: tuple[Moment, ...] = ("before", "after")
+    async with Fleet.open(server, namespace) as fleet:
+        for number in range(1, _OPERATIONS_MAX, every):
+            for moment in moments:
+                run = f"{scenario.workflow.name}-{number}-{moment}"
+                fleet.kill_at(run, number, moment)
+                outcome = await ended(fleet, scenario, run)
+                await check(fleet, run)
+                assert outcome == expected, fleet.killed_at
+                if fleet.killed_at is None:
+                    return
+
+
+async def ended(fleet: Fleet, scenario: Scenario, id: str) -> tuple[str, ...]:
+    """Start the run, answer what it asks, and return how it ended, as a trial in memory says it."""
+    run = await fleet.relight.start(scenario.workflow, *scenario.args, id=id, **scenario.options)
+    for name, data, signal_id in scenario.signals:
+        await run.signal(name, data, id=signal_id)
+    answering = asyncio.create_task(answer(scenario, run))
+    try:
+        result = await run.result(timeout=_ONE_RUN_S)
+    except RunFailed as failed:
+        return ("failed", failed.error_type, str(failed))
+    finally:
+        answering.cancel()
+    return ("completed", scenario.workflow.signature.result.record(result, what="the result")[0].decode())
+
+
+async def answer(scenario: Scenario, run: Run[Any]) -> None:
+    """Answer suspensions, and say 'again' of a step whose outcome is unknown."""
+    while True:
+        described = await run.describe()
+        try:
+            for name in described.suspended:
+                await run.resume(name, scenario.answers[name])
+            if described.parked == "unknown_outcome":
+                await run.resolve("send", rerun=True)
+        except (AlreadyAnsweredError, RefusedError):
+            pass  # It has moved on meanwhile.
+        await asyncio.sleep(0.02)
+
+
+async def check(fleet: Fleet, run: str) -> None:
+    """The chain holds, and no attempt was executed more often than workers died, plus one."""
+    door, subjects = fleet.relight.door, fleet.relight.subjects
+    tail = await read_tail(door, subjects.log(run))
+    assert tail is not None
+    await read_history(door, subjects.log(run), tail[0])
+    for (of, step, attempt), count in fleet.executions.items():
+        if of == run:
+            assert count <= 2, f"{fleet.killed_at}: attempt {attempt} of {step} was executed {count} times"
+    await fleet.replace_the_dead()
