@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from benchmarks import (
+    failover,
     idle,
     import_time,
     messages,
@@ -30,6 +31,7 @@ _ROWS: dict[str, Callable[..., Iterator[Row]]] = {
     "sustained": sustained.rows,
     "idle": idle.rows,
     "wake": wake.rows,
+    "failover": failover.rows,
     "waiting": waiting.rows,
     "replay": replay.rows,
     "timers": timers.rows,

@@ -114,6 +114,10 @@ class Program(Protocol):
         """Begin an attempt of a step that was asked for. `report(step, outcome)` is called on the worker's loop."""
         ...
 
+    def refuses(self, step: str, result: Raw) -> str:
+        """Return why `result` can't be the result of a step that was asked for; empty if it can."""
+        ...
+
     def set_replaying(self, is_replaying: bool) -> None: ...
 
     def emit_logs(self) -> None:

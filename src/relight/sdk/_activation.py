@@ -99,6 +99,16 @@ class Activation:
         return self._launcher.launch(self.run, pending.key, pending.step, pending.args, pending.kwargs, attempt,
                                      report, self.started.headers)
 
+    def refuses(self, step: str, result: Raw) -> str:
+        pending = self._steps.get(step)
+        if pending is None:
+            return ""
+        try:
+            pending.step.signature.result.decode(result, what=f"the result given for {step}")
+        except InvalidValueError as error:
+            return str(error)
+        return ""
+
     def set_replaying(self, is_replaying: bool) -> None:
         self.is_replaying = is_replaying
 

@@ -271,7 +271,11 @@ class _Lines:
 
 def _logger(activation: Activation) -> Any:
     lines = structlog.wrap_logger(
-        _Lines(activation), processors=[], wrapper_class=structlog.stdlib.BoundLogger, context_class=dict
+        _Lines(activation),
+        # A traceback is written down where it is: the line itself waits for its turn.
+        processors=[structlog.processors.format_exc_info],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        context_class=dict,
     )
     return lines.bind(run=activation.run, workflow=activation.started.workflow)
 

@@ -96,9 +96,21 @@ class Draft:
         if isinstance(wake, m.TimerDue):
             # The server's word that it is time counts, whatever this machine's clock says.
             self.begin_at(max(self.at_ms, wake.due_ms))
+        if isinstance(wake, m.Resolve) and self._refuses(wake):
+            return
         for record in receive(self.state, wake, code=self._code):
             if self.state.end is None:
                 self.record(record)
+
+    def _refuses(self, wake: m.Resolve) -> bool:
+        """A result that the step's type refuses decides nothing: the run stays parked, and says why."""
+        parked = self.state.parked
+        if parked is None or parked.step != wake.step or wake.error is not None or wake.rerun or self.is_diverged:
+            return False
+        problem = self._program.refuses(wake.step, wake.result)
+        if problem:
+            self.park(parked.reason, problem, parked.step)
+        return bool(problem)
 
     def take_time(self) -> None:
         """Record what is due at the draft's time."""
