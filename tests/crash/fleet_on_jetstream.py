@@ -16,6 +16,7 @@ from relight import Interceptor, Relight, StepCall, Workflow
 from relight.actors.host import Host
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
+from relight.config.limits import Limits
 from relight.config.server import EmbeddedServer
 from relight.sdk._execution import Launcher
 from relight.sdk._programs import WorkflowPrograms
@@ -27,6 +28,8 @@ from relight.testing.trial import Moment
 __all__ = ("Fleet",)
 
 _numbers = itertools.count(1)
+_LIMITS = Limits(ack_wait_s=1.0, renew_s=0.3)
+"""Leases that were too young to be announced lapse sooner than they otherwise do."""
 
 
 @final
@@ -119,11 +122,15 @@ class Fleet:
                 worker=name,
                 access=Access(servers=(self._server.url,)),
                 system=Access(servers=(self._server.system_url,)),
+                limits=_LIMITS,
             )
         )
         await keeper.start()
         options = DoorOptions(
-            namespace=self._namespace, access=Access(servers=(self._server.url,)), name=connection_name(name, "main")
+            namespace=self._namespace,
+            access=Access(servers=(self._server.url,)),
+            name=connection_name(name, "main"),
+            limits=_LIMITS,
         )
         real = await JetStreamDoor.open(options, keeper=keeper)
         door = SeveredDoor(real, self._on_operation)

@@ -259,3 +259,28 @@ async def test_a_workflow_that_cancels_itself_has_failed(client: Relight) -> Non
     async with Worker(client, [gives_up]):
         with pytest.raises(RunFailed, match="the workflow cancelled itself"):
             await client.call(gives_up)
+
+
+async def test_a_cancel_that_came_while_no_worker_was_there_is_seen_before_the_first_step(client: Relight) -> None:
+    executed: list[str] = []
+
+    @step
+    async def touches() -> None:
+        executed.append("step")
+
+    @workflow
+    async def touching(ctx: WorkflowContext) -> None:
+        await touches()
+
+    run = await client.start(touching)
+    await run.cancel()
+    ended = await client.start(touching)
+    await ended.terminate()
+
+    async with Worker(client, [touching]):
+        with pytest.raises(RunCancelled):
+            await run.result(timeout=20)
+        with pytest.raises(RunTerminated):
+            await ended.result(timeout=20)
+
+    assert executed == []

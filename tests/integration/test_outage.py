@@ -12,6 +12,7 @@ from typing import TypeVar
 import pytest
 from tests.crash.apps import gated, quick
 from tests.crash.apps_fleet import Fleet
+from tests.crash.apps_proxy import Proxy
 
 from relight import Run, UnavailableError
 from relight.config.server import EmbeddedServer
@@ -50,17 +51,22 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing_and_no_living
 async def test_leases_outlive_an_outage_that_is_longer_than_they_last(
     server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
-    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
-        await asyncio.gather(*(fleet.worker("gated") for _ in range(3)))
+    async with Proxy(server.url) as proxy, Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        late = await fleet.worker("gated", url=proxy.url)
+        await asyncio.gather(fleet.worker("gated"), fleet.worker("gated"))
         held = [await fleet.relight.start(gated, fleet.text) for _ in range(20)]
-        await fleet.soon("gate", 20)
+        gates = await fleet.soon("gate", 20)
+        assert late.pid in {one.process for one in gates}
         for run in held:
             await fleet.turned(run.id, 1)
 
+        proxy.is_refusing = True
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(11.0)  # All leases have lapsed when the server comes back.
         await asyncio.to_thread(server.start)
-        await asyncio.sleep(3.0)  # In which it delivers them all again.
+        await asyncio.sleep(1.0)  # One worker finds its way back later than the others.
+        proxy.is_refusing = False
+        await asyncio.sleep(3.0)  # In which the server delivers all leases again.
         fleet.open_the_gate()
 
         assert [await run.result(timeout=40) for run in held] == ["open"] * 20

@@ -248,7 +248,13 @@ class Host:
         if isinstance(parse(delivery.subject), WakeSubject):
             await self._ring_off(delivery, run)
         elif delivery.delivered == 1:
-            self._begin(delivery, run)
+            # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
+            mailbox = self.subjects.wake(delivery.subject.split(".")[4], run)
+            has_mail = await self.door.next(mailbox, after=0) is not None
+            if run in self._live:
+                self._live[run].take_doorbell(delivery)
+            else:
+                self._begin(delivery, run, has_mail=has_mail)
         elif await self._ask_everyone(delivery, run) != _MINE:
             await self._begin_again(delivery, run)
 
@@ -262,11 +268,11 @@ class Host:
             return
         self.door.ack(delivery)
 
-    def _begin(self, delivery: Delivery, run: str) -> None:
+    def _begin(self, delivery: Delivery, run: str, *, has_mail: bool = False) -> None:
         start = decode_start(delivery.data)
         program = self.programs.create(run, start.run)
         actor = self._actor(run, program, Tail(), epoch=1, cursor=0)
-        actor.begin(delivery, start.run)
+        actor.begin(delivery, start.run, has_mail=has_mail)
 
     async def _begin_again(self, delivery: Delivery, run: str) -> None:
         """A start came again and nobody has it: it may have killed its worker, or its journal may be gone."""
@@ -398,7 +404,7 @@ class Host:
         if is_stored:
             actor.resume(delivery, history.turns, claim)
         else:
-            actor.begin(delivery, started, claim)
+            actor.begin(delivery, started, claim, has_mail=True)
 
     async def _relight(self, queue: str, run: str, epoch: int) -> None:
         await self.door.publish(self.subjects.wake(queue, run), encode(Relit(owner=self.worker, epoch=epoch)))

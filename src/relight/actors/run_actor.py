@@ -111,8 +111,14 @@ class RunActor:
 
     # Entering.
 
-    def begin(self, lease: Delivery, started: r.RunStarted, claim: r.Claimed | None = None) -> None:
-        """Drive a start that has no journal; `claim` says that somebody may have been here, so append first."""
+    def begin(
+        self, lease: Delivery, started: r.RunStarted, claim: r.Claimed | None = None, *, has_mail: bool = False
+    ) -> None:
+        """Drive a start that has no journal.
+
+        Nothing is launched before the first append if `claim` says that somebody may have been here, or if there may be
+        mail that decides whether the first step runs at all.
+        """
         self._own(lease)
         self._proven_s = self._door.clock.elapsed_s()
         self._draft.begin_at(self._door.clock.now_ms())
@@ -120,7 +126,8 @@ class RunActor:
         if claim is not None:
             self._draft.record(claim)
         self._queue = started.queue
-        self._holds_first_turn = claim is None and self._may_hold_first_turn()
+        self._reads_mailbox = has_mail
+        self._holds_first_turn = claim is None and not has_mail and self._may_hold_first_turn()
         if self._holds_first_turn:
             self._launch()
             self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._claim_soon)
