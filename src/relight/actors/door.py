@@ -205,14 +205,16 @@ class Door(Protocol):
         """Ask one worker; None if nobody listens there (the worker is gone).
 
         Raises:
-            Silent: Somebody listens but has not answered in time, or the server was not reached.
+            Silent: Somebody listens but has not answered in time.
+            UnavailableError: The server was not reached; or nobody listens there now, but this worker has just
+                reconnected, and others may still be at it.
         """
         ...
 
     async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
         """Ask all workers at once and return the first answer; None if none came in time.
 
-        The question may reach the asker too, who must not answer it.
+        The question may reach the asker too, who must not answer it. Raises `UnavailableError` like `ask`.
         """
         ...
 

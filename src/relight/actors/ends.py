@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from functools import partial
 from typing import Self, final
 
 from relight.actors.backoff import Backoff
@@ -37,7 +36,7 @@ class Ends:
         self._subjects = subjects
         self._client = client
         self._expected: OrderedDict[str, bool] = OrderedDict()
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[asyncio.Event]] = {}
         self._own: Watch | None = None
 
     async def __aenter__(self) -> Self:
@@ -74,23 +73,32 @@ class Ends:
             return end
         watch = await self._door.watch(self._subjects.done("*", run), self._hear)
         try:
-            return await self._look(run) or await self._wait(run)
+            return await self._wait(run, looks_first=True)
         finally:
             await watch.close()
 
-    async def _wait(self, run: str) -> r.Record:
-        while True:
-            heard = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(run, set()).add(heard)
-            alarm = self._door.clock.call_later(_LOOK_AGAIN_S, partial(_ring, heard))
-            try:
-                await heard
-            finally:
-                alarm.cancel()
-                self._leave(run, heard)
-            end = await self._look_until_answered(run)
-            if end is not None:
-                return end
+    async def _wait(self, run: str, *, looks_first: bool = False) -> r.Record:
+        heard = asyncio.Event()
+        if looks_first:
+            heard.set()
+        self._waiting.setdefault(run, set()).add(heard)
+        try:
+            while True:
+                await self._hear_or_doubt(heard)
+                # Cleared before the look: what is heard while it is under way asks for another one.
+                heard.clear()
+                end = await self._look_until_answered(run)
+                if end is not None:
+                    return end
+        finally:
+            self._leave(run, heard)
+
+    async def _hear_or_doubt(self, heard: asyncio.Event) -> None:
+        alarm = self._door.clock.call_later(_LOOK_AGAIN_S, heard.set)
+        try:
+            await heard.wait()
+        finally:
+            alarm.cancel()
 
     async def _look_until_answered(self, run: str) -> r.Record | None:
         backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
@@ -116,25 +124,21 @@ class Ends:
         run = subject.rsplit(".", 1)[1]
         if run in self._expected:
             self._expected[run] = True
-        for future in self._waiting.get(run, ()):
-            _ring(future)
+        for heard in self._waiting.get(run, ()):
+            heard.set()
 
     def _doubt(self) -> None:
         """Notices were lost with the connection: look again at every run that somebody waits for, or will."""
         for run in self._expected:
             self._expected[run] = True
         for waiting in self._waiting.values():
-            for future in waiting:
-                _ring(future)
+            for heard in waiting:
+                heard.set()
 
-    def _leave(self, run: str, heard: asyncio.Future[None]) -> None:
+    def _leave(self, run: str, heard: asyncio.Event) -> None:
         waiting = self._waiting.get(run)
         if waiting is not None:
             waiting.discard(heard)
             if not waiting:
                 del self._waiting[run]
 
-
-def _ring(heard: asyncio.Future[None]) -> None:
-    if not heard.done():
-        heard.set_result(None)

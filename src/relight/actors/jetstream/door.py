@@ -28,6 +28,9 @@ from relight.subjects.ids import WorkerId
 
 __all__ = ("DoorOptions", "JetStreamDoor", "LeaseKeeper")
 
+_RETURN_S = 2.5
+"""After a reconnect, silence of others says nothing for this long: they wait up to two seconds between two tries."""
+
 _log = structlog.stdlib.get_logger("relight.door")
 
 
@@ -81,6 +84,7 @@ class JetStreamDoor:
         self._subjects = Subjects(options.namespace)
         self._keeper = keeper
         self._anchoring: asyncio.Task[None] | None = None
+        self._restored_at_s = float("-inf")
         self._consuming: list[Consuming] = []
 
     @classmethod
@@ -254,9 +258,11 @@ class JetStreamDoor:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._mux.ask(self._subjects.owner(worker), question)
-        except NoResponders:
+        except NoResponders as error:
+            if asyncio.get_running_loop().time() < self._restored_at_s + _RETURN_S:
+                raise UnavailableError(f"{worker} may be on its way back, as this worker was a moment ago") from error
             return None
-        except (TimeoutError, UnavailableError) as error:
+        except TimeoutError as error:
             raise Silent(f"{worker} has not answered within {timeout_s:g} s") from error
 
     async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
@@ -275,6 +281,7 @@ class JetStreamDoor:
         return self._keeper
 
     def _anchor_again(self) -> None:
+        self._restored_at_s = asyncio.get_running_loop().time()
         if self._anchoring is not None:
             self._anchoring.cancel()
         self._anchoring = asyncio.get_running_loop().create_task(self._anchor())

@@ -1,0 +1,49 @@
+"""Histories that were recorded once must replay on today's code for ever.
+
+`python -m tests.replay.record` records those of new example workflows. A file that exists is never written again: if
+one no longer replays, the code is wrong, not the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.crash.workflows import SCENARIOS
+
+from relight.subjects.codec import decode_turn
+from relight.subjects.turn import GENESIS, Turn, hash_of
+from relight.testing.replaying import replay_history
+
+HISTORIES = Path(__file__).parent / "histories"
+
+
+def lines_of(file: Path) -> list[bytes]:
+    return file.read_bytes().splitlines()
+
+
+def turns_of(file: Path) -> list[Turn]:
+    turns = [decode_turn(line) for line in lines_of(file)]
+    assert all(isinstance(turn, Turn) for turn in turns)
+    return [turn for turn in turns if isinstance(turn, Turn)]
+
+
+@pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.jsonl")), ids=lambda file: file.stem)
+def test_it_still_replays(file: Path) -> None:
+    scenario = SCENARIOS[file.stem.split("-")[0]]
+
+    replay_history((scenario.workflow, *scenario.others), "crash", turns_of(file))
+
+
+@pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.jsonl")), ids=lambda file: file.stem)
+def test_its_chain_holds(file: Path) -> None:
+    previous = GENESIS
+    for number, (line, turn) in enumerate(zip(lines_of(file), turns_of(file), strict=True), 1):
+        assert (turn.number, turn.previous) == (number, previous)
+        previous = hash_of(line)
+
+
+def test_each_example_workflow_has_a_history() -> None:
+    recorded = {file.stem.split("-")[0] for file in HISTORIES.glob("*.jsonl")}
+
+    assert recorded == set(SCENARIOS)
