@@ -28,9 +28,7 @@ def _row(name: str, *, is_quick: bool, shards: int, sync: str) -> Row:
     repeat, count = (3, 2_000) if is_quick else (9, 4_000)
     with floor(shards=shards, sync=sync) as bare, system(shards=shards, sync=sync) as ours:
         [result] = paired(repeat, lambda: bare.flows_per_s(count), lambda: run(_workflows_per_s(ours, count)))
-    return Row(
-        name=name, value=result.value, unit="workflows/s", floor=result.floor, ratio=result.ratio, goal=_GOAL
-    )
+    return Row(name=name, value=result.value, unit="workflows/s", floor=result.floor, ratio=result.ratio, goal=_GOAL)
 
 
 async def _workflows_per_s(ours: System, count: int) -> float:

@@ -102,9 +102,7 @@ class JetStreamSite:
 
 
 @pytest.fixture(params=["memory", "memory-seeded", "jetstream"])
-async def site(
-    request: pytest.FixtureRequest, shared_server: EmbeddedServer, namespace: str
-) -> AsyncIterator[Site]:
+async def site(request: pytest.FixtureRequest, shared_server: EmbeddedServer, namespace: str) -> AsyncIterator[Site]:
     if request.param == "jetstream":
         site = JetStreamSite(shared_server, namespace)
         yield site

@@ -14,7 +14,7 @@ import pytest
 from tests.crash.fleet_on_jetstream import Fleet
 from tests.crash.workflows import SCENARIOS
 
-from relight import Run, RunFailed
+from relight import Relight, Run, RunFailed
 from relight.actors.journal import read_history, read_tail
 from relight.config.server import EmbeddedServer
 from relight.errors import AlreadyAnsweredError, RefusedError
@@ -37,6 +37,11 @@ async def test_slow_workflows_survive_a_sample_of_points(name: str, server: Embe
     await sweep(SCENARIOS[name], server, namespace, every=1 if IS_FULL else 4)
 
 
+async def quick_outcomes() -> dict[str, tuple[str, ...] | None]:
+    """How the quick workflows end when nothing goes wrong."""
+    return {name: await Trial(SCENARIOS[name]).play() for name in QUICK}
+
+
 async def sweep(scenario: Scenario, server: EmbeddedServer, namespace: str, *, every: int) -> None:
     """Try every so many points until a run ends before the next one is reached."""
     expected = await Trial(scenario).play()
@@ -46,16 +51,16 @@ async def sweep(scenario: Scenario, server: EmbeddedServer, namespace: str, *, e
             for moment in moments:
                 run = f"{scenario.workflow.name}-{number}-{moment}"
                 fleet.kill_at(run, number, moment)
-                outcome = await ended(fleet, scenario, run)
+                outcome = await ended(fleet.relight, scenario, run)
                 await check(fleet, run)
                 assert outcome == expected, fleet.killed_at
                 if fleet.killed_at is None:
                     return
 
 
-async def ended(fleet: Fleet, scenario: Scenario, id: str) -> tuple[str, ...]:
+async def ended(relight: Relight, scenario: Scenario, id: str) -> tuple[str, ...]:
     """Start the run, answer what it asks, and return how it ended, as a trial in memory says it."""
-    run = await fleet.relight.start(scenario.workflow, *scenario.args, id=id, **scenario.options)
+    run = await relight.start(scenario.workflow, *scenario.args, id=id, **scenario.options)
     for name, data, signal_id in scenario.signals:
         await run.signal(name, data, id=signal_id)
     answering = asyncio.create_task(answer(scenario, run))

@@ -54,9 +54,7 @@ async def bare(server: EmbeddedServer) -> AsyncGenerator[tuple[Connection, Api]]
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within_s: float = 20.0) -> None:
     """Wait until something is true that a server brings about."""
     async with asyncio.timeout(within_s):
-        while not (
-            outcome if isinstance(outcome := condition(), bool) else await outcome
-        ):
+        while not (outcome if isinstance(outcome := condition(), bool) else await outcome):
             await asyncio.sleep(0.005)
 
 

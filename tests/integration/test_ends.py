@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.crash.apps_proxy import Proxy
+
 from relight import Relight, Worker, WorkflowContext, workflow
 from relight.config.server import EmbeddedServer
-from tests.crash.apps_proxy import Proxy
 
 
 @workflow

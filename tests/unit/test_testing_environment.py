@@ -258,8 +258,11 @@ async def test_replay_names_both_sides_of_a_difference(monkeypatch: pytest.Monke
 
         monkeypatch.setitem(globals(), "_second", "first")
 
-        with pytest.raises(NonDeterminismError, match=r"recorded step second#1 .*test_testing_environment.py:\d+.*"
-                                                      r"asks for step first#2 .*test_testing_environment.py:\d+"):
+        with pytest.raises(
+            NonDeterminismError,
+            match=r"recorded step second#1 .*test_testing_environment.py:\d+.*"
+            r"asks for step first#2 .*test_testing_environment.py:\d+",
+        ):
             await env.replay(run)
 
 

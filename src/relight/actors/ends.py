@@ -141,4 +141,3 @@ class Ends:
             waiting.discard(heard)
             if not waiting:
                 del self._waiting[run]
-

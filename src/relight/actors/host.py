@@ -3,7 +3,7 @@
 A delivery is only a doorbell. Who gets one reads the end of the run's journal from the leader:
 
 - nothing there, a start's first delivery: drive it;
-- nothing there, a start's later delivery: somebody may be in its first steps; ask all workers, and claim only if none is;
+- nothing there, a start's later delivery: somebody may be in its first steps; ask all workers, claim if none is;
 - nothing there, a wake: whoever drives the start reads the mailbox after its first append; ring off;
 - an owner is named: ask it. "Mine": it has taken the token over. "Not mine": claim by an append under the next epoch.
   Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
@@ -55,7 +55,13 @@ class Host:
     """Owns runs for one worker: at most `concurrency` that came as starts, and every one that is woken."""
 
     def __init__(
-        self, door: Door, subjects: Subjects, worker: WorkerId, programs: p.Programs, *, queues: Sequence[str],
+        self,
+        door: Door,
+        subjects: Subjects,
+        worker: WorkerId,
+        programs: p.Programs,
+        *,
+        queues: Sequence[str],
         concurrency: int,
     ) -> None:
         self.door = door
@@ -297,7 +303,9 @@ class Host:
         return False
 
     async def _ask_everyone(self, delivery: Delivery, run: str) -> bytes | None:
-        return await self.door.ask_every_worker(self._question(delivery, run, everyone=True), timeout_s=LIMITS.ask_all_s)
+        return await self.door.ask_every_worker(
+            self._question(delivery, run, everyone=True), timeout_s=LIMITS.ask_all_s
+        )
 
     # A journal exists.
 
@@ -346,7 +354,7 @@ class Host:
             await self._resume(delivery, run, last, tail, "owner_gone", only_if_waiting=not is_lease)
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
-        """Take a run that has waited for long without asking: no owner keeps its coroutine, and nobody runs its steps."""
+        """Take a run that has waited for long without asking: nobody keeps its coroutine or runs its steps."""
         if self.door.clock.now_ms() - tail.at_ms < 2000 * LIMITS.linger_s:
             return False
         history = await self._history(delivery, run, last)
@@ -370,7 +378,14 @@ class Host:
         return history
 
     async def _resume(
-        self, delivery: Delivery, run: str, last: Stored, tail: Turn, cause: str | None, *, only_if_waiting: bool = False
+        self,
+        delivery: Delivery,
+        run: str,
+        last: Stored,
+        tail: Turn,
+        cause: str | None,
+        *,
+        only_if_waiting: bool = False,
     ) -> None:
         history = await self._history(delivery, run, last)
         if history is None:
@@ -409,9 +424,7 @@ class Host:
     async def _relight(self, queue: str, run: str, epoch: int) -> None:
         await self.door.publish(self.subjects.wake(queue, run), encode(Relit(owner=self.worker, epoch=epoch)))
 
-    async def _park_corrupt(
-        self, delivery: Delivery, run: str, queue: str, problem: str, last: Stored | None
-    ) -> None:
+    async def _park_corrupt(self, delivery: Delivery, run: str, queue: str, problem: str, last: Stored | None) -> None:
         """Nothing is skipped or guessed: the run waits for a person."""
         log.error("run_corrupt", run=run, problem=problem)
         turn = _readable(last)
@@ -420,7 +433,10 @@ class Host:
             journal = self._journal(run, tail)
             try:
                 await journal.append(
-                    (r.Parked("corrupt", problem),), epoch=tail.epoch + 1, lease=delivery.sequence, cursor=0,
+                    (r.Parked("corrupt", problem),),
+                    epoch=tail.epoch + 1,
+                    lease=delivery.sequence,
+                    cursor=0,
                     at_ms=max(tail.at_ms, self.door.clock.now_ms()),
                 )
             except Displaced:

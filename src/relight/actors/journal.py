@@ -63,9 +63,7 @@ class Journal:
         self._new_append_id = new_append_id
         self.tail = tail
 
-    async def append(
-        self, records: Sequence[Record], *, epoch: int, lease: int, cursor: int, at_ms: int
-    ) -> None:
+    async def append(self, records: Sequence[Record], *, epoch: int, lease: int, cursor: int, at_ms: int) -> None:
         """Append `records` as one turn, or as several if one message can't hold them.
 
         Waits as long as it takes: with back-off while the server is away or can't store. The mailbox messages that
@@ -79,9 +77,7 @@ class Journal:
         for part in _parts(records):
             await self._append_one(part, epoch, lease, cursor, at_ms)
 
-    async def _append_one(
-        self, records: tuple[Record, ...], epoch: int, lease: int, cursor: int, at_ms: int
-    ) -> bool:
+    async def _append_one(self, records: tuple[Record, ...], epoch: int, lease: int, cursor: int, at_ms: int) -> bool:
         turn = Turn(
             v=VERSION,
             number=self.tail.number + 1,
@@ -203,5 +199,3 @@ def _linked(stored: Stored, tail: Tail, turns: list[Turn]) -> Tail:
         raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) does not follow the turn before it")
     turns.append(turn)
     return Tail(stored.sequence, turn.number, hash_of(stored.data), turn.at_ms, turn.epoch)
-
-

@@ -70,7 +70,6 @@ class Mailbox:
                     return mails
         return mails
 
-
     async def _page(self, after: int, target: int) -> list[Stored]:
         # Only the leader may say that there is nothing more, and mostly there is nothing or one.
         first = await self._door.next(self._subject, after=after)

@@ -9,6 +9,7 @@ interrupted is simply done again.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from relight.actors.door import Door
 from relight.actors.journal import read_tail
@@ -67,8 +68,6 @@ async def _clear(
         await door.purge(subjects.timers(run))
     if await door.last(wakes) is not None:
         await door.purge(wakes)
-    try:
+    with suppress(FencedError):  # It stands already.
         await door.entomb(retired, tombstone, fence=0, ttl_s=ttl_s)
-    except FencedError:
-        pass  # It stands already.
     await door.purge(start.subject)

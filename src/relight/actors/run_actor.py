@@ -2,7 +2,8 @@
 
 The order at the end of each turn is what every guarantee rests on:
 
-    append → its acknowledgement → steps launched, doorbells acknowledged → next timer armed → mailbox read again → lease let go
+    append → its acknowledgement → steps launched, doorbells acknowledged
+           → next timer armed → mailbox read again → lease let go
 
 Nothing leaves the process before the append is acknowledged. The one exception is a start's first delivery: the start
 is the durable record from which its first steps follow, so they are launched at once, and the first turn is appended
@@ -198,7 +199,7 @@ class RunActor:
             self._doorbells = [one for one in self._doorbells if one.sequence != old.sequence] + [old]
 
     def _forget_earlier(self, delivery: Delivery) -> None:
-        """Tokens of earlier deliveries of a message are renewed no longer: they would renew it for whoever has it then."""
+        """Tokens of earlier deliveries of a message are renewed no longer: they would renew whoever has it then."""
         known = self._doorbells if self.lease is None else (*self._doorbells, self.lease)
         for one in known:
             if one.sequence == delivery.sequence and one.token != delivery.token:
@@ -309,9 +310,7 @@ class RunActor:
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
         self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
         rung = [one for one in doorbells if _is_wake(one)]
-        mails = await self._eventually(
-            lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end)
-        )
+        mails = await self._eventually(lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end))
         for mail in mails:
             if mail.wake is not None:
                 self._draft.take_message(mail.wake)
@@ -377,9 +376,7 @@ class RunActor:
         below = self._cursor + 1
         if self.lease is not None and _is_wake(self.lease):
             below = min(below, self.lease.sequence)
-        await self._eventually(
-            lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run), below=below)
-        )
+        await self._eventually(lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run), below=below))
 
     async def _prove_ownership(self) -> None:
         """A process that was stopped may have lost its run: it looks before it launches or acknowledges anything."""
@@ -393,9 +390,7 @@ class RunActor:
     async def _ask_for_fresh_lease(self) -> None:
         self._changes_lease = False
         message = encode(Relit(owner=self._crew.worker, epoch=self._epoch))
-        await self._eventually(
-            lambda: self._door.publish(self._crew.subjects.wake(self._queue, self.run), message)
-        )
+        await self._eventually(lambda: self._door.publish(self._crew.subjects.wake(self._queue, self.run), message))
 
     async def _hold_again(self) -> None:
         self._is_back = False

@@ -96,8 +96,9 @@ class Activation:
 
     def launch(self, step: str, attempt: p.Attempt, report: p.Report) -> p.RunningStep:
         pending = self._steps[step]
-        return self._launcher.launch(self.run, pending.key, pending.step, pending.args, pending.kwargs, attempt,
-                                     report, self.started.headers)
+        return self._launcher.launch(
+            self.run, pending.key, pending.step, pending.args, pending.kwargs, attempt, report, self.started.headers
+        )
 
     def refuses(self, step: str, result: Raw) -> str:
         pending = self._steps.get(step)
@@ -332,4 +333,3 @@ def _resolve(future: asyncio.Future[Raw] | None, data: Raw) -> None:
 
 def _awakeable_failed(number: int, reason: str) -> StepFailed:
     return StepFailed(reason, error_type="relight.AwakeableFailed", step=f"awakeable {number}")
-

@@ -142,9 +142,7 @@ class Relight:
     # Starting.
 
     @overload
-    async def start(
-        self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]
-    ) -> Run[R]: ...
+    async def start(self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]) -> Run[R]: ...
     @overload
     async def start(
         self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[StartOptions]
@@ -184,9 +182,7 @@ class Relight:
         return run
 
     @overload
-    async def call(
-        self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]
-    ) -> R: ...
+    async def call(self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]) -> R: ...
     @overload
     async def call(self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[StartOptions]) -> T: ...
     # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.

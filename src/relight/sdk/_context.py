@@ -287,4 +287,3 @@ async def _send_signal(run_id: str, name: str, data: object) -> None:
 
 
 _SIGNAL: Step[[str, str, object], None] = Step(_send_signal, "relight.signal", Policy())
-

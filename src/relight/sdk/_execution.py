@@ -44,8 +44,15 @@ class Launcher:
         self._executor: ThreadPoolExecutor | None = None
 
     def launch(
-        self, run: str, key: str, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-        attempt: p.Attempt, report: p.Report, headers: dict[str, str],
+        self,
+        run: str,
+        key: str,
+        step: Step[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        attempt: p.Attempt,
+        report: p.Report,
+        headers: dict[str, str],
     ) -> p.RunningStep:
         """Begin an attempt; its outcome is reported on this loop."""
         running = RunningAttempt(self, run, key, step, attempt, report, headers)
@@ -78,12 +85,28 @@ class RunningAttempt:
     """One attempt of a step, from its launch to its report."""
 
     __slots__ = (
-        "_attempt", "_began_s", "_headers", "_is_told_to_stop", "_key", "_launcher", "_loop", "_report", "_run",
-        "_scope", "_step", "_task",
+        "_attempt",
+        "_began_s",
+        "_headers",
+        "_is_told_to_stop",
+        "_key",
+        "_launcher",
+        "_loop",
+        "_report",
+        "_run",
+        "_scope",
+        "_step",
+        "_task",
     )
 
     def __init__(
-        self, launcher: Launcher, run: str, key: str, step: Step[..., Any], attempt: p.Attempt, report: p.Report,
+        self,
+        launcher: Launcher,
+        run: str,
+        key: str,
+        step: Step[..., Any],
+        attempt: p.Attempt,
+        report: p.Report,
         headers: dict[str, str],
     ) -> None:
         self._launcher = launcher

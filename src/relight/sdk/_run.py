@@ -165,9 +165,7 @@ class Run(Generic[R]):
         """
         await self._letterbox.post_to_parked(m.Retry())
 
-    async def resolve(
-        self, step: str, *, result: object = None, error: str | None = None, rerun: bool = False
-    ) -> None:
+    async def resolve(self, step: str, *, result: object = None, error: str | None = None, rerun: bool = False) -> None:
         """Say what happened to a step with unknown outcome: its result, its failure, or "run it again".
 
         Args:

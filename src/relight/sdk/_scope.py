@@ -87,8 +87,15 @@ def fresh_scope(outer: StepScope | None, name: str = "") -> StepScope:
     if outer is None:
         return StepScope("", name, 1, key)
     return StepScope(
-        outer.run_id, name, 1, key, deps=outer.deps, has_deps=outer.has_deps, heartbeat=outer.heartbeat,
-        headers=outer.headers, fakes=outer.fakes,
+        outer.run_id,
+        name,
+        1,
+        key,
+        deps=outer.deps,
+        has_deps=outer.has_deps,
+        heartbeat=outer.heartbeat,
+        headers=outer.headers,
+        fakes=outer.fakes,
     )
 
 

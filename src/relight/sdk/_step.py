@@ -252,4 +252,3 @@ class _StepFace:
 
 
 step = _StepFace()
-

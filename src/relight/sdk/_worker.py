@@ -104,7 +104,11 @@ class Worker:
                 self._launcher.has_deps = True
             door = await stack.enter_async_context(self._relight.backend.worker_door(self.id))
             self._host = Host(
-                door, self._relight.subjects, self.id, self._programs, queues=self._queues,
+                door,
+                self._relight.subjects,
+                self.id,
+                self._programs,
+                queues=self._queues,
                 concurrency=self._concurrency,
             )
             await self._host.open()

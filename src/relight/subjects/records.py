@@ -327,4 +327,3 @@ FACTS = (
     CancelRequested,
 )
 ENDS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut, RunTerminated)
-

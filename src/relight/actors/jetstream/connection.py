@@ -390,7 +390,9 @@ def _check_urls(urls: tuple[str, ...]) -> None:
     for url in urls:
         scheme, separator, _ = url.partition("://")
         if separator and scheme not in ("nats", "tls"):
-            raise InvalidValueError("servers", "", f"{scheme[:20]!r} is no scheme of a NATS server", "pass a url like nats://host:4222")
+            raise InvalidValueError(
+                "servers", "", f"{scheme[:20]!r} is no scheme of a NATS server", "pass a url like nats://host:4222"
+            )
 
 
 def _next_server(servers: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:

@@ -109,9 +109,7 @@ async def subscribe(client: Client, subject: str, receive: Callable[[Msg], Await
 class _Voice:
     """Logs one line when the connection is lost and one when it is back, whatever nats-py reports in between."""
 
-    def __init__(
-        self, client: Client, name: str, reconnected: Callable[[], None], closed: Callable[[], None]
-    ) -> None:
+    def __init__(self, client: Client, name: str, reconnected: Callable[[], None], closed: Callable[[], None]) -> None:
         self._client = client
         self._name = name
         self._reconnected = reconnected

@@ -370,7 +370,7 @@ def delivery_of(
 ) -> Delivery:
     """Read a delivery.
 
-    Its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<sequence>.<stored at>.<more>`.
+    Its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<number>.<stored at>.<more>`.
     What was stored before `young_from_ms` is never called new: a worker that was stopped finds deliveries in its socket
     that others have had since.
     """

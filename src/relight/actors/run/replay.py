@@ -11,6 +11,7 @@ from relight.subjects import records as r
 
 __all__ = ("Feed", "Script", "in_words")
 
+
 class Feed(Protocol):
     def __call__(self, fact: r.Fact, at_ms: int, value: object = ..., /) -> list[r.Request]: ...
 
