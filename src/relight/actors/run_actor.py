@@ -326,7 +326,7 @@ class RunActor:
         return self._mailbox
 
     def _answer(self, doorbells: Sequence[Delivery], *, all_read: bool) -> None:
-        """Ring off what the journal covers; the lease stays. Until then all stay in hand, to be given on if we leave."""
+        """Ring off what the journal covers; the lease stays. Until then all stay in hand, to be given on."""
         taken = {one.sequence for one in doorbells}
         kept: list[Delivery] = []
         for one in self._doorbells:

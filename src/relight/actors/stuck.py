@@ -1,4 +1,4 @@
-"""Stuck runs: each leaves a scheduled message, and these are the list of them that a worker with other code goes through."""
+"""Stuck runs: each leaves a scheduled message, and these are the list that a worker with other code goes through."""
 
 from __future__ import annotations
 
