@@ -39,7 +39,7 @@ test-fast: .venv/installed
 
 test-slow: .venv/installed
 	@echo "== tests with real servers and processes =="
-	@$(RUN) -m pytest -q $(SLOW)
+	@$(RUN) -m pytest -q -n 2 --dist loadfile $(SLOW)
 
 test-all-pythons:
 	@for one in 3.11 3.12 3.13 3.14; do \

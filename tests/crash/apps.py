@@ -21,7 +21,22 @@ from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.sdk._backend import JetStreamBackend
 
-__all__ = ("Orders", "blocked", "blocks", "collects", "gated", "hears_while_it_works", "kills", "note", "quick", "retries", "sleeps", "waits")
+__all__ = (
+    "Orders",
+    "blocks",
+    "brisk",
+    "collects",
+    "gated",
+    "hears_while_it_works",
+    "kills",
+    "note",
+    "quick",
+    "relight_of",
+    "retries",
+    "sleeps",
+    "text_of",
+    "waits",
+)
 
 log = structlog.get_logger("tests.crash.apps")
 
@@ -70,6 +85,14 @@ async def three(directory: str) -> int:
 
 
 @step
+async def brief(directory: str, name: str) -> int:
+    """Long enough to be interrupted."""
+    note(directory, name)
+    await asyncio.sleep(0.02)
+    return 1
+
+
+@step
 async def gate(directory: str) -> str:
     """Wait until the test opens the gate."""
     note(directory, "gate")
@@ -104,6 +127,11 @@ async def kill_the_worker(directory: str) -> None:
 @workflow
 async def quick(ctx: WorkflowContext, directory: str) -> int:
     return await one(directory) + await two(directory) + await three(directory)
+
+
+@workflow
+async def brisk(ctx: WorkflowContext, directory: str) -> int:
+    return await brief(directory, "first") + await brief(directory, "second") + await brief(directory, "third")
 
 
 @workflow
@@ -159,9 +187,8 @@ async def kills(ctx: WorkflowContext, directory: str) -> None:
     await kill_the_worker(directory)
 
 
-WORKFLOWS: dict[str, Workflow[..., Any]] = {
-    one.name: one for one in (quick, gated, waits, collects, hears_while_it_works, sleeps, retries, blocks, kills)
-}
+_ALL = (quick, brisk, gated, waits, collects, hears_while_it_works, sleeps, retries, blocks, kills)
+WORKFLOWS: dict[str, Workflow[..., Any]] = {one.name: one for one in _ALL}
 
 
 def workflows_of(orders: Orders) -> list[Workflow[..., Any]]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, final
+from typing import Any, Self, final
 
 from tests.crash.severed_door import SeveredDoor
 from tests.crash.workflows import SCENARIOS
@@ -47,7 +45,7 @@ class Counting(Interceptor):
 
 @final
 class SeverableWorker:
-    """A host with everything that belongs to it. `sever` ends it as abruptly as one process can end a part of itself."""
+    """A host with all that belongs to it. `sever` ends it as abruptly as a process can end a part of itself."""
 
     def __init__(self, door: SeveredDoor, real: JetStreamDoor, keeper: Keeper, host: Host, launcher: Launcher) -> None:
         self.door = door
@@ -77,34 +75,28 @@ class SeverableWorker:
 class Fleet:
     """Two workers at any time; whoever dies is replaced."""
 
-    def __init__(self, server: EmbeddedServer, namespace: str, relight: Relight) -> None:
+    def __init__(self, server: EmbeddedServer, namespace: str) -> None:
         self.executions: Counter[tuple[str, str, int]] = Counter()
         self.operations: Counter[str] = Counter()
         self.killed_at: str | None = None
         self._server = server
         self._namespace = namespace
-        self._relight = relight
+        self.relight = Relight(server.url, namespace=namespace)
         self._target: tuple[str, int, Moment] | None = None
         self._workers: list[SeverableWorker] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, server: EmbeddedServer, namespace: str) -> AsyncIterator[Fleet]:
-        async with Relight(server.url, namespace=namespace) as relight:
-            fleet = cls(server, namespace, relight)
-            try:
-                await fleet.hire()
-                await fleet.hire()
-                yield fleet
-            finally:
-                await asyncio.gather(*fleet._tasks)
-                for worker in fleet._workers:
-                    await worker.close()
+    async def __aenter__(self) -> Self:
+        await self.relight.__aenter__()
+        await self.hire()
+        await self.hire()
+        return self
 
-    @property
-    def relight(self) -> Relight:
-        return self._relight
+    async def __aexit__(self, *error: object) -> None:
+        await self.replace_the_dead()
+        for worker in self._workers:
+            await worker.close()
+        await self.relight.__aexit__(*error)
 
     def kill_at(self, run: str, number: int, moment: Moment) -> None:
         """The worker that performs this run's operation of this number dies there."""
@@ -134,12 +126,14 @@ class Fleet:
         )
         real = await JetStreamDoor.open(options, keeper=keeper)
         door = SeveredDoor(real, self._on_operation)
-        launcher = Launcher(
-            threads=4, interceptors=[Counting(self.executions)], send_signal=self._relight.send_signal
-        )
+        launcher = Launcher(threads=4, interceptors=[Counting(self.executions)], send_signal=self.relight.send_signal)
         host = Host(
-            door, Subjects(self._namespace), name, WorkflowPrograms(_workflows(), launcher, code="same"),
-            queues=("default",), concurrency=100,
+            door,
+            Subjects(self._namespace),
+            name,
+            WorkflowPrograms(_workflows(), launcher, code="same"),
+            queues=("default",),
+            concurrency=100,
         )
         self._workers.append(SeverableWorker(door, real, keeper, host, launcher))
         await host.open()

@@ -33,7 +33,7 @@ async def test_quick_workflows_survive_every_point(name: str, server: EmbeddedSe
     scenario = SCENARIOS[name]
     expected = await Trial(scenario).play()
 
-    async with Fleet.open(server, namespace) as fleet:
+    async with Fleet(server, namespace) as fleet:
         for number in range(1, _OPERATIONS_MAX):
             for moment in _MOMENTS:
                 await survive(fleet, scenario, number, moment, expected)
@@ -48,7 +48,7 @@ async def test_slow_workflows_survive_a_sample_of_points(name: str, server: Embe
     expected = await reference.play()
 
     async def one(number: int, moment: Moment) -> None:
-        async with Fleet.open(server, f"{namespace}-{number}-{moment}") as fleet:
+        async with Fleet(server, f"{namespace}-{number}-{moment}") as fleet:
             await survive(fleet, scenario, number, moment, expected)
 
     every = 1 if IS_FULL else 4
@@ -78,7 +78,7 @@ async def survive(
 
 async def ended(relight: Relight, scenario: Scenario, id: str) -> tuple[str, ...]:
     """Start the run, answer what it asks, and return how it ended, as a trial in memory says it."""
-    run = await relight.start(scenario.workflow, *scenario.args, id=id, **scenario.options)
+    run = await scenario.start(relight, id)
     for name, data, signal_id in scenario.signals:
         await run.signal(name, data, id=signal_id)
     answering = asyncio.create_task(answer(scenario, run))

@@ -55,9 +55,7 @@ async def test_a_run_that_the_code_cannot_follow_is_stuck_until_a_worker_with_th
         await fleet.journal(run.id)
 
 
-async def test_a_stuck_run_goes_on_by_retry(
-    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
-) -> None:
+async def test_a_stuck_run_goes_on_by_retry(shared_server: EmbeddedServer, namespace: str, tmp_path: Path) -> None:
     async with Fleet(shared_server, namespace, tmp_path) as fleet:
         old = await fleet.worker("waits")
         run = await fleet.relight.start(waits, fleet.text)
@@ -128,8 +126,8 @@ async def test_a_worker_whose_loop_stays_blocked_is_ended_and_its_runs_go_on_els
         run = await fleet.relight.start(blocks, fleet.text)
         await fleet.soon("blocked")
 
-        assert await asyncio.wait_for(blocked.process.wait(), 20) == EXIT_LOOP_BLOCKED
         await fleet.worker("blocks")
+        assert await asyncio.wait_for(blocked.process.wait(), 20) == EXIT_LOOP_BLOCKED
         fleet.open_the_gate()
 
         assert await run.result(timeout=30) == 1

@@ -23,6 +23,7 @@ async def waiting_run(fleet: Fleet) -> Run[str]:
     worker = await fleet.worker("waits")
     run = await fleet.relight.start(waits, fleet.text)
     await fleet.status(run.id, "waiting")
+    await fleet.no_lease_left()
     await worker.kill()
     await fleet.worker("waits")
     return run
@@ -37,7 +38,8 @@ def after_a_gap(last: bytes) -> bytes:
 def after_a_wrong_hash(last: bytes) -> bytes:
     turn = decode_turn(last)
     assert isinstance(turn, Turn)
-    return encode(Turn(1, turn.number + 1, "x.1", turn.owner, turn.epoch, 1, turn.at_ms, hash_of(b"other"), turn.records))
+    previous = hash_of(b"other")
+    return encode(Turn(1, turn.number + 1, "x.1", turn.owner, turn.epoch, 1, turn.at_ms, previous, turn.records))
 
 
 def unreadable(last: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from relight.subjects.turn import Turn
 
 
 @asynccontextmanager
-async def retired_run(server: EmbeddedServer, namespace: str, directory: Path) -> AsyncIterator[tuple[Fleet, Run[int]]]:
+async def retired_run(
+    server: EmbeddedServer, namespace: str, directory: Path
+) -> AsyncGenerator[tuple[Fleet, Run[int]]]:
     """A run that has ended and is retired; at the end nothing of it has run again, and nothing is left to deliver."""
     async with Fleet(server, namespace, directory) as fleet:
         await asyncio.gather(fleet.worker("sleeps"), fleet.worker("sleeps"))
@@ -36,7 +38,9 @@ async def retired_run(server: EmbeddedServer, namespace: str, directory: Path) -
 
 
 @pytest.mark.parametrize(
-    "late", [Signal(name="anything"), TimerDue(timer=1, due_ms=0), Relit(owner="a-zombie", epoch=7)], ids=["signal", "timer", "relit"]
+    "late",
+    [Signal(name="anything"), TimerDue(timer=1, due_ms=0), Relit(owner="a-zombie", epoch=7)],
+    ids=["signal", "timer", "relit"],
 )
 async def test_a_wake_under_way_for_a_retired_run_does_not_make_it_run_again(
     shared_server: EmbeddedServer, namespace: str, tmp_path: Path, late: Wake

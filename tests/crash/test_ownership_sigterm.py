@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -101,8 +102,8 @@ async def test_a_second_sigterm_stops_at_once_and_the_run_goes_on_elsewhere(
 
 
 async def test_a_worker_drains_as_process_1(server: EmbeddedServer, namespace: str, tmp_path: Path) -> None:
-    unshare = await asyncio.create_subprocess_exec("unshare", "--pid", "--fork", "true", stderr=asyncio.subprocess.DEVNULL)
-    if await unshare.wait() != 0:
+    attempt = await asyncio.create_subprocess_exec("unshare", "--pid", "--fork", "true", stderr=subprocess.DEVNULL)
+    if await attempt.wait() != 0:
         pytest.skip("this user may not make a process namespace")
     async with Fleet(server, namespace, tmp_path) as fleet:
         orders = Orders(url=server.url, namespace=namespace, workflows=("quick",))

@@ -35,9 +35,7 @@ async def test_runs_end_alike_whichever_worker_is_killed_when(
         async with Relight(server.url, namespace=namespace) as relight:
             for number in range(KILLS):
                 names = {f"{name}-{number}": name for name in random.choices(sorted(expected), k=RUNS_AT_ONCE)}
-                runs = {
-                    id: asyncio.create_task(ended(relight, SCENARIOS[name], id)) for id, name in names.items()
-                }
+                runs = {id: asyncio.create_task(ended(relight, SCENARIOS[name], id)) for id, name in names.items()}
                 await asyncio.sleep(random.uniform(0, 0.03))  # The moment is what is random here.
                 replacing = asyncio.create_task(worker_process(server, namespace, executions))
                 victim = fleet.pop(random.randrange(2))

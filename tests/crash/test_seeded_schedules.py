@@ -1,4 +1,4 @@
-"""Duplicated, delayed, lost and reordered messages, unknown outcomes, kills and stopped processes: a seed is a history."""
+"""Doubled, delayed, lost and reordered messages, unknown outcomes, kills, stopped processes: a seed is a history."""
 
 from __future__ import annotations
 
@@ -75,7 +75,6 @@ class Disturbance:
 def _resume(door: MemoryDoor) -> None:
     if door.process.is_alive and door.process.is_stopped:
         door.resume()
-
 
 
 def _check(trial: Trial, outcome: object, expected: object, seed: int) -> None:

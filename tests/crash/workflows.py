@@ -51,7 +51,7 @@ async def in_sequence(ctx: WorkflowContext, count: int) -> int:
 
 @workflow
 async def gathers(ctx: WorkflowContext) -> list[int]:
-    return await asyncio.gather(add(1, 1), add(2, 2), add(3, 3))
+    return list(await asyncio.gather(add(1, 1), add(2, 2), add(3, 3)))
 
 
 @step(retry=Retry(attempts=1))

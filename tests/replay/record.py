@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from msgspec import structs
 from tests.crash.workflows import SCENARIOS
 
+from relight.subjects import records as r
+from relight.subjects.codec import encode
+from relight.subjects.turn import GENESIS, Turn, hash_of
 from relight.testing.trial import Point, Scenario, Trial
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -22,8 +26,25 @@ async def record(name: str, scenario: Scenario) -> None:
         trial = Trial(scenario, point=point)
         await trial.play()
         assert not trial.problems, trial.problems
-        file.write_bytes(b"".join(line + b"\n" for line in trial.stage.observer.journal("crash")))
+        file.write_bytes(b"".join(line + b"\n" for line in without_tracebacks(trial.stage.observer.turns("crash"))))
         print(f"recorded {file.name}")
+
+
+def without_tracebacks(turns: list[Turn]) -> list[bytes]:
+    """Return the turns as they would be stored had no error a traceback, which names paths of the recording machine."""
+    lines: list[bytes] = []
+    previous = GENESIS
+    for turn in turns:
+        records = tuple(without_traceback(one) for one in turn.records)
+        lines.append(encode(structs.replace(turn, records=records, previous=previous)))
+        previous = hash_of(lines[-1])
+    return lines
+
+
+def without_traceback(record: r.Record) -> r.Record:
+    if isinstance(record, r.StepFailed | r.StepAttemptFailed | r.RunFailed):
+        return structs.replace(record, error=structs.replace(record.error, traceback=""))
+    return record
 
 
 async def main() -> None:

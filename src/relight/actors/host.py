@@ -45,6 +45,7 @@ log = structlog.get_logger("relight")
 _MINE = b"mine"
 _NOT_MINE = b"not mine"
 _WAKES_AT_ONCE = 1_000
+_HAND_OVER_S = 0.1
 
 _IN_VAIN_MAX = 6
 """Deliveries of one message that found nobody. With their delays they take 30 s, three times `ack_wait`."""
@@ -97,6 +98,7 @@ class Host:
         self._is_draining = True
         for consumption in (*self._starts.values(), *self._wakes.values()):
             await consumption.close()
+        hands_over = any(actor.lease is not None for actor in self._live.values())
         for actor in list(self._live.values()):
             actor.hand_back()
         loop = asyncio.get_running_loop()
@@ -108,6 +110,9 @@ class Host:
         end = loop.time() + 1.0
         while self._live and loop.time() < end:  # noqa: ASYNC110 - actors leave on many ways
             await asyncio.sleep(0.005)
+        if hands_over:
+            # Whoever gets a lease asks this worker, and must not take it for dead: runs whose owners die are suspect.
+            await asyncio.sleep(_HAND_OVER_S)
 
     def close(self) -> None:
         """Stop at once; what is left is redelivered to others after `ack_wait`."""

@@ -108,9 +108,7 @@ async def sweep(scenario: Scenario, *, workers: int) -> CrashReport:
     return CrashReport(operations=reference.operations["worker"], crashes=crashes)
 
 
-def _check(
-    scenario: Scenario, trial: Trial, outcome: tuple[str, ...] | None, expected: tuple[str, ...] | None
-) -> None:
+def _check(scenario: Scenario, trial: Trial, outcome: tuple[str, ...] | None, expected: tuple[str, ...] | None) -> None:
     problems = list(trial.problems)
     if outcome != expected:
         problems.append(f"it ended with {outcome}, undisturbed with {expected}")

@@ -65,9 +65,7 @@ class TestEnvironment:
 
         return put
 
-    async def start(
-        self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]
-    ) -> Run[R]:
+    async def start(self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]) -> Run[R]:
         """Start a run, as `Relight.start` does.
 
         Raises:

@@ -125,6 +125,7 @@ def in_lines(turns: list[Turn]) -> str:
     """Return a history as text, one record a line."""
     lines: list[str] = []
     for turn in turns:
-        lines.append(f"turn {turn.number} by {turn.owner}, epoch {turn.epoch}, lease {turn.lease}, cursor {turn.cursor}")
+        where = f"epoch {turn.epoch}, lease {turn.lease}, cursor {turn.cursor}"
+        lines.append(f"turn {turn.number} by {turn.owner}, {where}")
         lines += [f"    {record!r}"[:240] for record in turn.records]
     return "\n".join(lines) or "(no history)"

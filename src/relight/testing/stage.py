@@ -208,7 +208,8 @@ class Stage:
             quiet, busy = (0, busy + 1) if self._is_busy() else (quiet + 1, 0)
 
     def _is_busy(self) -> bool:
-        if self._backend.door.process.moving > 0 or self._sending.door.process.moving > 0 or any(one.is_moving for one in self.workers):
+        clients = (self._backend.door.process, self._sending.door.process)
+        if any(one.moving > 0 for one in clients) or any(one.is_moving for one in self.workers):
             return True
         return sum(one.steps_running for one in self.workers) > self._steps_asleep
 

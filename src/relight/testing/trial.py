@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, Literal, final
+from typing import Any, Literal, cast, final
 
 from relight.errors import RefusedError, RelightError, UnavailableError
+from relight.sdk._client import Relight
 from relight.sdk._interceptors import Interceptor, Next, StepCall
 from relight.sdk._run import Run
 from relight.sdk._step import Step
@@ -49,14 +51,18 @@ class Scenario:
     workflow: Workflow[..., Any]
     args: tuple[Any, ...] = ()
     answers: Mapping[str, object] = field(default_factory=dict[str, object])
-    fakes: Mapping[Step[..., Any], Callable[..., Any]] = field(
-        default_factory=dict[Step[..., Any], Callable[..., Any]]
-    )
+    fakes: Mapping[Step[..., Any], Callable[..., Any]] = field(default_factory=dict[Step[..., Any], Callable[..., Any]])
     signals: Sequence[tuple[str, object, str]] = ()
     story: Story | None = None
-    options: StartOptions = field(default_factory=lambda: StartOptions())
+    options: StartOptions = field(default_factory=StartOptions)
     others: Sequence[Workflow[..., Any]] = ()
     deps: object = None
+
+    async def start(self, client: Relight, id: str) -> Run[Any]:
+        options = self.options.copy()
+        options["id"] = id
+        run: Run[Any] = await client.start(cast("Any", self.workflow), *self.args, **options)
+        return run
 
     def stage(self, interceptors: Sequence[Interceptor], random: Random | None) -> Stage:
         stage = Stage((self.workflow, *self.others), deps=self.deps, interceptors=interceptors, random=random)
@@ -185,7 +191,7 @@ class Trial:
         while True:
             client = asyncio.create_task(self._client())
             try:
-                await self.stage.until(lambda client=client: client.done() or self._client_is_dead)
+                await self.stage.until(partial(self._is_client_done, client))
                 if not self._client_is_dead:
                     return client.result()
             finally:
@@ -194,9 +200,12 @@ class Trial:
             self._client_is_dead = False
             await self.stage.open_client()
 
+    def _is_client_done(self, client: asyncio.Task[None]) -> bool:
+        return client.done() or self._client_is_dead
+
     async def _client(self) -> None:
         scenario = self._scenario
-        run = await self.stage.client.start(scenario.workflow, *scenario.args, id=RUN, **scenario.options)
+        run = await scenario.start(self.stage.client, RUN)
         for name, data, id in scenario.signals:
             await _said(partial(run.signal, name, data, id=id))
         async with asyncio.TaskGroup() as group:
@@ -235,16 +244,14 @@ class Trial:
         for worker in self.workers:
             if worker.door.process.is_stopped:
                 worker.door.resume()
-        try:
+        with suppress(StalledError):  # What is left is found, and named, at the end.
             await self.stage.until(lambda: all(self._is_settled(run) for run in self.stage.observer.runs()))
-        except StalledError:
-            pass  # What is left is found, and named, below.
 
     def _is_settled(self, run: str) -> bool:
         observer = self.stage.observer
         if observer.state(run).end is None or observer.pending(run):
             return False
-        # A timer that was armed by a write that came late, or by a zombie, goes off some time; nothing else may leave one.
+        # A timer that was armed by a late write, or by a zombie, goes off some time; nothing else may leave one.
         return not self._has_faults or not observer.timers(run)
 
     # What goes wrong.
@@ -256,10 +263,10 @@ class Trial:
         side = "client" if worker is None else "worker"
         if moment == "before":
             self.operations[side] += 1
+        at = (side, self.operations[side], moment)
         point = self._point
-        if point is not None and self.killed_at is None and side == point.side:
-            if self.operations[side] == point.number and moment == point.moment:
-                self._die(worker, operation)
+        if point is not None and self.killed_at is None and at == (point.side, point.number, point.moment):
+            self._die(worker, operation)
         if worker is not None and self._disturb is not None:
             self._disturb(self, door)
 

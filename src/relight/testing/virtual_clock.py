@@ -46,6 +46,9 @@ class VirtualClock:
     def now_ms(self) -> int:
         return self._now_ms
 
+    def elapsed_s(self) -> float:
+        return self._now_ms / 1000
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> VirtualTimer:
         """Call `callback` when time has moved by `delay_s`, rounded up to a millisecond; never before an advance."""
         timer = VirtualTimer(callback, self._forget_cancelled)

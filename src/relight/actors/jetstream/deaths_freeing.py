@@ -121,7 +121,7 @@ class Survivor:
     async def _sweep(self, dead: WorkerId, estate: Neighbour) -> int:
         # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
         # Of our own consumers too: one that died young has told nobody yet which it served.
-        served = sorted({*estate.held, *self._leases.consumers})
+        served = sorted({*estate.held, *list(self._leases.consumers)})
         infos = {one: info for one, info in (await self._infos(served)).items() if info.num_ack_pending}
         await asyncio.sleep(_SETTLE_S)
         # A worker whose two connections had only blinked together has come back by now.

@@ -20,6 +20,7 @@ from relight.actors.jetstream.mux import Mux, NoResponders
 from relight.actors.jetstream.publisher import FENCE, Publisher, fence_headers
 from relight.actors.jetstream.pull import Consuming
 from relight.actors.jetstream.reader import Reader
+from relight.actors.jetstream.streams import consumer_name
 from relight.actors.jetstream.topology import Topology
 from relight.config.limits import LIMITS, Limits
 from relight.errors import UnavailableError
@@ -39,6 +40,7 @@ class LeaseKeeper(Protocol):
 
     def hold(self, run: str, delivery: Delivery) -> None: ...
     def release(self, delivery: Delivery) -> None: ...
+    def serve(self, consumer: str) -> None: ...
     def watch_gaps(self, back: Callable[[], None]) -> None: ...
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None: ...
 
@@ -214,6 +216,9 @@ class JetStreamDoor:
     ) -> Consuming:
         """See `Door.consume`. Raises `UnavailableError` and `IncompatibleStreamError`."""
         consuming = Consuming(self._connection, self._topology, self.clock, kind, queue, receive)
+        if self._keeper is not None:
+            for stream in self._topology.streams:
+                self._keeper.serve(f"{stream}.{consumer_name(kind, queue)}")
         await consuming.open(places)
         self._consuming.append(consuming)
         return consuming

@@ -61,7 +61,7 @@ class Keeper:
             UnavailableError: No connection within `access.connect_timeout_s`; the thread has ended.
         """
         self._owner = threading.current_thread()
-        self._thread = threading.Thread(target=self._run, name="relight-keeper")
+        self._thread = threading.Thread(target=self._run, name="relight-keeper", daemon=True)
         self._thread.start()
         await asyncio.wrap_future(self._started)
 
@@ -81,6 +81,10 @@ class Keeper:
     def release(self, delivery: Delivery) -> None:
         """Stop renewing. A renewal that is being sent may still follow."""
         self._leases.release(delivery)
+
+    def serve(self, consumer: str) -> None:
+        """This worker takes deliveries of `<stream>.<consumer>`, and frees what others leave there when they die."""
+        self._leases.serve(consumer)
 
     def is_fresh(self) -> bool:
         """Whether contact with the server, after the renewals due, was proven within half of `ack_wait`."""

@@ -72,7 +72,7 @@ async def connect(access: Access, *, name: str, reconnected: Callable[[], None],
     Raises:
         UnavailableError: Not connected within `access.connect_timeout_s`.
     """
-    client = Client()
+    client = _Client()
     voice = _Voice(client, name, reconnected, closed)
     try:
         async with asyncio.timeout(access.connect_timeout_s):
@@ -104,6 +104,19 @@ async def connect(access: Access, *, name: str, reconnected: Callable[[], None],
 async def subscribe(client: Client, subject: str, receive: Callable[[Msg], Awaitable[None]]) -> None:
     """Call `receive` with each message, one after the other; again after each reconnect."""
     await client.subscribe(subject, cb=receive)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a gap
+
+
+class _Client(Client):
+    """nats-py's, but for one thing: a pong for a ping that was given up must not end the task that reads."""
+
+    async def _process_pong(self) -> None:
+        pongs: list[asyncio.Future[bool]] = self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # theirs
+        if pongs:
+            future = pongs.pop(0)
+            if not future.done():
+                future.set_result(True)
+        self._pongs_received += 1
+        self._pings_outstanding = 0
 
 
 class _Voice:

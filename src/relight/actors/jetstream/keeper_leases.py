@@ -25,7 +25,7 @@ class _Held(NamedTuple):
 
 @final
 class Leases:
-    """What this worker holds. `hold` and `release` are the main thread's; everything else is the keeper thread's."""
+    """What this worker holds. `hold`, `release` and `serve` are the main thread's; all else is the keeper thread's."""
 
     def __init__(self) -> None:
         self._held: dict[str, float] = {}
@@ -43,6 +43,10 @@ class Leases:
 
     def release(self, delivery: Delivery) -> None:
         self._held.pop(delivery.token, None)
+
+    def serve(self, consumer: str) -> None:
+        """Count a consumer among those that this worker serves, before anything comes of it."""
+        self.consumers.setdefault(consumer)
 
     def is_moving(self) -> bool:
         """Whether leases were taken that `mature` has not looked at yet."""
@@ -94,7 +98,7 @@ class Leases:
         held = grouped(_named(self._held.copy()))
         wanted = set(consumers)
         if EVERY_CONSUMER in wanted:
-            wanted = {*self.consumers, *held}
+            wanted = {*list(self.consumers), *held}
         return {consumer: held.get(consumer, []) for consumer in wanted}
 
 

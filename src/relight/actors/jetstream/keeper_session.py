@@ -27,6 +27,7 @@ __all__ = ("KeeperOptions", "Session")
 _SYSTEM_RETRY_S = 10.0
 _SETTLE_S = 1.0
 _HEAR_S = 0.05
+_DRAIN_S = 1.0
 _EVENTS = ("$SYS.ACCOUNT.*.CONNECT", "$SYS.ACCOUNT.*.DISCONNECT")
 
 _log = structlog.stdlib.get_logger("relight.keeper")
@@ -79,12 +80,18 @@ class Session:
         try:
             await self._announcer.listen()
             await self._contact.round(self._client)
+            _heed_cancellation()
         except WORLD_ERRORS as error:
             await self._client.close()
             raise UnavailableError(f"connection lost at once: {error!r}") from error
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        # Questions that are under way are still answered: whoever asks would else wait, and take us for silent.
+        with suppress(*WORLD_ERRORS):
+            async with asyncio.timeout(_DRAIN_S):
+                if self._client.is_connected:
+                    await self._client.drain()
         await self._client.close()
 
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
@@ -157,6 +164,7 @@ class Session:
             for subject in _EVENTS:
                 await subscribe(client, subject, receive)
             await client.flush()
+            _heed_cancellation()
             self._announcer.begin_to_free()
             self._sees_deaths.set()
             await closed.wait()
@@ -167,3 +175,10 @@ class Session:
     def _catch_up(self) -> None:
         """After a reconnect: others have missed what was said meanwhile, and so has this worker."""
         self._announcer.start_afresh()
+
+
+def _heed_cancellation() -> None:
+    """Python 3.11's `wait_for`, which nats-py uses, loses a cancellation that comes together with what it waits for."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
