@@ -85,11 +85,11 @@ async def three(directory: str) -> int:
 
 
 @step
-async def brief(directory: str, name: str) -> int:
+async def brief(directory: str) -> int:
     """Long enough to be interrupted."""
-    note(directory, name)
-    await asyncio.sleep(0.02)
-    return 1
+    note(directory, "brief")
+    await asyncio.sleep(0.15)
+    return 0
 
 
 @step
@@ -131,7 +131,7 @@ async def quick(ctx: WorkflowContext, directory: str) -> int:
 
 @workflow
 async def brisk(ctx: WorkflowContext, directory: str) -> int:
-    return await brief(directory, "first") + await brief(directory, "second") + await brief(directory, "third")
+    return await brief(directory) + await one(directory) + await two(directory)
 
 
 @workflow

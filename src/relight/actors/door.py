@@ -11,7 +11,11 @@ from typing import Literal, NamedTuple, Protocol
 
 from relight.subjects.ids import WorkerId
 
-__all__ = ("Clock", "Consumption", "Delivery", "Door", "Handle", "Silent", "Stored", "Watch")
+__all__ = ("SECOND_HAND", "Clock", "Consumption", "Delivery", "Door", "Handle", "Silent", "Stored", "Watch")
+
+
+SECOND_HAND = 0
+"""In place of a delivery's count: it has been in hand for a while, and others may have acknowledged or hold it by now."""
 
 
 class Silent(Exception):

@@ -23,7 +23,7 @@ import structlog
 from msgspec import Raw
 
 from relight.actors import program as p
-from relight.actors.door import Consumption, Delivery, Door, Handle, Silent, Stored
+from relight.actors.door import SECOND_HAND, Consumption, Delivery, Door, Handle, Silent, Stored
 from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
 from relight.actors.mailbox import decoded
 from relight.actors.run.state import RunState, fold
@@ -155,7 +155,7 @@ class Host:
         for delivery in unfinished:
             self.door.release(delivery)
             # Not `arrive`: its place was given back long ago, or just now.
-            self._dispatch(delivery._replace(is_new=False))
+            self._dispatch(delivery._replace(is_new=False, delivered=SECOND_HAND))
 
     def _forget(self, run: str) -> None:
         handle = self._resting.pop(run, None)
@@ -174,7 +174,7 @@ class Host:
 
     def _answer(self, question: bytes) -> bytes | None:
         ask = decode_ask(question)
-        if ask.asker == self.worker:
+        if ask.asker == self.worker or self._is_too_late(ask):
             return None
         # Also while draining: a run whose steps still get their time is not to be run elsewhere.
         if ask.run not in self._live or self._loop is None:
@@ -182,6 +182,10 @@ class Host:
         delivery = Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered)
         self._loop.call_soon_threadsafe(self._adopt, delivery)
         return _MINE
+
+    def _is_too_late(self, ask: AskOwner) -> bool:
+        """A process that was stopped finds old questions: what it then took over, the asker would believe to have."""
+        return ask.asked_ms is not None and self.door.clock.now_ms() - ask.asked_ms > 1000 * LIMITS.ask_s
 
     def _adopt(self, delivery: Delivery) -> None:
         self.door.hold(delivery.subject.rsplit(".", 1)[1], delivery)
@@ -409,7 +413,7 @@ class Host:
         program = self.programs.create(run, started)
         tail = history.turns[-1]
         epoch = tail.epoch if tail.owner == self.worker else tail.epoch + 1
-        if delivery.delivered > 1 and is_stored:
+        if delivery.delivered != 1 and is_stored:
             # Sent before the claim: if this process dies in between, the message wakes the run all the same.
             await self._relight(delivery.subject.split(".")[4], run, epoch)
         if run in self._live:
@@ -484,11 +488,14 @@ class Host:
                 data=Raw(delivery.data),
                 fence=delivery.fence,
                 everyone=everyone,
+                asked_ms=self.door.clock.now_ms(),
             )
         )
 
     def _later(self, delivery: Delivery) -> None:
         """Have it delivered again, later each time: nothing loops hot."""
+        if delivery.delivered == SECOND_HAND:
+            return  # It may be somebody's lease by now. If it is not, the server delivers it again.
         delay_s = min(LIMITS.nak_delay_s * 2 ** min(delivery.delivered - 1, 10), LIMITS.nak_delay_max_s)
         self.door.nak(delivery, delay_s=delay_s)
 

@@ -21,7 +21,7 @@ import structlog
 
 from relight.actors import program as p
 from relight.actors.backoff import Backoff
-from relight.actors.door import Delivery, Door, Handle
+from relight.actors.door import SECOND_HAND, Delivery, Door, Handle
 from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
 from relight.actors.run.draft import Draft
@@ -155,6 +155,8 @@ class RunActor:
         self._forget_earlier(delivery)
         if self.lease is None or delivery.sequence == self.lease.sequence or self._is_own_relit(delivery):
             self._change_lease(delivery)
+            # Nobody may be able to see us die by a lease that others have acknowledged.
+            self._changes_lease = self._changes_lease or delivery.delivered == SECOND_HAND
         else:
             self._door.hold(self.run, delivery)
         self._doorbells.append(delivery)

@@ -119,7 +119,7 @@ Wake = (
 class AskOwner(Struct, frozen=True):
     """Asked of a worker: is this run yours? If so, take over this delivery (`actors.door.Delivery`, field by field).
 
-    Asked of `everyone`, only an owner answers.
+    Asked of `everyone`, only an owner answers. `asked_ms` is the server's time: nobody waits for a late answer.
     """
 
     asker: str
@@ -131,3 +131,4 @@ class AskOwner(Struct, frozen=True):
     data: Raw
     fence: int | None = None
     everyone: bool = False
+    asked_ms: int | None = None

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from relight.errors import UnavailableError
 from relight.subjects.ids import WorkerId
 
-__all__ = ("WORLD_ERRORS", "Access", "connect", "connection_name", "subscribe", "worker_of")
+__all__ = ("WORLD_ERRORS", "Access", "confirm", "connect", "connection_name", "subscribe", "worker_of")
 
 WORLD_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What a call on a connection raises when the server, or the way to it, is at fault."""
@@ -104,6 +104,21 @@ async def connect(access: Access, *, name: str, reconnected: Callable[[], None],
 async def subscribe(client: Client, subject: str, receive: Callable[[Msg], Awaitable[None]]) -> None:
     """Call `receive` with each message, one after the other; again after each reconnect."""
     await client.subscribe(subject, cb=receive)  # pyright: ignore[reportUnknownMemberType]  # nats-py leaves a gap
+
+
+async def confirm(client: Client) -> None:
+    """Return when the server has taken what was written before.
+
+    nats-py writes its PING before what is still in its buffer, so only the second answer covers that. Its `flush` would
+    not do: besides, while it reconnects, that returns at once, without any answer.
+
+    Raises:
+        UnavailableError: There is no connection now.
+    """
+    for _ in range(2):
+        if not client.is_connected:
+            raise UnavailableError("the server is not connected now")
+        await client.rtt()
 
 
 class _Client(Client):

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import final
 
-import nats.errors
 import structlog
 from nats.aio.client import Client
 
-from relight.actors.jetstream.keeper_connection import WORLD_ERRORS
+from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, confirm
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import Limits
+from relight.errors import UnavailableError
 
 __all__ = ("Contact", "publish_all", "uptime")
 
@@ -67,7 +67,7 @@ class Contact:
         try:
             async with asyncio.timeout(self._limits.ack_wait_s / 4):
                 renewed = await self._renew(client)
-        except WORLD_ERRORS as error:
+        except (UnavailableError, *WORLD_ERRORS) as error:
             _log.debug("contact_unproven", error=repr(error))
             return
         # Answers on a new connection say nothing about renewals written to the old one.
@@ -81,10 +81,5 @@ class Contact:
         # Renewed one round early, so that never more than `renew_s` pass between two renewals.
         due = self._leases.due(time.monotonic() - self._limits.renew_s + self.round_s)
         await publish_all(client, due, _RENEWAL)
-        # nats-py writes its PING before what is still in its buffer, so only the second answer covers the renewals. Its
-        # `flush` would not do: while it reconnects, that returns at once, without any answer.
-        for _ in range(2):
-            if not client.is_connected:
-                raise nats.errors.ConnectionReconnectingError
-            await client.rtt()
+        await confirm(client)
         return due

@@ -14,7 +14,14 @@ from nats.aio.msg import Msg
 
 from relight.actors.jetstream.announcer import Announcer
 from relight.actors.jetstream.deaths_freeing import Survivor
-from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, Access, connect, connection_name, subscribe
+from relight.actors.jetstream.keeper_connection import (
+    WORLD_ERRORS,
+    Access,
+    confirm,
+    connect,
+    connection_name,
+    subscribe,
+)
 from relight.actors.jetstream.keeper_contact import Contact
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import LIMITS, Limits
@@ -104,7 +111,7 @@ class Session:
 
         for asked in (worker, EVERY_WORKER):
             await subscribe(self._client, self._subjects.owner(asked), receive)
-        await self._client.flush()
+        await confirm(self._client)
 
     async def settle(self) -> None:
         """Return when this worker sees others die and knows what they hold; after a second in any case.
@@ -163,7 +170,7 @@ class Session:
         try:
             for subject in _EVENTS:
                 await subscribe(client, subject, receive)
-            await client.flush()
+            await confirm(client)
             _heed_cancellation()
             self._announcer.begin_to_free()
             self._sees_deaths.set()
