@@ -15,7 +15,7 @@ __all__ = ("SECOND_HAND", "Clock", "Consumption", "Delivery", "Door", "Handle", 
 
 
 SECOND_HAND = 0
-"""In place of a delivery's count: it has been in hand for a while, and others may have acknowledged or hold it by now."""
+"""In place of a delivery's count: it has been in hand for a while, and others may have acknowledged or hold it."""
 
 
 class Silent(Exception):
