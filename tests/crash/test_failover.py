@@ -14,6 +14,8 @@ from tests.crash.apps_fleet import Execution, Fleet
 from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
 
+_BURSTS_MAX = 5
+
 
 async def test_a_kill_is_noticed_long_before_the_lease_lapses(
     server: EmbeddedServer, namespace: str, tmp_path: Path
@@ -44,7 +46,20 @@ async def test_a_kill_is_noticed_long_before_the_lease_lapses(
 async def test_all_runs_go_on_within_a_second_of_a_kill_in_a_burst_of_3000_starts(
     server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
-    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+    for number in range(_BURSTS_MAX):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        waits = await waits_after_a_kill_in_a_burst(server, f"{namespace}-{number}", directory)
+        if waits:  # Otherwise the victim had nothing in hand that another worker had to finish.
+            break
+
+    assert waits, "no kill affected a run"
+    assert waits[int(len(waits) * 0.99)] < 1.0
+
+
+async def waits_after_a_kill_in_a_burst(server: EmbeddedServer, namespace: str, directory: Path) -> list[float]:
+    """Kill one of two workers 50 ms into the burst; return how long each affected run waited for the other one."""
+    async with Fleet(server, namespace, directory, sees_deaths=True) as fleet:
         victim, _ = [await fleet.worker("brisk"), await fleet.worker("brisk")]
         starting = [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(3_000)]
         while victim.pid not in {one.process for one in fleet.executions()}:
@@ -61,14 +76,12 @@ async def test_all_runs_go_on_within_a_second_of_a_kill_in_a_burst_of_3000_start
         by_run: dict[str, list[Execution]] = defaultdict(list)
         for one in fleet.executions():
             by_run[one.run].append(one)
-        waits = sorted(await_of(steps, victim.pid, died) for steps in by_run.values() if is_affected(steps, victim.pid))
-        assert waits, "the kill came too late or too early to affect a run"
-        assert waits[int(len(waits) * 0.99)] < 1.0
         # What sat in the socket of the dead left no trace but this: nothing comes as late as a lease that lapses.
         times = sorted(one.at for one in fleet.executions() if one.at > died)
         assert max(after - before for before, after in pairwise(times)) < LIMITS.ack_wait_s / 4
         for run in runs[::50]:
             await fleet.journal(run.id)
+        return sorted(await_of(steps, victim.pid, died) for steps in by_run.values() if is_affected(steps, victim.pid))
 
 
 def is_affected(steps: list[Execution], victim: int) -> bool:

@@ -351,7 +351,8 @@ class Host:
             if is_lease:
                 await self._resume(delivery, run, last, tail, "owner_silent")
             else:
-                self._later(delivery)
+                # It comes again because we gave it back. That may count as a lapsed lease only after a lease's time.
+                self._later(delivery, delay_s_min=LIMITS.ack_wait_s if _is_lease(delivery, tail) else 0.0)
             return
         if answer == _MINE:
             self.door.release(delivery)
@@ -492,12 +493,12 @@ class Host:
             )
         )
 
-    def _later(self, delivery: Delivery) -> None:
+    def _later(self, delivery: Delivery, *, delay_s_min: float = 0.0) -> None:
         """Have it delivered again, later each time: nothing loops hot."""
         if delivery.delivered == SECOND_HAND:
             return  # It may be somebody's lease by now. If it is not, the server delivers it again.
         delay_s = min(LIMITS.nak_delay_s * 2 ** min(delivery.delivered - 1, 10), LIMITS.nak_delay_max_s)
-        self.door.nak(delivery, delay_s=delay_s)
+        self.door.nak(delivery, delay_s=max(delay_s, delay_s_min))
 
 
 def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
