@@ -46,6 +46,7 @@ async def test_a_kill_is_noticed_long_before_the_lease_lapses(
 async def test_all_runs_go_on_within_a_second_of_a_kill_in_a_burst_of_3000_starts(
     server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
+    waits: list[float] = []
     for number in range(_BURSTS_MAX):
         directory = tmp_path / str(number)
         directory.mkdir()
