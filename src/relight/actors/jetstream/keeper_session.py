@@ -147,6 +147,7 @@ class Session:
         while True:
             await asyncio.sleep(self._contact.round_s)
             await self._contact.round(self._client)
+            _heed_cancellation()
 
     async def _see_deaths(self, system: Access, tasks: asyncio.TaskGroup) -> None:
         survivor = Survivor(
