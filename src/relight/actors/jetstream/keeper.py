@@ -30,6 +30,7 @@ __all__ = ("Access", "Keeper", "KeeperOptions", "connection_name")
 
 _RETRY_S = 1.0
 _WATCH_S = 0.5
+_END_S = 5.0
 
 _log = structlog.stdlib.get_logger("relight.keeper")
 
@@ -49,6 +50,7 @@ class Keeper:
         self._ending = asyncio.Event()
         self._started: Future[None] = Future()
         self._ended: Future[None] = Future()
+        self._is_forced = False
         self._owner = threading.current_thread()
         self._thread = self._owner
 
@@ -71,7 +73,13 @@ class Keeper:
             return
         if not self._ended.done():
             self._loop.call_soon_threadsafe(self._ending.set)
-        await asyncio.shield(asyncio.wrap_future(self._ended))
+        ended = asyncio.wrap_future(self._ended)
+        await asyncio.wait((ended,), timeout=_END_S)
+        if not self._ended.done():
+            # A cancellation can be lost on its way through nats-py: with its loop stopped, every task gets one more.
+            self._is_forced = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            await asyncio.wait((asyncio.wrap_future(self._ended),))
         self._thread.join()  # It has nothing left to do.
 
     def hold(self, run: str, delivery: Delivery) -> None:
@@ -127,7 +135,10 @@ class Keeper:
             problem = error
         except Exception as error:  # noqa: BLE001
             # The supervisor of this thread: what it does not report nobody ever sees. The leases lapse.
-            _log.exception("keeper_failed")
+            if self._is_forced:
+                _log.warning("keeper_ended_by_force")
+            else:
+                _log.exception("keeper_failed")
             problem = error
         finally:
             # First of all: whoever hears of the problem may call `stop` at once.
