@@ -145,7 +145,8 @@ class Fleet:
     def executions(self, step: str = "", *, run: str = "") -> list[Execution]:
         """What the steps wrote down, in order."""
         path = self.directory / "executions"
-        lines = path.read_text().splitlines() if path.exists() else []
+        # What has no end yet is being written at this moment.
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
         found = [Execution(*json.loads(line)) for line in lines]
         return [one for one in found if (not step or one.step == step) and (not run or one.run == run)]
 
