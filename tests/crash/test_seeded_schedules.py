@@ -54,6 +54,27 @@ async def test_zombies_and_deaths_change_nothing(name: str) -> None:
         _check(trial, outcome, expected, seed)
 
 
+@pytest.mark.parametrize("seed", [287, 314])
+async def test_a_due_retry_is_not_launched_by_an_owner_that_has_lost_its_run(seed: int) -> None:
+    scenario = SCENARIOS["retries"]
+    expected = await Trial(scenario).play()
+
+    trial = Trial(scenario, workers=3, random=Random(seed), disturb=Disturbance(Random(seed)))
+    outcome = await trial.play()
+
+    _check(trial, outcome, expected, seed)
+
+
+async def test_a_client_sends_again_before_minutes_pass() -> None:
+    scenario, seed = SCENARIOS["signal_against_timer_told_by_another"], 82
+    expected = await Trial(scenario).play()
+
+    trial = Trial(scenario, workers=2, random=Random(seed), faults=seeded_faults(Random(seed), share=0.2))
+    outcome = await trial.play()
+
+    _check(trial, outcome, expected, seed)
+
+
 class Disturbance:
     """Stops and kills workers at their operations, and lets those that were stopped go on as zombies."""
 

@@ -371,7 +371,7 @@ class Host:
         if history is None:
             return True
         state = fold((turn.at_ms, turn.records) for turn in history.turns)
-        if state.has_work:
+        if state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
             return False
         await self._take_over(delivery, run, history, _claim(state, "handed_over"), is_stored=True)
         return True

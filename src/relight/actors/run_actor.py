@@ -431,8 +431,9 @@ class RunActor:
                 self._running[step.key] = self._program.launch(step.key, self._attempt(step), self._report)
 
     async def _launch_retries(self) -> None:
-        """Without a record to append first, what is due is launched at once."""
+        """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
         if not self._draft.records and any(self._is_to_be_launched(step) for step in self.state.steps.values()):
+            self._proven_s = float("-inf")
             await self._prove_ownership()
             self._launch()
 

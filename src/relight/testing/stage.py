@@ -15,6 +15,7 @@ from typing import Any, final
 from weakref import WeakKeyDictionary
 
 from relight.actors.backoff import pause
+from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.errors import RelightError
 from relight.sdk._client import Relight
@@ -215,11 +216,22 @@ class Stage:
 
     def _let_time_pass(self) -> None:
         if self.server.clock.next_due_ms() is not None and not self._is_all_parked():
-            self.server.clock.advance_to_next()
+            if (client_pauses_s := self._client_pauses_s()) is not None:
+                self.server.clock.advance(client_pauses_s)
+            else:
+                self.server.clock.advance_to_next()
             self._backend.follow()
             self._sending.follow()
         elif not self._let_client_look_again():
             self._stall()
+
+    def _client_pauses_s(self) -> float | None:
+        """How long until a client sends again what was lost, if that comes before whatever else happens."""
+        due_ms, retry_ms = self.server.clock.next_due_ms(), self._backend.clock.next_due_ms()
+        if due_ms is None or retry_ms is None or retry_ms >= due_ms:
+            return None
+        pause_s = (retry_ms - self.server.clock.now_ms()) / 1000
+        return pause_s if pause_s <= LIMITS.append_retry_max_s else None
 
     def _is_all_parked(self) -> bool:
         """A stuck run is tried again and again by a timer; it will not fare better with the same code."""
