@@ -91,7 +91,7 @@ def test_a_repeated_message_changes_nothing_unless_more_of_its_kind_count(
 
 
 def _counts_again(state: RunState, wake: m.Wake) -> bool:
-    """A signal without an id; an answer if another suspension of its name is open (its fence keeps out a repetition)."""
+    """A signal without an id; an answer if another suspension of its name is open (the fence keeps repetitions out)."""
     if isinstance(wake, m.Answer):
         return any(wait.kind == "suspension" and wait.name == wake.name for wait in state.waits.values())
     return isinstance(wake, m.Signal) and not wake.id
