@@ -58,7 +58,7 @@ async def _once(client: Relight, programs: WorkflowPrograms, run_id: str) -> tup
     assert isinstance(started, RunStarted), "the first record"
     program = programs.create(run_id, started)
     draft = Draft(program, code="")
-    draft.replay(history.turns)
+    draft.replay(history.turns, state)
     replayed = time.perf_counter()
     assert not draft.is_diverged, "the code that made it replays it"
     assert draft.state.status == state.status == "waiting", "as it was left"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import logging
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -16,12 +17,16 @@ from relight import Relight, Worker
 async def main() -> None:
     """Work until SIGTERM."""
     # Nothing may go to standard output but the word that a worker is ready.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Relight() as relight, Worker(relight, WORKFLOWS):
-        print("ready", flush=True)
-        await stop.wait()
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr), wrapper_class=quiet)
+    async with Relight() as relight:
+        await Worker(relight, WORKFLOWS, lifespan=_say_ready).run()
+
+
+@asynccontextmanager
+async def _say_ready() -> AsyncIterator[None]:
+    print("ready", flush=True)
+    yield
 
 
 if __name__ == "__main__":

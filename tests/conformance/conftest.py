@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from random import Random
 from typing import Protocol, TypeVar
 
 import pytest
@@ -16,6 +15,7 @@ from relight.config.server import EmbeddedServer
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
 from relight.testing.memory import MemoryServer
+from relight.testing.schedule import Schedule, Weather
 
 T = TypeVar("T")
 
@@ -44,8 +44,10 @@ class Site(Protocol):
 class MemorySite:
     """The server in memory, with one fixed or one seeded order of things."""
 
-    def __init__(self, random: Random | None) -> None:
-        self.server = MemoryServer(namespace="conformance", random=random)
+    def __init__(self, schedule: Schedule | None) -> None:
+        self.server = MemoryServer(namespace="conformance")
+        if schedule is not None:
+            self.server.hops = schedule.hops
         self.subjects = Subjects("conformance")
 
     async def door(self, name: str) -> Door:
@@ -108,4 +110,4 @@ async def site(request: pytest.FixtureRequest, shared_server: EmbeddedServer, na
         yield site
         await site.close()
     else:
-        yield MemorySite(Random(7) if request.param == "memory-seeded" else None)
+        yield MemorySite(Schedule(7, Weather(reordered=0.75)) if request.param == "memory-seeded" else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -13,7 +12,8 @@ from relight.actors.door import Delivery, Door, Silent
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, UnavailableError
 from relight.subjects.ids import WorkerId
-from relight.testing.memory import Faults, MemoryDoor, MemoryServer, Operation, Outcome, seeded_faults
+from relight.testing.memory import Faults, MemoryDoor, MemoryServer, Operation, Outcome
+from relight.testing.schedule import Schedule, Weather
 
 ACK_WAIT_S = LIMITS.ack_wait_s
 BOB = WorkerId("bob")
@@ -291,8 +291,9 @@ async def test_the_same_seed_gives_the_same_schedule_and_the_same_faults() -> No
 
 async def seeded_history(seed: int) -> list[tuple[str, bytes]]:
     """What two writers that race leave behind."""
-    server = MemoryServer(random=random.Random(seed))
-    server.faults = seeded_faults(random.Random(seed), share=0.3)
+    server = MemoryServer()
+    schedule = Schedule(seed, Weather(reordered=0.75, unknown=0.3))
+    server.hops, server.faults = schedule.hops, schedule.faults
     log = server.subjects.log("run-1")
 
     async def write(door: MemoryDoor) -> None:

@@ -155,6 +155,40 @@ async def test_last_of_a_filter_is_the_newest_of_its_subjects(site: Site) -> Non
     assert last.sequence == newest
 
 
+async def test_the_last_of_each_subject_is_told_or_that_there_is_none(site: Site) -> None:
+    door = await site.door("a")
+    wake, log = site.subjects.wake("q", RUN), site.subjects.log(RUN)
+    await door.publish(wake, b"one", fence=0)
+    last = await door.publish(wake, b"two")
+
+    nothing, found = await door.last_of_each((log, wake))
+
+    assert nothing is None
+    assert found is not None
+    assert (found.sequence, found.data, found.fence) == (last, b"two", None)
+
+
+async def test_latest_finds_the_last_message_of_each_subject_that_a_filter_selects(site: Site) -> None:
+    door = await site.door("a")
+    of = site.subjects
+    await door.publish(of.start("first", RUN), b"start")
+    await door.publish(of.log(RUN), b"one", fence=0)
+    await door.publish(of.start("second", RUN), b"start too")
+    fence = (await door.read(of.log(RUN), after=0, limit=1))[0].sequence
+    end = await door.publish(of.log(RUN), b"two", fence=fence)
+    await door.publish(of.log("another"), b"of another run")
+
+    found = await door.latest((of.log(RUN), of.start_any_queue(RUN), of.wake_any_queue(RUN)))
+
+    assert [(one.subject, one.data) for one in found] == [
+        (of.start("first", RUN), b"start"),
+        (of.start("second", RUN), b"start too"),
+        (of.log(RUN), b"two"),
+    ]
+    assert (found[-1].sequence, found[-1].fence) == (end, fence)
+    assert await door.latest((of.log("nobody"),)) == []
+
+
 async def test_a_purge_below_a_sequence_keeps_the_rest(site: Site) -> None:
     door = await site.door("a")
     wake = site.subjects.wake("q", RUN)
@@ -182,6 +216,17 @@ async def test_a_purge_of_a_filter_removes_all_its_subjects_and_no_other(site: S
 
     assert await door.subjects(site.subjects.timers(RUN), limit=10) == []
     assert await door.count(log) == 1
+
+
+async def test_one_message_is_removed_and_removing_it_again_is_harmless(site: Site) -> None:
+    door = await site.door("a")
+    wake = site.subjects.wake("q", RUN)
+    sequences = [await door.publish(wake, b"%d" % number) for number in range(3)]
+
+    for _ in range(2):
+        await door.remove(wake, sequences[1])
+
+    assert [one.sequence for one in await door.read(wake, after=0, limit=10)] == [sequences[0], sequences[2]]
 
 
 async def test_subjects_lists_no_more_than_its_limit(site: Site) -> None:
@@ -219,6 +264,17 @@ async def test_a_stale_fence_does_not_entomb(site: Site) -> None:
         await door.entomb(log, b"tombstone", fence=first, ttl_s=60)
 
     assert await door.count(log) == 2
+
+
+async def test_a_tombstone_may_stand_where_nothing_was(site: Site) -> None:
+    door = await site.door("a")
+    log = site.subjects.log(RUN)
+
+    await door.entomb(log, b"tombstone", fence=0, ttl_s=60)
+
+    with pytest.raises(FencedError):
+        await door.entomb(log, b"another", fence=0, ttl_s=60)
+    assert [one.data for one in await door.read(log, after=0, limit=10)] == [b"tombstone"]
 
 
 async def test_a_tombstone_goes_when_its_time_has_passed(site: Site) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar, final
 
 from relight.actors.door import Clock, Consumption, Delivery, Door, Handle, Watch
@@ -70,6 +70,9 @@ class SeveredDoor:
     async def purge(self, subject: str, *, below: int | None = None) -> None:
         await self._write("purge", subject, lambda: self._door.purge(subject, below=below))
 
+    async def remove(self, subject: str, sequence: int) -> None:
+        await self._write("purge", subject, lambda: self._door.remove(subject, sequence))
+
     async def _write(self, name: OperationName, subject: str, write: Callable[[], Awaitable[T]]) -> T:
         self._at(name, subject, "before")
         result = await self._pass(write)
@@ -81,11 +84,17 @@ class SeveredDoor:
     async def last(self, subject: str) -> StoredMessage | None:
         return await self._pass(lambda: self._door.last(subject))
 
+    async def last_of_each(self, subjects: Sequence[str]) -> list[StoredMessage | None]:
+        return await self._pass(lambda: self._door.last_of_each(subjects))
+
     async def next(self, subject: str, *, after: int) -> StoredMessage | None:
         return await self._pass(lambda: self._door.next(subject, after=after))
 
     async def read(self, subject: str, *, after: int, limit: int) -> list[StoredMessage]:
         return await self._pass(lambda: self._door.read(subject, after=after, limit=limit))
+
+    async def latest(self, filters: Sequence[str]) -> list[StoredMessage]:
+        return await self._pass(lambda: self._door.latest(filters))
 
     async def count(self, subject: str) -> int:
         return await self._pass(lambda: self._door.count(subject))

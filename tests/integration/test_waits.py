@@ -59,6 +59,22 @@ async def test_a_suspended_run_goes_on_with_the_answer_at_another_worker(client:
         assert await run.result(timeout=10) == "True by ann"
 
 
+async def test_the_message_that_would_time_a_run_out_is_gone_once_it_has_ended_at_another_worker(
+    client: Relight,
+) -> None:
+    run = await client.start(reviewed, timeout=3_600)
+    async with Worker(client, [reviewed]):
+        await suspended(run, "review")
+    timers = client.subjects.timers(run.id)
+    assert await client.door.last(timers) is not None
+
+    await run.resume("review", Review(approved=True, by="ann"))
+    async with Worker(client, [reviewed]):
+        await run.result(timeout=10)
+
+    assert await client.door.last(timers) is None
+
+
 async def test_an_answer_that_comes_before_the_suspension_is_kept(client: Relight) -> None:
     run = await client.start(reviewed)
 

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from relight import Retry, StepFailed, WorkflowContext, step, workflow
 from relight.testing.replaying import replay_history
+from relight.testing.schedule import Schedule, Weather
 from relight.testing.stage import Stage, stage_here
 
 
 @step
 async def work(number: int) -> int:
-    """Takes as long as the stage's random source says; one in five fails."""
-    stage = stage_here()
+    """Takes as long as chance says; one in five fails."""
+    stage, chance = stage_here(), step.deps(Random)
     assert stage is not None
-    assert stage.server.random is not None
-    await stage.sleep(stage.server.random.choice([0, 0.001, 0.001, 1, 5]))
-    if stage.server.random.random() < 0.2:
+    await stage.sleep(chance.choice([0, 0.001, 0.001, 1, 5]))
+    if chance.random() < 0.2:
         raise ArithmeticError(str(number))
     return number
 
@@ -59,7 +59,8 @@ async def entangled(ctx: WorkflowContext, width: int) -> list[str]:
 @settings(max_examples=60, deadline=None)
 def test_a_live_history_replays_whatever_the_order_of_completions(seed: int, width: int) -> None:
     async def play() -> None:
-        async with Stage([entangled], random=Random(seed)) as stage:
+        schedule = Schedule(seed, Weather(reordered=0.75))
+        async with Stage([entangled], deps=Random(seed), schedule=schedule) as stage:
             await stage.open_worker()
             run = await stage.client.start(entangled, width)
             await run.result()

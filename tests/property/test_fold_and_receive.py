@@ -91,9 +91,11 @@ def test_a_repeated_message_changes_nothing_unless_more_of_its_kind_count(
 
 
 def _counts_again(state: RunState, wake: m.Wake) -> bool:
-    """A signal without an id; an answer if another suspension of its name is open (the fence keeps repetitions out)."""
+    """A signal without an id; an answer if another wait of its name is open (the fence keeps repetitions out)."""
     if isinstance(wake, m.Answer):
-        return any(wait.kind == "suspension" and wait.name == wake.name for wait in state.waits.values())
+        return state.open_suspension(wake.name) is not None
+    if isinstance(wake, m.AnswerAwakeable | m.FailAwakeable):
+        return state.awakeable(wake.token) is not None
     return isinstance(wake, m.Signal) and not wake.id
 
 

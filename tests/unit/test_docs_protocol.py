@@ -148,6 +148,7 @@ def test_the_subjects_are_those_of_the_grammar() -> None:
         f"`ack_wait` {LIMITS.ack_wait_s:g} s",
         f"every {LIMITS.renew_s:g} s while it is held",
         f"{LIMITS.payload_bytes_max:,} bytes each",
+        f"if that is larger than {LIMITS.notice_bytes_max:,} bytes",
         f"larger than {LIMITS.turn_bytes_max:,} bytes",
         f"1 to {LIMITS.id_characters_max} characters",
         f"{LIMITS.mailbox_messages_max:,} unread messages",

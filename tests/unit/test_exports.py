@@ -85,7 +85,7 @@ def test_the_face_exports_every_error_that_a_caller_may_meet() -> None:
 
 
 def test_the_face_holds_nothing_else_than_it_exports() -> None:
-    public = {name for name in dir(relight) if not name.startswith("_")} - {"TYPE_CHECKING", "import_module"}
+    public = {name for name in dir(relight) if not name.startswith(("_", "@"))} - {"TYPE_CHECKING", "import_module"}
     packages = {one.name for one in pkgutil.iter_modules(relight.__path__)}
 
     assert public - packages == set(relight.__all__) - packages

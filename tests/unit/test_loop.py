@@ -76,6 +76,26 @@ def test_a_task_of_another_loop_goes_on_undisturbed_around_a_turn() -> None:
     asyncio.run(outer())
 
 
+def test_a_loop_that_stays_entered_leaves_all_as_it_was() -> None:
+    async def outer() -> None:
+        stage = Stage()
+        future = stage.loop.create_future()
+        mine = asyncio.current_task()
+        hooks = sys.get_asyncgen_hooks()
+
+        stage.loop.enter()
+        task = stage.play(wait_for(future))
+        stage.resolve(future, 7)
+        stage.loop.leave()
+
+        assert task.result() == 7
+        assert asyncio.current_task() is mine
+        assert asyncio.get_running_loop() is not stage.loop
+        assert sys.get_asyncgen_hooks() == hooks
+
+    asyncio.run(outer())
+
+
 def test_no_loop_runs_in_the_thread_after_a_turn() -> None:
     stage = Stage()
     future = stage.loop.create_future()

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from time import monotonic
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from relight import (
     NonDeterminismError,
+    Record,
     RefusedError,
     RelightError,
     Retry,
     RunFailed,
     StepFailed,
     WaitTimedOut,
+    Workflow,
     WorkflowContext,
     step,
     workflow,
 )
-from relight.testing import StalledError, TestEnvironment
+from relight.testing import StalledError, TestEnvironment, replay
 
 
 @dataclass
@@ -313,3 +319,115 @@ async def test_a_run_that_is_stuck_does_not_hang_who_waits_for_it() -> None:
 
         with pytest.raises(StalledError, match="stuck"):
             await run.result()
+
+
+async def test_skipped_time_returns_when_all_that_was_due_has_happened() -> None:
+    async with TestEnvironment([order], deps=Deps(price=2)) as env:
+        run = await env.start(order, "ann")
+
+        await env.skip(timedelta(days=3) - timedelta(seconds=1))
+        before = (await run.describe()).status
+        await env.skip(1)
+        after = (await run.describe()).status
+
+    assert (before, after) == ("waiting", "failed")
+
+
+async def test_time_can_be_skipped_when_nothing_is_due() -> None:
+    async with TestEnvironment([order]) as env:
+        await env.skip(timedelta(days=365))
+        await env.skip(0)
+
+
+async def test_a_step_can_be_faked_by_its_name() -> None:
+    async with TestEnvironment([calls_a_step_in_a_step]) as env:
+
+        @env.fake("charge")
+        def _(customer: str, cents: int) -> str:
+            return f"{customer} by name"
+
+        assert await (await env.start(calls_a_step_in_a_step)).result() == "ann by name"
+
+
+async def executed(seed: int | None) -> list[int]:
+    """In which order the steps of five runs are executed."""
+    order: list[int] = []
+    async with TestEnvironment([charges]) as env:
+
+        @env.fake(charge)
+        def _(customer: str, cents: int) -> str:
+            order.append(cents)
+            return "paid"
+
+        if seed is not None:
+            env.disturb(seed)
+        runs = [await env.start(charges, number) for number in range(5)]
+        assert [await run.result() for run in runs] == ["paid"] * 5
+    return order
+
+
+@workflow
+async def charges(ctx: WorkflowContext, number: int) -> str:
+    return await charge("ann", number)
+
+
+async def test_disturbed_messages_overtake_each_other_alike_for_each_seed() -> None:
+    undisturbed = await executed(None)
+
+    orders = [await executed(seed) for seed in range(5)]
+
+    assert undisturbed == [0, 1, 2, 3, 4]
+    assert any(order != undisturbed for order in orders)
+    assert [await executed(seed) for seed in range(5)] == orders
+
+
+async def test_an_environment_may_be_opened_while_another_one_is() -> None:
+    async with TestEnvironment([retries]) as outer, TestEnvironment([retries]) as inner:
+        await inner.skip(1)
+        run = await outer.start(retries)
+
+        assert await run.result() == "there"
+
+
+async def recorded(workflow: Workflow[[], Any]) -> list[Record]:
+    async with TestEnvironment([workflow]) as env:
+        run = await env.start(workflow)
+        await run.result()
+        return [record async for record in run.history()]
+
+
+async def test_a_history_replays_on_the_workflow_that_a_loaded_module_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = await recorded(changes)
+    replay(history, workflows=[changes])
+
+    monkeypatch.setitem(globals(), "_second", "first")
+
+    with pytest.raises(NonDeterminismError, match="recorded step second#1"):
+        replay(history, workflows=[changes])
+
+
+async def test_a_whole_history_of_a_known_workflow_is_asked_for(tmp_path: Path) -> None:
+    history = await recorded(changes)
+    (tmp_path / "no-history").write_text("{}")
+
+    with pytest.raises(RefusedError, match=r"0 workflows are named 'changes'; import its module, or pass workflows"):
+        replay(history, workflows=[order])
+    with pytest.raises(RefusedError, match="does not begin with RunStarted"):
+        replay(history[1:])
+    with pytest.raises(RefusedError, match="without records"):
+        replay([])
+    with pytest.raises(RefusedError, match="is no recorded history"):
+        replay(tmp_path / "no-history")
+
+
+async def test_a_workflow_is_found_by_its_name_in_the_modules_that_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = await recorded(changes)
+    module = ModuleType("app")
+    module.changes = changes  # type: ignore[attr-defined]  # a module has what it is given
+    monkeypatch.setitem(sys.modules, "app", module)
+
+    replay(history)
+
+    monkeypatch.setattr(module, "other", Workflow(changes.function, {}), raising=False)
+    with pytest.raises(RefusedError, match="2 workflows are named 'changes'; pass workflows"):
+        replay(history)

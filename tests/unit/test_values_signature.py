@@ -317,6 +317,7 @@ def test_recorded_arguments_that_the_code_no_longer_takes_are_refused() -> None:
 def test_a_workflow_with_collected_or_keyword_only_parameters() -> None:
     def many(ctx: object, *words: str) -> None: ...
     def keyed(ctx: object, *, word: str) -> None: ...
+    def both(ctx: object, *words: str, word: str) -> None: ...
 
     assert signature_types(many, leading=1).encode_arguments(("a", "b")) == (b'"a"', b'"b"')
     assert signature_types(many, leading=1).decode_arguments([b'"a"', b'"b"']) == ("a", "b")
@@ -324,6 +325,8 @@ def test_a_workflow_with_collected_or_keyword_only_parameters() -> None:
         signature_types(many, leading=1).encode_arguments(("a", 1))
     with pytest.raises(InvalidValueError, match=r"argument 'word' of .*keyed: it is missing"):
         signature_types(keyed, leading=1).encode_arguments(())
+    with pytest.raises(InvalidValueError, match=r"argument 'word' of .*both: it is missing"):
+        signature_types(both, leading=1).encode_arguments(("a", "b"))
 
 
 def test_values_import_neither_asyncio_nor_nats() -> None:

@@ -6,7 +6,7 @@ is proven by one conformance suite (`tests/conformance`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from relight.subjects.ids import WorkerId
@@ -113,6 +113,8 @@ class Door(Protocol):
     async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
         """Replace all messages of `subject` by this one, which the server removes after `ttl_s`.
 
+        With `fence` 0 there are none to replace.
+
         Raises like `publish`.
         """
         ...
@@ -125,10 +127,22 @@ class Door(Protocol):
         """
         ...
 
+    async def remove(self, subject: str, sequence: int) -> None:
+        """Remove one message of an exact subject, if it is there; for the server this is cheaper than a purge.
+
+        Raises:
+            UnavailableError: No answer in time. Removing it again is harmless.
+        """
+        ...
+
     # Reading. `last` and `next` are answered by the stream's leader: only they may conclude that nothing is there.
 
     async def last(self, subject: str) -> Stored | None:
         """Return the last message of a subject or filter, from the leader. Raises `UnavailableError`."""
+        ...
+
+    async def last_of_each(self, subjects: Sequence[str]) -> list[Stored | None]:
+        """Return for each subject what `last` returns. They are asked for together, and answered in any order."""
         ...
 
     async def next(self, subject: str, *, after: int) -> Stored | None:
@@ -143,6 +157,15 @@ class Door(Protocol):
 
         May be answered by a replica: what it returns is true and has no gaps, but the newest may be missing.
         Raises `UnavailableError`.
+        """
+        ...
+
+    async def latest(self, filters: Sequence[str]) -> list[Stored]:
+        """Return the last message of each subject that one of the filters selects, in order; the slots are known.
+
+        May be answered by a replica: per stream it is what was there at one moment, up to some sequence. So with a
+        message everything that was stored before it in the same stream shows too; the newest may be missing. At most
+        `limits.latest_subjects_max` subjects. Raises `UnavailableError`.
         """
         ...
 

@@ -1,7 +1,8 @@
-"""Waiting for the ends of runs: a notice says that something has ended, the leader says what.
+"""Waiting for the ends of runs: a notice tells the end, or that there is one; then the leader says which.
 
-A notice is sent after the append of the end was acknowledged, and may be lost. So the journal is read once before
-waiting, unless this client started the run itself and would have heard; and again, rarely, while it waits.
+A notice is sent after the append of the end was acknowledged, so what it tells is recorded; but it may be lost. So the
+journal is read once before waiting, unless this client started the run itself and would have heard; and again, rarely,
+while it waits.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from relight.actors.door import Door, Watch
 from relight.actors.journal import read_tail
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
-from relight.errors import RunNotFoundError, UnavailableError
+from relight.errors import ProtocolError, RunNotFoundError, UnavailableError
 from relight.subjects import records as r
+from relight.subjects.codec import decode_notice
 from relight.subjects.grammar import Subjects
 from relight.subjects.turn import Tombstone
 
@@ -25,6 +27,18 @@ __all__ = ("Ends",)
 _EXPECTED_MAX = 10_000
 _LOOK_AGAIN_S = 60.0
 """What makes a lost notice harmless."""
+
+
+class _Ear:
+    """What one waiting caller has heard."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+        self.end: r.End | None = None
+
+    def hear(self, end: r.End | None = None) -> None:
+        self.end = self.end or end
+        self.heard.set()
 
 
 @final
@@ -36,7 +50,7 @@ class Ends:
         self._subjects = subjects
         self._client = client
         self._expected: OrderedDict[str, bool] = OrderedDict()
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, set[_Ear]] = {}
         self._own: Watch | None = None
 
     async def __aenter__(self) -> Self:
@@ -78,25 +92,25 @@ class Ends:
             await watch.close()
 
     async def _wait(self, run: str, *, looks_first: bool = False) -> r.Record:
-        heard = asyncio.Event()
+        ear = _Ear()
         if looks_first:
-            heard.set()
-        self._waiting.setdefault(run, set()).add(heard)
+            ear.hear()
+        self._waiting.setdefault(run, set()).add(ear)
         try:
             while True:
-                await self._hear_or_doubt(heard)
+                await self._hear_or_doubt(ear)
                 # Cleared before the look: what is heard while it is under way asks for another one.
-                heard.clear()
-                end = await self._look_until_answered(run)
+                ear.heard.clear()
+                end = ear.end or await self._look_until_answered(run)
                 if end is not None:
                     return end
         finally:
-            self._leave(run, heard)
+            self._leave(run, ear)
 
-    async def _hear_or_doubt(self, heard: asyncio.Event) -> None:
-        alarm = self._door.clock.call_later(_LOOK_AGAIN_S, heard.set)
+    async def _hear_or_doubt(self, ear: _Ear) -> None:
+        alarm = self._door.clock.call_later(_LOOK_AGAIN_S, ear.hear)
         try:
-            await heard.wait()
+            await ear.heard.wait()
         finally:
             alarm.cancel()
 
@@ -120,24 +134,33 @@ class Ends:
         last = turn.records[-1]
         return last if isinstance(last, r.ENDS) else None
 
-    def _hear(self, subject: str, _: bytes) -> None:
+    def _hear(self, subject: str, data: bytes) -> None:
         run = subject.rsplit(".", 1)[1]
         if run in self._expected:
             self._expected[run] = True
-        for heard in self._waiting.get(run, ()):
-            heard.set()
+        if run in self._waiting:
+            end = _end_in(data)
+            for ear in self._waiting[run]:
+                ear.hear(end)
 
     def _doubt(self) -> None:
         """Notices were lost with the connection: look again at every run that somebody waits for, or will."""
         for run in self._expected:
             self._expected[run] = True
         for waiting in self._waiting.values():
-            for heard in waiting:
-                heard.set()
+            for ear in waiting:
+                ear.hear()
 
-    def _leave(self, run: str, heard: asyncio.Event) -> None:
+    def _leave(self, run: str, ear: _Ear) -> None:
         waiting = self._waiting.get(run)
         if waiting is not None:
-            waiting.discard(heard)
+            waiting.discard(ear)
             if not waiting:
                 del self._waiting[run]
+
+
+def _end_in(notice: bytes) -> r.End | None:
+    try:
+        return decode_notice(notice)
+    except ProtocolError:
+        return None  # Of a later version: the leader is asked, as if the notice had told nothing.

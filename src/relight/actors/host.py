@@ -299,7 +299,7 @@ class Host:
         now_ms = self.door.clock.now_ms()
         turn = Turn(VERSION, 0, "", "", 0, 0, now_ms, "", (start.run,))
         await self._take_over(
-            delivery, run, History((turn,), Tail(at_ms=now_ms)), r.Claimed("redelivered", deaths=1), is_stored=False
+            delivery, run, History((turn,), Tail(at_ms=now_ms)), r.Claimed("redelivered", deaths=1), None
         )
 
     async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
@@ -335,6 +335,9 @@ class Host:
             self.door.ack(delivery)
         elif isinstance(tail.records[-1], r.ENDS):
             await self._finish(run)
+            if isinstance(parse(delivery.subject), WakeSubject):
+                # Nobody reads it any more; whoever gets this id after the retirement must not find it.
+                await self.door.purge(delivery.subject)
             self.door.ack(delivery)
         elif tail.owner == self.worker:
             await self._resume(delivery, run, last, tail, None)
@@ -365,7 +368,7 @@ class Host:
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
         """Take a run that has waited for long without asking: nobody keeps its coroutine or runs its steps."""
-        if self.door.clock.now_ms() - tail.at_ms < 2000 * LIMITS.linger_s:
+        if self.door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s:
             return False
         history = await self._history(delivery, run, last)
         if history is None:
@@ -373,7 +376,7 @@ class Host:
         state = fold((turn.at_ms, turn.records) for turn in history.turns)
         if state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
             return False
-        await self._take_over(delivery, run, history, _claim(state, "handed_over"), is_stored=True)
+        await self._take_over(delivery, run, history, _claim(state, "handed_over"), state)
         return True
 
     async def _history(self, delivery: Delivery, run: str, last: Stored) -> History | None:
@@ -404,17 +407,18 @@ class Host:
         if only_if_waiting and state.has_work:
             self._later(delivery)
             return
-        await self._take_over(delivery, run, history, _claim(state, cause), is_stored=True)
+        await self._take_over(delivery, run, history, _claim(state, cause), state)
 
     async def _take_over(
-        self, delivery: Delivery, run: str, history: History, claim: r.Claimed | None, *, is_stored: bool
+        self, delivery: Delivery, run: str, history: History, claim: r.Claimed | None, state: RunState | None
     ) -> None:
+        """Drive a run from its history; without a state nothing of it is stored."""
         started = history.turns[0].records[0]
         assert isinstance(started, r.RunStarted)
         program = self.programs.create(run, started)
         tail = history.turns[-1]
         epoch = tail.epoch if tail.owner == self.worker else tail.epoch + 1
-        if delivery.delivered != 1 and is_stored:
+        if delivery.delivered != 1 and state is not None:
             # Sent before the claim: if this process dies in between, the message wakes the run all the same.
             await self._relight(delivery.subject.split(".")[4], run, epoch)
         if run in self._live:
@@ -426,8 +430,8 @@ class Host:
             self.door.nak(delivery)
             return
         actor = self._actor(run, program, history.tail, epoch=epoch, cursor=tail.cursor)
-        if is_stored:
-            actor.resume(delivery, history.turns, claim)
+        if state is not None:
+            actor.resume(delivery, history.turns, claim, state)
         else:
             actor.begin(delivery, started, claim, has_mail=True)
 

@@ -151,8 +151,9 @@ class Letterbox:
         data = encode(wake)
         subject = await self._subject()
         while True:
-            last, (turns, _) = await asyncio.gather(self._door.last(subject), self._history())
+            last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
             fence = last.sequence if last is not None else 0
+            turns, _ = await self._history_up_to(tail)
             if sum(len(turn.records) for turn in turns) >= LIMITS.mailbox_purge:
                 # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
                 turns, _ = await self._history()
@@ -231,7 +232,9 @@ class Letterbox:
         return state
 
     async def _history(self) -> tuple[tuple[Turn, ...], int]:
-        last = await self._door.last(self._subjects.log(self._run))
+        return await self._history_up_to(await self._door.last(self._subjects.log(self._run)))
+
+    async def _history_up_to(self, last: Stored | None) -> tuple[tuple[Turn, ...], int]:
         if last is None:
             return (), 0
         if isinstance(decode_turn(last.data), Tombstone):

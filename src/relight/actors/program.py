@@ -6,6 +6,7 @@ The `sdk` implements it; the actors never import it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -118,7 +119,9 @@ class Program(Protocol):
         """Return why `result` can't be the result of a step that was asked for; empty if it can."""
         ...
 
-    def set_replaying(self, is_replaying: bool) -> None: ...
+    def replaying(self) -> AbstractContextManager[None]:
+        """Within it, facts are recorded ones: they are fed without a pause, and no log line is kept."""
+        ...
 
     def emit_logs(self) -> None:
         """Write the log lines of the turns that are durable now."""

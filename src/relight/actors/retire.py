@@ -4,24 +4,57 @@ What is left are two tombstones, which the server removes after `limits.tombston
 starts sees it: a late start of this id is refused. The other stands on the journal's subject: a wake or a timer that
 was under way, and a zombie's append, find it and do nothing. Each step is idempotent, so a retirement that was
 interrupted is simply done again.
+
+A retirement is a share of one read and three writes, because it must not cost more than the run did. What is read for
+many runs at once may come from a replica that lags. That an end stands there is true all the same: a stream's messages
+become visible in their order, and nothing follows an end but a tombstone. With the end everything shows that was stored
+before it, so what does not show was never there, or came later: such a wake is purged by whoever gets it. That there is
+*no* end is only believed of the leader.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
-from relight.actors.door import Door
+from relight.actors.door import Door, Stored
 from relight.actors.journal import read_tail
-from relight.actors.starts import StoredStart, read_start
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, RefusedError, RunNotFoundError
+from relight.errors import FencedError, RefusedError, RelightError, RunNotFoundError
 from relight.subjects import records as r
-from relight.subjects.codec import encode
+from relight.subjects.codec import decode_turn, encode
 from relight.subjects.grammar import RETIRED, Subjects
-from relight.subjects.turn import VERSION, Tombstone, hash_of
+from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
 
-__all__ = ("retire",)
+__all__ = ("retire", "retire_each")
+
+_START_TTL_S = LIMITS.tombstone_s + 60
+"""The id stays taken longer than the journal's tombstone stands: what may be started may also run."""
+
+
+@dataclass(slots=True)
+class _Remains:
+    """What is stored of one run: the end of its journal, its start, the last message of its mailbox."""
+
+    log: Stored | None = None
+    start: Stored | None = None
+    wake: Stored | None = None
+
+    def take(self, stored: Stored) -> None:
+        match stored.subject.split("."):
+            case [_, _, "log", *_]:
+                self.log = stored
+            case [_, _, "wake", *_]:
+                self.wake = stored
+            case [_, _, _, _, queue, _] if queue != RETIRED:
+                self.start = stored
+            case _:
+                pass  # The tombstone where the start was.
+
+    def tail(self) -> Turn | Tombstone | None:
+        return None if self.log is None else decode_turn(self.log.data)
 
 
 async def retire(door: Door, subjects: Subjects, run: str) -> None:
@@ -32,42 +65,105 @@ async def retire(door: Door, subjects: Subjects, run: str) -> None:
         RefusedError: It has not ended. Nothing was removed.
         UnavailableError: No answer in time. Do it again.
     """
-    tail, start = await asyncio.gather(read_tail(door, subjects.log(run)), read_start(door, subjects, run))
-    if tail is None:
-        if start is None:
+    for error in (await retire_each(door, subjects, (run,))).values():
+        raise error
+
+
+async def retire_each(door: Door, subjects: Subjects, runs: Sequence[str]) -> dict[str, RelightError]:
+    """Retire these runs together, which is cheaper; return why those that are left could not be, as `retire` raises.
+
+    Takes `limits.retirements_at_once` at a time.
+
+    Raises:
+        UnavailableError: They could not be read. Do it again.
+    """
+    left: dict[str, RelightError] = {}
+    for first in range(0, len(runs), LIMITS.retirements_at_once):
+        group = runs[first : first + LIMITS.retirements_at_once]
+        remains = await _read(door, subjects, group)
+        outcomes = await asyncio.gather(*(_retire(door, subjects, run, remains[run]) for run in group))
+        left.update((run, error) for run, error in zip(group, outcomes, strict=True) if error is not None)
+    return left
+
+
+# Reading.
+
+
+async def _read(door: Door, subjects: Subjects, runs: Sequence[str]) -> dict[str, _Remains]:
+    filters = [filter for run in runs for filter in _filters(subjects, run)]
+    remains = {run: _Remains() for run in runs}
+    for stored in await door.latest(filters):
+        remains[stored.subject.rsplit(".", 1)[1]].take(stored)
+    return remains
+
+
+async def _read_from_leader(door: Door, subjects: Subjects, run: str) -> _Remains:
+    remains = _Remains()
+    for stored in await door.last_of_each(_filters(subjects, run)):
+        if stored is not None:
+            remains.take(stored)
+    return remains
+
+
+def _filters(subjects: Subjects, run: str) -> tuple[str, str, str]:
+    return subjects.log(run), subjects.start_any_queue(run), subjects.wake_any_queue(run)
+
+
+# Removing.
+
+
+async def _retire(door: Door, subjects: Subjects, run: str, remains: _Remains) -> RelightError | None:
+    try:
+        tail = remains.tail()
+        if not _is_over(tail):
+            remains = await _read_from_leader(door, subjects, run)
+            tail = remains.tail()
+        await _remove(door, subjects, run, remains, tail)
+    except RelightError as error:
+        return error
+    return None
+
+
+async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, tail: Turn | Tombstone | None) -> None:
+    last = remains.log
+    if last is None or tail is None:
+        if remains.start is None:
             raise RunNotFoundError(run)
         raise RefusedError(f"run {run!r} has not begun; only finished runs are retired")
-    last, turn = tail
-    if isinstance(turn, Tombstone):
-        await _clear(door, subjects, run, start, last.data, has_waited=True)
-        return
-    if not isinstance(turn.records[-1], r.ENDS):
+    if not _is_over(tail):
         raise RefusedError(f"run {run!r} has not ended; only finished runs are retired")
-    tombstone = encode(Tombstone(VERSION, turn.number + 1, door.clock.now_ms(), hash_of(last.data)))
-    # Who ends a run under the lease of its start, without having read a message, has never armed a timer.
-    has_waited = start is None or turn.lease != start.sequence or turn.epoch > 1 or turn.cursor > 0
-    await _clear(door, subjects, run, start, tombstone, has_waited=has_waited)
+    if isinstance(tail, Tombstone):
+        await _clear(door, subjects, run, remains, last.data, has_waited=True)
+        return
+    tombstone = encode(Tombstone(VERSION, tail.number + 1, door.clock.now_ms(), hash_of(last.data)))
+    await _clear(door, subjects, run, remains, tombstone, has_waited=_has_waited(tail, remains.start))
     try:
         await door.entomb(subjects.log(run), tombstone, fence=last.sequence, ttl_s=LIMITS.tombstone_s)
     except FencedError as error:
-        tail = await read_tail(door, subjects.log(run))
-        if tail is None or not isinstance(tail[1], Tombstone):
+        now = await read_tail(door, subjects.log(run))
+        if now is None or not isinstance(now[1], Tombstone):
             raise RefusedError(f"run {run!r} was written to while it was retired; retire it again") from error
 
 
 async def _clear(
-    door: Door, subjects: Subjects, run: str, start: StoredStart | None, tombstone: bytes, *, has_waited: bool
+    door: Door, subjects: Subjects, run: str, remains: _Remains, tombstone: bytes, *, has_waited: bool
 ) -> None:
-    if start is None:
+    if remains.start is None:
         return
     retired = subjects.start(RETIRED, run)
-    wakes = subjects.wake(start.queue, run)
-    # The id stays taken longer than the journal's tombstone stands: what may be started may also run.
-    ttl_s = LIMITS.tombstone_s + 60
-    if has_waited and await door.last(subjects.timers(run)) is not None:
+    if has_waited:
         await door.purge(subjects.timers(run))
-    if await door.last(wakes) is not None:
-        await door.purge(wakes)
+    if remains.wake is not None:
+        await door.purge(remains.wake.subject)
     with suppress(FencedError):  # It stands already.
-        await door.entomb(retired, tombstone, fence=0, ttl_s=ttl_s)
-    await door.purge(start.subject)
+        await door.entomb(retired, tombstone, fence=0, ttl_s=_START_TTL_S)
+    await door.remove(remains.start.subject, remains.start.sequence)
+
+
+def _is_over(tail: Turn | Tombstone | None) -> bool:
+    return isinstance(tail, Tombstone) or (tail is not None and isinstance(tail.records[-1], r.ENDS))
+
+
+def _has_waited(tail: Turn, start: Stored | None) -> bool:
+    """Who ends a run under the lease of its start, without having read a message, has never armed a timer."""
+    return start is None or tail.lease != start.sequence or tail.epoch > 1 or tail.cursor > 0

@@ -13,7 +13,7 @@ with the first outcome or after `limits.claim_s`, whichever comes first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
@@ -29,7 +29,7 @@ from relight.actors.run.state import OpenStep, RunState
 from relight.config.limits import LIMITS
 from relight.errors import UnavailableError
 from relight.subjects import records as r
-from relight.subjects.codec import decode_wake, encode
+from relight.subjects.codec import decode_wake, encode, notice_of
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import NewCode, Relit, TimerDue
@@ -86,6 +86,7 @@ class RunActor:
         self._reads_mailbox = False
         self._running: dict[str, p.RunningStep] = {}
         self._holds_first_turn = False
+        self._is_resumed = False
         self._hands_back = False
         self._is_back = False
         self._changes_lease = False
@@ -134,10 +135,11 @@ class RunActor:
             self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._claim_soon)
         self._go()
 
-    def resume(self, lease: Delivery, turns: Iterable[Turn], claim: r.Claimed | None) -> None:
-        """Drive a run from its history; `claim` is appended before anything else happens."""
+    def resume(self, lease: Delivery, turns: Sequence[Turn], claim: r.Claimed | None, state: RunState) -> None:
+        """Drive a run from its history, folded in `state`; `claim` is appended before anything else happens."""
         self._own(lease)
-        self._draft.replay(turns)
+        self._is_resumed = True
+        self._draft.replay(turns, state)
         self._draft.begin_at(self._door.clock.now_ms())
         if self.state.started is not None:
             self._queue = self.state.started.queue
@@ -154,9 +156,11 @@ class RunActor:
         """A delivery for this run came, or was handed over: its token is this worker's to answer for."""
         self._forget_earlier(delivery)
         if self.lease is None or delivery.sequence == self.lease.sequence or self._is_own_relit(delivery):
+            # Nobody may be able to see us die by a lease that was acknowledged: by others, or by this worker when it
+            # let the run go, while the message was already on its way a second time.
+            is_doubtful = delivery.delivered == SECOND_HAND or (self.lease is None and delivery.delivered > 1)
+            self._changes_lease = self._changes_lease or is_doubtful
             self._change_lease(delivery)
-            # Nobody may be able to see us die by a lease that others have acknowledged.
-            self._changes_lease = self._changes_lease or delivery.delivered == SECOND_HAND
         else:
             self._door.hold(self.run, delivery)
         self._doorbells.append(delivery)
@@ -239,13 +243,15 @@ class RunActor:
         while True:
             if self._is_back:
                 await self._hold_again()
-            if self._changes_lease:
+            if self._changes_lease and self._journal.tail.number > 0:
                 await self._ask_for_fresh_lease()
             if self._hands_back and not self._running and not self._draft.records:
                 return self._hand_over()
             await self._take()
             if self._draft.records and not self._holds_first_turn:
                 await self._append()
+                if self._running and not (self._rung or self._doorbells or self._reads_mailbox):
+                    await self._wait()
             elif self._has_local_work():
                 await self._wait()
             elif self._hands_back and self.state.end is None:
@@ -275,13 +281,19 @@ class RunActor:
         now_ms = self._door.clock.now_ms()
         self._draft.begin_at(now_ms)
         self._take_outcomes(now_ms)
-        if (self._doorbells or self._reads_mailbox) and not self._holds_first_turn:
+        if self._holds_first_turn:
+            return
+        rung = tuple(self._doorbells)
+        if rung or self._reads_mailbox:
             await self._take_mail()
-        if not self._holds_first_turn:
-            self._draft.take_time()
-            if not self._hands_back:
-                self._draft.announce_unsafe()
-                await self._launch_retries()
+        self._draft.take_time()
+        if not self._hands_back:
+            self._draft.announce_unsafe()
+        if rung and not self._draft.records:  # Not before it is certain that they lead to no record.
+            await self._prove_ownership()
+            self._answer(rung, all_read=not self._reads_mailbox)
+        if not self._hands_back:
+            await self._launch_retries()
 
     def _take_outcomes(self, now_ms: int) -> None:
         outcomes, self._outcomes = self._outcomes, []
@@ -308,10 +320,9 @@ class RunActor:
             self._ring()
 
     async def _take_mail(self) -> None:
-        doorbells = tuple(self._doorbells)
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
         self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
-        rung = [one for one in doorbells if _is_wake(one)]
+        rung = [one for one in self._doorbells if _is_wake(one)]
         mails = await self._eventually(lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end))
         for mail in mails:
             if mail.wake is not None:
@@ -319,9 +330,6 @@ class RunActor:
             self._cursor = mail.sequence
         self._consumed += len(mails)
         self._reads_mailbox = self._reads_mailbox or self._mailbox.has_more
-        if not self._draft.records:
-            await self._prove_ownership()
-            self._answer(doorbells, all_read=not self._mailbox.has_more)
 
     def _mailbox_of(self) -> Mailbox:
         assert self._mailbox is not None
@@ -400,6 +408,8 @@ class RunActor:
             await self._prove_ownership()
         for delivery in self._held():
             self._door.hold(self.run, delivery)
+        # Others may have had the lease meanwhile, and let the run go without a record.
+        self._changes_lease = self._changes_lease or self.lease is not None
 
     def _may_hold_first_turn(self) -> bool:
         steps = self.state.steps.values()
@@ -523,9 +533,12 @@ class RunActor:
     async def _finish(self) -> None:
         started = self.state.started
         client = started.client if started is not None and started.client else "-"
-        if self.state.has_armed or self._armed_ms is not None:
+        if self._armed_ms is not None or (self._is_resumed and self.state.has_dues):
             await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run)))
-        self._door.notify(self._crew.subjects.done(client, self.run))
+        self._door.notify(self._crew.subjects.done(client, self.run), notice_of(self.state.end))
+        if self._doorbells_unread():
+            # Nobody reads them any more; whoever gets this id after the retirement must not find them.
+            await self._eventually(lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run)))
         for delivery in self._held():
             self._door.ack(delivery)
         self._leave(())

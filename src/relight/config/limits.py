@@ -26,6 +26,9 @@ class Limits:
     turn_bytes_max: int = 768 * KIB
     """Of one journal message; a turn that would be larger is split over several. Below max_payload with headers."""
 
+    notice_bytes_max: int = 16 * KIB
+    """Of an end that travels with its notice; a larger one is read by those who wait for it."""
+
     mailbox_messages_max: int = 10_000
     """Unread messages in the mailbox of one run. The next one is refused."""
 
@@ -88,6 +91,12 @@ class Limits:
 
     tombstone_s: int = 3600
     """How long a retired run's id stays taken. Longer than any outbox or start can be under way."""
+
+    latest_subjects_max: int = 1_000
+    """Subjects of which one request may ask for the last messages; nats-server answers for 1,024 at most."""
+
+    retirements_at_once: int = 64
+    """Runs that are retired together: what is read for them stays far below `latest_subjects_max`."""
 
     stuck_recheck_s: int = 3600
     """A stuck run is tried again this often even if nobody announced other code."""

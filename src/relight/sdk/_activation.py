@@ -12,7 +12,8 @@ import contextvars
 import inspect
 import math
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, final
@@ -34,6 +35,8 @@ from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
 
 __all__ = ("Activation", "PendingStep")
+
+_UNAWAITED_PRUNED_FROM = 16  # Below this many calls that nobody has awaited, closed ones are not looked for.
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ class Activation:
         self._signals: dict[str, deque[Raw]] = {}
         self._signal_waits: dict[str, deque[tuple[int, asyncio.Future[Raw]]]] = {}
         self._awakeables: dict[int, asyncio.Future[Raw]] = {}
+        self._calls = 0
+        self._unawaited_max = _UNAWAITED_PRUNED_FROM
         self._unawaited: dict[int, tuple[Coroutine[Any, Any, Any], str, str]] = {}
         self._cancel_reason: str | None = None
         self._main: asyncio.Task[Any] | None = None
@@ -110,8 +115,15 @@ class Activation:
             return str(error)
         return ""
 
-    def set_replaying(self, is_replaying: bool) -> None:
-        self.is_replaying = is_replaying
+    @contextmanager
+    def replaying(self) -> Generator[None]:
+        self.is_replaying = True
+        self.loop.enter()
+        try:
+            yield
+        finally:
+            self.loop.leave()
+            self.is_replaying = False
 
     def emit_logs(self) -> None:
         lines, self._lines = self._lines, []
@@ -138,6 +150,8 @@ class Activation:
                 pending = self._steps.pop(step, None)
                 if pending is not None:
                     self._complete(pending, result, value)
+            case r.RunStarted():
+                self._begin()
             case r.StepFailed(step=step, error=error):
                 pending = self._steps.pop(step, None)
                 if pending is not None and not pending.future.done():
@@ -158,8 +172,6 @@ class Activation:
                 self._cancel_reason = reason
                 if self._main is not None:
                     self._main.cancel()
-            case r.RunStarted():
-                self._begin()
 
     def _begin(self) -> None:
         self.started_at_ms = self.at_ms
@@ -231,12 +243,17 @@ class Activation:
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Async[Any]:
         """Return the coroutine of one recorded call."""
         place = caller()
-        coroutine = self._await_step(step, args, kwargs, place)
-        self._unawaited[id(coroutine)] = (coroutine, step.name, place)
+        self._calls = number = self._calls + 1
+        coroutine = self._await_step(number, step, args, kwargs, place)
+        if len(self._unawaited) >= self._unawaited_max:
+            self._forget_closed()
+        self._unawaited[number] = (coroutine, step.name, place)
         return coroutine
 
-    async def _await_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: str) -> Any:
-        self._forget_started()
+    async def _await_step(
+        self, number: int, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: str
+    ) -> Any:
+        self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
         key = self._occurrence(step.name)
         digest = step.signature.digest(args, kwargs)
         pending = PendingStep(key, step, args, kwargs, self.loop.create_future())
@@ -308,11 +325,12 @@ class Activation:
 
     # Small things.
 
-    def _forget_started(self) -> None:
-        """A call that is awaited need not be watched any more."""
+    def _forget_closed(self) -> None:
+        """Calls that were cancelled before they began would pile up in a run that goes on for long."""
         for number, (coroutine, _, _) in list(self._unawaited.items()):
             if inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
                 del self._unawaited[number]
+        self._unawaited_max = max(_UNAWAITED_PRUNED_FROM, 2 * len(self._unawaited))
 
     def _occurrence(self, name: str) -> str:
         count = self._occurrences.get(name, 0) + 1

@@ -91,17 +91,30 @@ class Relight:
         return cls._on(settings, JetStreamBackend(settings, is_local=True), interceptors)
 
     @classmethod
-    def _on(cls, settings: Settings, backend: Backend, interceptors: Sequence[Interceptor] = ()) -> Relight:
+    def _on(
+        cls,
+        settings: Settings,
+        backend: Backend,
+        interceptors: Sequence[Interceptor] = (),
+        tokens: Callable[[int], str] = secrets.token_hex,
+    ) -> Relight:
         relight = cls.__new__(cls)
-        relight._set_up(settings, backend, interceptors)
+        relight._set_up(settings, backend, interceptors, tokens)
         return relight
 
-    def _set_up(self, settings: Settings, backend: Backend, interceptors: Sequence[Interceptor]) -> None:
+    def _set_up(
+        self,
+        settings: Settings,
+        backend: Backend,
+        interceptors: Sequence[Interceptor],
+        tokens: Callable[[int], str] = secrets.token_hex,
+    ) -> None:
         self.settings = settings
         self.backend = backend
         self.subjects = Subjects(settings.namespace)
         self.interceptors = tuple(interceptors)
-        self._client = secrets.token_hex(6)
+        self._token = tokens
+        self._client = tokens(6)
         self._stack: AsyncExitStack | None = None
         self._door: Door | None = None
         self._ends: Ends | None = None
@@ -170,7 +183,7 @@ class Relight:
             workflow = cast("Workflow[..., Any]", workflow)
             result_type = workflow.signature.result
         started = self._started(workflow, args, chosen)
-        run_id = token("run id", options["id"]) if "id" in options else secrets.token_hex(12)
+        run_id = token("run id", options["id"]) if "id" in options else self._token(12)
         call = StartCall(run_id=run_id, workflow=started.workflow, headers=dict(started.headers))
 
         async def publish(call: StartCall) -> RunStarted:
@@ -210,7 +223,7 @@ class Relight:
             queue=queue_name(options.get("queue", queue)),
             arguments=tuple(Raw(one) for one in arguments),
             digest=digest([name.encode(), *arguments]),
-            seed=secrets.token_hex(16),
+            seed=self._token(16),
             client=self._client,
             timeout_ms=None if timeout_s is None else round(timeout_s * 1000),
             not_before_ms=self._not_before_ms(options),

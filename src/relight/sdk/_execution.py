@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, final
@@ -59,15 +59,15 @@ class Launcher:
         running.begin(args, kwargs)
         return running
 
-    async def run_workflow(
+    def run_workflow(
         self, workflow: Workflow[..., Any], ctx: WorkflowContext, args: tuple[Any, ...], headers: dict[str, str]
-    ) -> Any:
+    ) -> Awaitable[Any]:
         if not self.interceptors:
-            return await workflow.function(ctx, *args)
+            return workflow.function(ctx, *args)
         call = RunCall(
             run_id=ctx.run_id, workflow=workflow.name, is_replaying=lambda: ctx.is_replaying, headers=dict(headers)
         )
-        return await through(self.interceptors, "run", lambda _: workflow.function(ctx, *args))(call)
+        return through(self.interceptors, "run", lambda _: workflow.function(ctx, *args))(call)
 
     @property
     def executor(self) -> ThreadPoolExecutor:
@@ -159,10 +159,13 @@ class RunningAttempt:
         self._scope.heartbeat = _raise_cancelled
         self._report(self._key, outcome)
 
-    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # These return what is to be awaited instead of awaiting it: most attempts need none of them.
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         limit_s = self._limit_s()
-        if limit_s is None:
-            return await self._intercepted(args, kwargs)
+        return self._intercepted(args, kwargs) if limit_s is None else self._limited(limit_s, args, kwargs)
+
+    async def _limited(self, limit_s: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
@@ -177,19 +180,22 @@ class RunningAttempt:
         """A thread goes on; from now on its heartbeats raise."""
         self._scope.heartbeat = _raise_cancelled
 
-    async def _intercepted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _intercepted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         if not self._launcher.interceptors:
-            return await self._function(args, kwargs)
+            return self._function(args, kwargs)
         call = StepCall(info=self._scope.info, headers=dict(self._headers))
-        return await through(self._launcher.interceptors, "step", lambda _: self._function(args, kwargs))(call)
+        return through(self._launcher.interceptors, "step", lambda _: self._function(args, kwargs))(call)
 
-    async def _function(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _function(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         fake = self._launcher.fakes.get(self._step.name)
         if fake is not None:
-            return await faked(fake, args, kwargs)
+            return faked(fake, args, kwargs)
         function = self._step.function
-        if self._step.is_async:
-            return await function(*args, **kwargs)
+        awaitable: Awaitable[Any] = function(*args, **kwargs) if self._step.is_async else self._in_thread(args, kwargs)
+        return awaitable
+
+    async def _in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        function = self._step.function
         context = contextvars.copy_context()
         result = await self._loop.run_in_executor(
             self._launcher.executor, lambda: context.run(function, *args, **kwargs)
@@ -209,11 +215,13 @@ class RunningAttempt:
 
     def _limit_s(self) -> float | None:
         policy = self._step.policy
+        if policy.timeout_s is None and policy.total_timeout_s is None:
+            return None
         limits = [] if policy.timeout_s is None else [policy.timeout_s]
         if policy.total_timeout_s is not None:
             spent_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
             limits.append(max(0.0, policy.total_timeout_s - spent_s))
-        return min(limits, default=None)
+        return min(limits)
 
     def _deadline(self) -> datetime | None:
         limit_s = self._limit_s()

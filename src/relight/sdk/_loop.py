@@ -41,6 +41,9 @@ _Ts = TypeVarTuple("_Ts")
 
 _UNHANDLED_MAX = 16  # Contexts kept; each holds an exception with its frames, and the first ones tell the story.
 _TASKS_PRUNED_FROM = 16  # Below this many tasks, done ones are not looked for.
+# From 3.14 on the current task belongs to the thread, not to the loop, and a second one is refused. Known since 3.12.
+_swap_current_task: Callable[..., asyncio.Task[Any] | None] | None = getattr(asyncio_tasks, "_swap_current_task", None)
+_RAISED = "exception in a callback"
 _SEED_BITS = 6  # Up to 64 tasks of one set are iterated in the order of their creation, whatever the seed.
 
 
@@ -82,6 +85,7 @@ class RunLoop(PureLoop):
         "_closed",
         "_disarm",
         "_number",
+        "_outside",
         "_ready",
         "_running",
         "_tasks",
@@ -106,7 +110,7 @@ class RunLoop(PureLoop):
         self._callbacks_max = callbacks_max
         self._number = seed << _SEED_BITS
         self._time = 0.0
-        self._ready: list[asyncio.Handle] = []
+        self._ready: list[Any] = []  # Handles, of which typeshed leaves the slots out.
         self._tasks: list[asyncio.Task[Any]] = []
         self._tasks_max = _TASKS_PRUNED_FROM
         self._tasks_named = 0
@@ -114,6 +118,7 @@ class RunLoop(PureLoop):
         self._timers: Timers | None = None
         self._to_cancel: list[tuple[int, asyncio.Task[Any], Any]] | None = None
         self._running = False
+        self._outside: tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None, tuple[Any, Any]] | None = None
         self._closed = False
         self.unhandled: Sequence[dict[str, Any]] = ()
 
@@ -129,23 +134,36 @@ class RunLoop(PureLoop):
             EndlessTurnError: More than `callbacks_max` callbacks ran. Nothing was reported; the run can only be closed.
         """
         assert not self._running, "a run's loop is not entered twice"
-        if all(type(handle) is Redelivery for handle in self._ready):
-            self._report_timers()
-            return
+        if not _is_at_rest(self._ready):
+            enters = self._outside is None
+            if enters:
+                self.enter()
+            self._running = True
+            try:
+                self._run_passes()
+            finally:
+                self._running = False
+                if enters:
+                    self.leave()
+        if self._timers is not None:
+            self._timers.report(self._arm, self._disarm)
+
+    def enter(self) -> None:
+        """Stay entered until `leave`: many calls of `run_until_blocked` in a row put the outer loop aside only once."""
         outer = asyncio._get_running_loop()
-        outer_task = _put_task_aside(outer)
-        hooks = sys.get_asyncgen_hooks()
+        task = None if _swap_current_task is None or outer is None else _swap_current_task(outer, None)
+        self._outside = (outer, task, sys.get_asyncgen_hooks())
         sys.set_asyncgen_hooks(None, forget_asyncgen)
         asyncio._set_running_loop(self)
-        self._running = True
-        try:
-            self._run_passes()
-        finally:
-            self._running = False
-            asyncio._set_running_loop(outer)
-            sys.set_asyncgen_hooks(*hooks)
-            _take_task_up(outer, outer_task)
-        self._report_timers()
+
+    def leave(self) -> None:
+        """Let the loop that runs here, and its current task, be as they were before `enter`."""
+        assert self._outside is not None, "who leaves has entered"
+        (outer, task, hooks), self._outside = self._outside, None
+        asyncio._set_running_loop(outer)
+        sys.set_asyncgen_hooks(*hooks)
+        if _swap_current_task is not None and task is not None:
+            _swap_current_task(outer, task)
 
     def set_time(self, seconds: float) -> None:
         """Set what `time` returns, in seconds since the epoch; a time before the present one changes nothing."""
@@ -165,10 +183,10 @@ class RunLoop(PureLoop):
         if self._closed:
             return
         self._closed = True
-        pending = [task for task in self._tasks if not task.done()]
-        silence([task.get_coro() for task in pending])
-        for task in pending:
-            release(task)
+        if pending := [task for task in self._tasks if not task.done()]:
+            silence([task.get_coro() for task in pending])
+            for task in pending:
+                release(task)
         self._ready, self._tasks = [], []
         self._timers = self._to_cancel = None
         self._arm, self._disarm = _ignore_arm, _ignore_disarm
@@ -177,8 +195,9 @@ class RunLoop(PureLoop):
     # What tasks and futures call.
 
     def create_future(self) -> RunFuture[Any]:
-        self._number = number = self._number + 1
-        return RunFuture(number, loop=self)
+        future: RunFuture[Any] = RunFuture(loop=self)
+        self._number = future.number = self._number + 1
+        return future
 
     def create_task(
         self, coro: Any, *, name: object = None, context: contextvars.Context | None = None, **kwargs: Any
@@ -295,29 +314,21 @@ class RunLoop(PureLoop):
             callbacks += len(handles)
             if callbacks > self._callbacks_max:
                 raise EndlessTurnError(_busy_stack(handles), callbacks)
-            is_blocked = True
+            is_blocked = _is_at_rest(handles)
             for handle in handles:
-                if type(handle) is not Redelivery:
-                    is_blocked = False
                 if not handle._cancelled:
-                    self._run(handle)
-            is_blocked = is_blocked and all(type(handle) is Redelivery for handle in self._ready)
-
-    def _run(self, handle: Any) -> None:
-        try:
-            handle._context.run(handle._callback, *handle._args)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
-            self.call_exception_handler({"message": "exception in a callback", "exception": error, "handle": handle})
+                    # Here, not in a function of its own: this is done for each step.
+                    try:
+                        handle._context.run(handle._callback, *handle._args)
+                    except KeyboardInterrupt:
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
+                        self.call_exception_handler({"message": _RAISED, "exception": error, "handle": handle})
+            is_blocked = is_blocked and _is_at_rest(self._ready)
 
     def _timer_handle_cancelled(self, timer: RunTimer) -> None:
         if self._timers is not None:
             self._timers.cancel(timer)
-
-    def _report_timers(self) -> None:
-        if self._timers is not None:
-            self._timers.report(self._arm, self._disarm)
 
     def _cancel_now(self) -> None:
         to_cancel, self._to_cancel = self._to_cancel, None
@@ -327,6 +338,14 @@ class RunLoop(PureLoop):
     def _prune_tasks(self) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks_max = max(_TASKS_PRUNED_FROM, 2 * len(self._tasks))
+
+
+def _is_at_rest(ready: Sequence[asyncio.Handle]) -> bool:
+    # A plain loop: a generator costs more than the one or two handles that there are.
+    for handle in ready:  # noqa: SIM110
+        if type(handle) is not Redelivery:
+            return False
+    return True
 
 
 def _busy_stack(handles: Sequence[asyncio.Handle]) -> str:
@@ -341,18 +360,6 @@ def _expect_coroutine(coro: Any) -> Coroutine[Any, Any, Any]:
     if not asyncio.iscoroutine(coro):
         raise TypeError(f"a coroutine was expected, got {coro!r}")
     return coro
-
-
-def _put_task_aside(outer: asyncio.AbstractEventLoop | None) -> asyncio.Task[Any] | None:
-    # From 3.14 on the current task belongs to the thread, not to the loop, and a second one is refused.
-    if sys.version_info < (3, 12) or outer is None:
-        return None
-    return asyncio_tasks._swap_current_task(outer, None)
-
-
-def _take_task_up(outer: asyncio.AbstractEventLoop | None, task: asyncio.Task[Any] | None) -> None:
-    if sys.version_info >= (3, 12) and outer is not None and task is not None:
-        asyncio_tasks._swap_current_task(outer, task)
 
 
 def _ignore_arm(number: int, due_seconds: float) -> None:

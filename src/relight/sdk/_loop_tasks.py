@@ -26,14 +26,12 @@ _T = TypeVar("_T")
 class RunFuture(asyncio.Future[_T]):
     """A future whose hash is its number in the run."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("number",)
 
-    def __init__(self, number: int, *, loop: RunLoop) -> None:
-        self._number = number
-        super().__init__(loop=loop)
+    number: int  # Set by who makes it: a run makes one for each step, and an `__init__` doubles the time.
 
     def __hash__(self) -> int:
-        return self._number
+        return self.number
 
 
 class RunTask(asyncio.Task[_T]):

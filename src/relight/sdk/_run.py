@@ -51,9 +51,10 @@ class Record(Protocol):
 class StoredRecord:
     """A record with its place in the history: `sequence` counts records from 1; `data` is the record itself."""
 
-    __slots__ = ("at", "data", "epoch", "sequence", "worker")
+    __slots__ = ("at", "data", "epoch", "run_id", "sequence", "worker")
 
-    def __init__(self, sequence: int, at: datetime, worker: str, epoch: int, data: r.Record) -> None:
+    def __init__(self, run_id: str, sequence: int, at: datetime, worker: str, epoch: int, data: r.Record) -> None:
+        self.run_id = run_id
         self.sequence = sequence
         self.at = at
         self.worker = worker
@@ -204,7 +205,7 @@ class Run(Generic[R]):
             for record in turn.records:
                 sequence += 1
                 if sequence > after:
-                    yield StoredRecord(sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
+                    yield StoredRecord(self.id, sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
 
     def _outcome(self, end: r.Record) -> R:
         match end:

@@ -8,6 +8,7 @@ optional parameter without losing the runs that are under way.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
@@ -50,7 +51,17 @@ class _Parameter(NamedTuple):
 class Signature:
     """The value types of one function's parameters and of its result."""
 
-    __slots__ = ("_by_name", "_keyword", "_positional", "_rest", "_rest_by_name", "_shape", "name", "result")
+    __slots__ = (
+        "_args_min",
+        "_by_name",
+        "_keyword",
+        "_positional",
+        "_rest",
+        "_rest_by_name",
+        "_shape",
+        "name",
+        "result",
+    )
 
     def __init__(self, name: str, shape: inspect.Signature, hints: Mapping[str, object]) -> None:
         self.name = name
@@ -62,6 +73,7 @@ class Signature:
         self._rest = next(iter(of_kind[_REST]), None)
         self._rest_by_name = next(iter(of_kind[_REST_BY_NAME]), None)
         slots = (*self._positional, *self._keyword)
+        self._args_min = _args_min(self._positional, self._keyword)
         self._by_name = {one.name: index for index, one in enumerate(slots)}
         for one in of_kind[_POSITIONAL_ONLY]:
             del self._by_name[one.name]
@@ -73,6 +85,8 @@ class Signature:
             InvalidValueError: An argument can't be written as JSON; it names the parameter.
             TypeError: The function can't be called so.
         """
+        if not kwargs and self._args_min <= len(args) <= len(self._positional):
+            return digest(self._in_order(args))
         direct = self._direct(args, kwargs)
         return digest(self._bound(args, kwargs) if direct is None else direct)
 
@@ -95,12 +109,16 @@ class Signature:
         pairs = zip(parameters, raws, strict=True)
         return tuple(one.type.decode(raw, what=one.what, root=one.name) for one, raw in pairs)
 
+    def _in_order(self, args: Sequence[object]) -> list[bytes]:
+        pairs = zip(self._positional, args)  # noqa: B905 - those that are not passed have defaults
+        return [one.type.encode_unbounded(arg, what=one.what, root=one.name) for one, arg in pairs]
+
     def _direct(self, args: Sequence[object], kwargs: Mapping[str, object]) -> list[bytes] | None:
         """Bind without `inspect`, which takes longer than all the rest; None if that needs a closer look."""
         positional = self._positional
         if len(args) > len(positional):
             return None
-        encoded = [one.type.encode_unbounded(arg, what=one.what, root=one.name) for one, arg in zip(positional, args)]  # noqa: B905
+        encoded = self._in_order(args)
         slots = (*positional, *self._keyword)
         encoded += [_NOT_PASSED] * (len(slots) - len(args))
         for name, value in kwargs.items():
@@ -153,8 +171,10 @@ class Signature:
     def _what(self, parameter: str) -> str:
         return f"argument {parameter!r} of {self.name}"
 
-    def _parameters_of(self, count: int) -> list[_Parameter]:
+    def _parameters_of(self, count: int) -> Sequence[_Parameter]:
         beyond = count - len(self._positional)
+        if beyond == 0:
+            return self._positional
         if beyond > 0 and self._rest is None:
             problem = f"{count} arguments were given, and it takes {len(self._positional)}"
             raise InvalidValueError(f"the call of {self.name}", "", problem, _REMEDY)
@@ -162,6 +182,8 @@ class Signature:
         return [*self._positional[:count], *rest]
 
     def _check_nothing_is_missing(self, count: int) -> None:
+        if count >= self._args_min:
+            return
         for one in (*self._positional[count:], *self._keyword):
             if one.is_required:
                 raise InvalidValueError(one.what, "", "it is missing", _REMEDY)
@@ -177,6 +199,13 @@ _KINDS = (_POSITIONAL_ONLY, _POSITIONAL, _KEYWORD, _REST, _REST_BY_NAME)
 
 def _of(shape: inspect.Signature, kind: object) -> list[inspect.Parameter]:
     return [one for one in shape.parameters.values() if one.kind is kind]
+
+
+def _args_min(positional: Sequence[_Parameter], keyword: Sequence[_Parameter]) -> int:
+    """How many arguments a call without keywords needs: more than there can be if one must be passed by name."""
+    if any(one.is_required for one in keyword):
+        return sys.maxsize
+    return sum(one.is_required for one in positional)
 
 
 def _parameter(function: str, parameter: inspect.Parameter, hints: Mapping[str, object]) -> _Parameter:

@@ -6,11 +6,22 @@ from typing import TypeVar
 
 import msgspec
 
+from relight.config.limits import LIMITS
 from relight.errors import ProtocolError
 from relight.subjects.messages import AskOwner, Start, Wake
+from relight.subjects.records import End
 from relight.subjects.turn import VERSION, Tombstone, Turn
 
-__all__ = ("decode_ask", "decode_start", "decode_turn", "decode_wake", "encode", "is_of_later_version")
+__all__ = (
+    "decode_ask",
+    "decode_notice",
+    "decode_start",
+    "decode_turn",
+    "decode_wake",
+    "encode",
+    "is_of_later_version",
+    "notice_of",
+)
 
 T = TypeVar("T")
 
@@ -19,6 +30,7 @@ _turn: msgspec.json.Decoder[Turn | Tombstone] = msgspec.json.Decoder(Turn | Tomb
 _start: msgspec.json.Decoder[Start] = msgspec.json.Decoder(Start)
 _wake: msgspec.json.Decoder[Wake] = msgspec.json.Decoder(Wake)
 _ask: msgspec.json.Decoder[AskOwner] = msgspec.json.Decoder(AskOwner)
+_end: msgspec.json.Decoder[End] = msgspec.json.Decoder(End)
 
 encode = _encoder.encode
 
@@ -66,6 +78,17 @@ def decode_wake(data: bytes) -> Wake:
 def decode_ask(data: bytes) -> AskOwner:
     """Return the question for an owner. Raises `ProtocolError` like `decode_turn`."""
     return _decoded(_ask, data)
+
+
+def notice_of(end: End | None) -> bytes:
+    """Return the payload of a `done` notice: the end, or nothing if it is too large to be sent on the chance."""
+    data = encode(end)
+    return data if len(data) <= LIMITS.notice_bytes_max else b""
+
+
+def decode_notice(data: bytes) -> End | None:
+    """Return the end that a `done` notice tells; None if it tells only that there is one."""
+    return _decoded(_end, data) if data else None
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:

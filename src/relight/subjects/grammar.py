@@ -109,6 +109,10 @@ class Subjects:
     def wake(self, queue: str, run: str) -> str:
         return f"{self._root}.wake.{slot_of(run)}.{queue}.{run}"
 
+    def wake_any_queue(self, run: str) -> str:
+        """The mailbox of a run, as a filter that needs no queue."""
+        return f"{self._root}.wake.{slot_of(run)}.*.{run}"
+
     def log(self, run: str) -> str:
         return f"{self._root}.log.{slot_of(run)}.{run}"
 

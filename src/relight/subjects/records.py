@@ -326,4 +326,6 @@ FACTS = (
     AwakeableFailed,
     CancelRequested,
 )
+End = RunCompleted | RunFailed | RunCancelled | RunTimedOut | RunTerminated
+
 ENDS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut, RunTerminated)

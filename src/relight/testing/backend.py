@@ -22,10 +22,10 @@ class MemoryBackend:
     which follows the server's.
     """
 
-    def __init__(self, server: MemoryServer) -> None:
+    def __init__(self, server: MemoryServer, name: str) -> None:
         self._server = server
         self.clock = VirtualClock(server.clock.now_ms())
-        self.door: MemoryDoor = server.door("client", clock=self.clock)
+        self.door: MemoryDoor = server.door(name, clock=self.clock)
 
     def client_door(self) -> AbstractAsyncContextManager[Door]:
         return nullcontext(self.door)

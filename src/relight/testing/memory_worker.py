@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, ParamSpec, TypeVar, final
 
 from relight.actors.host import Host
 from relight.sdk._execution import Launcher
@@ -21,6 +22,24 @@ CODE = "tested"
 """Digest of the code of all workers in memory: they are of one process, so they never differ."""
 
 _RUNS_AT_ONCE = 200
+_THREADS = 8
+_IN_TURN_S = 1.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@final
+class InTurn(ThreadPoolExecutor):
+    """Threads for which the loop waits, so that a step in a thread ends at the same point of each play of a schedule.
+
+    One that takes longer than a second may itself wait for the loop: then the loop goes on.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future = super().submit(fn, *args, **kwargs)
+        wait([future], timeout=_IN_TURN_S)
+        return future
 
 
 @final
@@ -37,9 +56,12 @@ class MemoryWorker:
         deps: object,
         interceptors: Sequence[Interceptor],
         send_signal: SignalSender,
+        takes_threads_in_turn: bool = False,
     ) -> None:
         self.door = server.door(name)
-        self._launcher = Launcher(threads=8, interceptors=interceptors, send_signal=send_signal)
+        self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, send_signal=send_signal)
+        if takes_threads_in_turn:
+            self._launcher._executor = InTurn(_THREADS)  # pyright: ignore[reportPrivateUsage]  # ours
         self._launcher.fakes = fakes
         self._launcher.deps, self._launcher.has_deps = deps, deps is not None
         self.host = Host(

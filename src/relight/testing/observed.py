@@ -5,13 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import final
 
+import msgspec
+
 from relight.actors.letters import Sight
 from relight.actors.run.cause import Cause, Mailbox, cause
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import start_in
 from relight.errors import ProtocolError
 from relight.subjects import records as r
-from relight.subjects.codec import decode_turn, decode_wake
+from relight.subjects.codec import decode_turn, decode_wake, encode
 from relight.subjects.messages import TimerDue
 from relight.subjects.turn import GENESIS, Turn, hash_of
 from relight.testing.memory.server import MemoryServer
@@ -127,5 +129,11 @@ def in_lines(turns: list[Turn]) -> str:
     for turn in turns:
         where = f"epoch {turn.epoch}, lease {turn.lease}, cursor {turn.cursor}"
         lines.append(f"turn {turn.number} by {turn.owner}, {where}")
-        lines += [f"    {record!r}"[:240] for record in turn.records]
+        lines += [f"    {_in_line(record)}"[:240] for record in turn.records]
     return "\n".join(lines) or "(no history)"
+
+
+def _in_line(record: r.Record) -> str:
+    fields: dict[str, object] = msgspec.json.decode(encode(record))
+    kind = fields.pop("kind")
+    return f"{kind}({', '.join(f'{name}={value!r}' for name, value in fields.items())})"

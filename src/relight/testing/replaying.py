@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from relight.actors import program as p
 from relight.actors.run.replay import Script, in_words
-from relight.errors import NonDeterminismError
+from relight.errors import NonDeterminismError, RefusedError
+from relight.sdk._run import Record
 from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
 from relight.subjects.turn import Turn
+from relight.testing.history import History, Moment, history_of, read_history
 from relight.testing.memory_worker import programs_of
 
-__all__ = ("replay_history",)
+__all__ = ("replay", "replay_history")
+
+
+def replay(history: str | Path | Iterable[Record], *, workflows: Sequence[Workflow[..., Any]] | None = None) -> None:
+    """Replay a recorded history on today's code. No step runs, nothing is written, and no server is needed.
+
+    Args:
+        history: All records of a run, as `Run.history` gives them; or the path of a golden history.
+        workflows: Where its workflow is looked for, by name; else in all modules that are loaded.
+
+    Raises:
+        NonDeterminismError: The code asks for something else than was recorded, or ends otherwise. Runs that are under
+            way would be parked as stuck.
+        RefusedError: It is no whole history, or its workflow is not found, or found twice.
+        OSError: The file can't be read.
+    """
+    recorded = read_history(Path(history)) if isinstance(history, str | Path) else history_of(history)
+    candidates = _loaded() if workflows is None else workflows
+    found = {id(one): one for one in candidates if one.name == recorded.started.workflow}
+    if len(found) != 1:
+        remedy = "pass workflows=[…]" if found else "import its module, or pass workflows=[…]"
+        raise RefusedError(f"{len(found)} workflows are named {recorded.started.workflow!r}; {remedy}")
+    _replay(tuple(found.values()), recorded)
+
+
+def _loaded() -> list[Workflow[..., Any]]:
+    named = [value for module in list(sys.modules.values()) for value in list(vars(module).values())]
+    return [cast("Workflow[..., Any]", one) for one in named if isinstance(one, Workflow)]
 
 
 def replay_history(workflows: Sequence[Workflow[..., Any]], run: str, turns: Iterable[Turn]) -> None:
@@ -23,19 +54,22 @@ def replay_history(workflows: Sequence[Workflow[..., Any]], run: str, turns: Ite
         NonDeterminismError: The code asks for something else than was recorded, or ends otherwise.
         UnknownWorkflowError: None of the workflows is the history's.
     """
-    history = list(turns)
-    started = history[0].records[0]
-    assert isinstance(started, r.RunStarted), "every history begins with it"
-    program = programs_of(workflows).create(run, started)
+    moments = [Moment(turn.at_ms, record) for turn in turns for record in turn.records]
+    _replay(workflows, History(run, tuple(moments)))
+
+
+def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> None:
+    program = programs_of(workflows).create(history.run, history.started)
     script = Script(program.feed)
-    program.set_replaying(True)
+    last = history.moments[-1].record
     try:
-        for turn in history:
-            script.replay(turn.records, turn.at_ms)
+        with program.replaying():
+            for moment in history.moments:
+                script.replay((moment.record,), moment.at_ms)
         more = script.rest()
     except p.BrokenProgramError as error:
-        raise NonDeterminismError(recorded=in_words(history[-1].records[-1]), actual=str(error)) from error
+        raise NonDeterminismError(recorded=in_words(last), actual=str(error)) from error
     finally:
         program.close()
-    if more and not isinstance(history[-1].records[-1], r.RunTerminated | r.RunTimedOut):
+    if more and not isinstance(last, r.RunTerminated | r.RunTimedOut):
         raise NonDeterminismError(recorded="nothing more at this point", actual=in_words(more[0]))

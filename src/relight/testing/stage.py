@@ -28,6 +28,7 @@ from relight.testing.memory.door import MemoryDoor
 from relight.testing.memory.server import MemoryServer
 from relight.testing.memory_worker import MemoryWorker
 from relight.testing.observed import Observer
+from relight.testing.schedule import Schedule
 
 __all__ = ("Stage", "StalledError", "stage_here")
 
@@ -39,6 +40,7 @@ _PATIENCE = 20
 """How often a client's own timers may fire in a row without anything being stored."""
 
 _NAP_S = 0.0005
+_TOKENS_SEED = 0
 _RUNS_NAMED = 5
 
 _stages: WeakKeyDictionary[asyncio.AbstractEventLoop, Stage] = WeakKeyDictionary()
@@ -68,18 +70,18 @@ class Stage:
         *,
         deps: object = None,
         interceptors: Sequence[Interceptor] = (),
-        random: Random | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         self.workflows = tuple(workflows)
-        self.server = MemoryServer(namespace="test", random=random)
+        self.server = MemoryServer(namespace="test")
         self.observer = Observer(self.server)
         self.fakes: dict[str, Callable[..., Any]] = {}
         self.workers: list[MemoryWorker] = []
         self._deps = deps
         self._interceptors = tuple(interceptors)
-        self._backend = MemoryBackend(self.server)
+        self._backend = MemoryBackend(self.server, "client")
         self._client: Relight | None = None
-        self._sending = MemoryBackend(self.server)
+        self._sending = MemoryBackend(self.server, "sender")
         self._sender: Relight | None = None
         self._numbers = itertools.count(1)
         self._pacer: asyncio.Task[None] | None = None
@@ -87,11 +89,24 @@ class Stage:
         self._steps_asleep = 0
         self._tick: asyncio.Future[None] | None = None
         self._stalled: StalledError | None = None
+        self._idle: asyncio.Future[None] | None = None
         self._seen = 0
         self._vain = 0
+        self._tokens = Random(_TOKENS_SEED)
+        self._outer: Stage | None = None
+        self._is_scheduled = schedule is not None
+        # How long a nap takes is chance, and a seed is to repeat everything.
+        self._nap_s = 0.0 if self._is_scheduled else _NAP_S
+        if schedule is not None:
+            self.follow(schedule)
+
+    def follow(self, schedule: Schedule) -> None:
+        """From now on messages go as the schedule says."""
+        self.server.hops, self.server.faults = schedule.hops, schedule.faults
 
     async def __aenter__(self) -> Stage:
         self._pacer = asyncio.create_task(self._pace())
+        self._outer = stage_here()
         _stages[asyncio.get_running_loop()] = self
         self._sender = await self._connect(self._sending)
         await self.open_client()
@@ -104,6 +119,8 @@ class Stage:
         self._pacer.cancel()
         await asyncio.wait([self._pacer])
         _stages.pop(asyncio.get_running_loop(), None)
+        if self._outer is not None:
+            _stages[asyncio.get_running_loop()] = self._outer
         if not self._pacer.cancelled() and (failure := self._pacer.exception()) is not None:
             raise failure
 
@@ -116,14 +133,18 @@ class Stage:
 
     async def open_client(self) -> Relight:
         """Connect a new client in place of the one before."""
-        self._backend = MemoryBackend(self.server)
+        self._backend = MemoryBackend(self.server, "client")
         self._client = await self._connect(self._backend)
         return self._client
 
     async def _connect(self, backend: MemoryBackend) -> Relight:
         settings = Settings.read(namespace=self.server.subjects.namespace)
-        relight = Relight._on(settings, backend)  # pyright: ignore[reportPrivateUsage]  # ours
+        relight = Relight._on(settings, backend, tokens=self._token)  # pyright: ignore[reportPrivateUsage]  # ours
         return await relight.__aenter__()
+
+    def _token(self, size_bytes: int) -> str:
+        """Ids and seeds are the same in each play: what a workflow does by chance, it does again."""
+        return self._tokens.randbytes(size_bytes).hex()
 
     @property
     def client_door(self) -> MemoryDoor:
@@ -141,6 +162,7 @@ class Stage:
             fakes=self.fakes,
             deps=self._deps,
             interceptors=self._interceptors,
+            takes_threads_in_turn=self._is_scheduled,
             send_signal=self._send_signal,
         )
         self.workers.append(worker)
@@ -170,6 +192,18 @@ class Stage:
         finally:
             self._waiting -= 1
 
+    async def notice(self, condition: Callable[[], bool]) -> None:
+        """Return when the condition holds; time does not pass for its sake."""
+        while not condition():
+            await self._next_tick()
+
+    async def skip(self, seconds: float) -> None:
+        """Let time pass, and everything happen that is due by then."""
+        await self.sleep(seconds)
+        if self._idle is None:
+            self._idle = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._idle)
+
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of the stage's time, in a test or in a fake."""
         is_step = isinstance(SCOPE.get(), StepScope)
@@ -190,20 +224,23 @@ class Stage:
 
     async def _pace(self) -> None:
         while True:
-            await self._rest()
-            if self._is_anybody_waiting():
+            await self.rest()
+            if self._idle is not None:
+                idle, self._idle = self._idle, None
+                idle.set_result(None)
+            elif self._is_anybody_waiting():
                 self._let_time_pass()
             else:
-                await asyncio.sleep(_NAP_S)
+                await asyncio.sleep(self._nap_s)
 
     def _is_anybody_waiting(self) -> bool:
         return self._waiting > 0 or self._backend.clock.next_due_ms() is not None
 
-    async def _rest(self) -> None:
+    async def rest(self) -> None:
         """Return when everything is idle."""
         quiet = busy = 0
         while quiet < _PASSES:
-            await asyncio.sleep(_NAP_S if busy > 10 * _PASSES else 0)
+            await asyncio.sleep(self._nap_s if busy > 10 * _PASSES else 0)
             if self._tick is not None and not self._tick.done():
                 self._tick.set_result(None)
             quiet, busy = (0, busy + 1) if self._is_busy() else (quiet + 1, 0)

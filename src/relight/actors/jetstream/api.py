@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar, final
 
 import msgspec
@@ -16,6 +16,8 @@ NO_STREAM = 10059
 NO_CONSUMER = 10014
 NO_MESSAGE = 10037
 _NO_JETSTREAM = (10039, 10076)
+_NO_SEQUENCE = 10043
+_NOT_DELETED = 10057
 
 T = TypeVar("T")
 
@@ -27,6 +29,13 @@ class ApiError(Exception):
         super().__init__(f"{call}: {description} ({code})")
         self.code = code
         self.description = description
+
+    @property
+    def says_gone(self) -> bool:
+        """Whether what was to be deleted is not there, or is not there any more."""
+        # One code stands for all that can go wrong with a deletion.
+        is_missing = self.description in ("no message found", "stream store EOF")
+        return self.code == _NO_SEQUENCE or (self.code == _NOT_DELETED and is_missing)
 
 
 class _Error(msgspec.Struct):
@@ -60,13 +69,25 @@ class Api:
             answer = await self._mux.ask(f"$JS.API.{call}", _encode(request) if request else b"")
         except NoResponders as error:
             raise UnavailableError(f"JetStream does not answer {call} now: not enabled, or no leader") from error
+        result = _decoded(call, answer, kind)
+        if isinstance(result, ApiError):
+            raise result
+        return result
+
+    async def ask_together(
+        self, calls: Sequence[tuple[str, Mapping[str, object]]], kind: type[T]
+    ) -> list[T | ApiError]:
+        """Make calls at once and return their answers in order, or why they were refused.
+
+        Raises:
+            UnavailableError: One of them has no answer in time, or none that can be read.
+        """
+        questions = [(f"$JS.API.{call}", _encode(request)) for call, request in calls]
         try:
-            refused = _answer.decode(answer).error
-            if refused is None:
-                return msgspec.json.decode(answer, type=kind)
-        except msgspec.MsgspecError as error:
-            raise UnavailableError(f"{call}: the answer can't be read ({error}): {answer[:80]!r}") from error
-        raise ApiError(call, refused.err_code, refused.description)
+            answers = await self._mux.ask_together(questions)
+        except NoResponders as error:
+            raise UnavailableError(f"JetStream does not answer {calls[0][0]} now: no leader") from error
+        return [_decoded(call, answer, kind) for (call, _), answer in zip(calls, answers, strict=True)]
 
     async def need(self, call: str, kind: type[T], request: Mapping[str, object] | None = None) -> T:
         """Like `ask`, for calls that the server can only refuse because it is not able to now."""
@@ -74,6 +95,16 @@ class Api:
             return await self.ask(call, kind, request)
         except ApiError as error:
             raise UnavailableError(str(error)) from error
+
+
+def _decoded(call: str, answer: bytes, kind: type[T]) -> T | ApiError:
+    try:
+        refused = _answer.decode(answer).error
+        if refused is None:
+            return msgspec.json.decode(answer, type=kind)
+    except msgspec.MsgspecError as error:
+        raise UnavailableError(f"{call}: the answer can't be read ({error}): {answer[:80]!r}") from error
+    return ApiError(call, refused.err_code, refused.description)
 
 
 async def check_jetstream(mux: Mux) -> None:

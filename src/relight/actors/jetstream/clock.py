@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import final
 
 import msgspec
@@ -30,7 +31,7 @@ class ServerClock:
     """
 
     def __init__(self, monotonic_s: Callable[[], float] | None = None) -> None:
-        self._monotonic_s = monotonic_s or _boot_time_s
+        self._monotonic_s = monotonic_s or _boot_clock()
         self._offset_s = time.time() - self._monotonic_s()
         self._latest_ms = 0
 
@@ -54,7 +55,8 @@ class ServerClock:
     def now_ms(self) -> int:
         """Return milliseconds since 1970."""
         now_ms = int((self._monotonic_s() + self._offset_s) * 1000)
-        self._latest_ms = max(self._latest_ms, now_ms)
+        if now_ms > self._latest_ms:
+            self._latest_ms = now_ms
         return self._latest_ms
 
     def elapsed_s(self) -> float:
@@ -66,7 +68,7 @@ class ServerClock:
         return asyncio.get_running_loop().call_later(delay_s, callback)
 
 
-def _boot_time_s() -> float:
-    # Where it exists, the clock that also runs while the machine sleeps: its leases do not wait for it to wake up.
+def _boot_clock() -> Callable[[], float]:
+    """Return, where it exists, the clock that also runs while the machine sleeps: no lease waits for it to wake up."""
     boot_time = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+    return time.monotonic if boot_time is None else partial(time.clock_gettime, boot_time)

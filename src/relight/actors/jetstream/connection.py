@@ -165,6 +165,12 @@ class Connection(Client):
             self._loop.call_soon(self._uncork)
             self.wire.write(frame)
 
+    def cork(self) -> None:
+        """Let what is written in this tick go out together: each time the socket is written the server wakes up."""
+        if not self._is_corked:
+            self._is_corked = True
+            self._loop.call_soon(self._uncork)
+
     def _uncork(self) -> None:
         self._is_corked = False
         if self._outgoing and self.is_open:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Literal, Protocol, Self, final
 import structlog
 
 from relight.actors.door import Clock, Delivery, Silent, Stored
-from relight.actors.jetstream.api import Api, check_jetstream
+from relight.actors.jetstream.api import Api, ApiError, check_jetstream
 from relight.actors.jetstream.clock import ServerClock
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.keeper_connection import Access
@@ -150,7 +150,9 @@ class JetStreamDoor:
 
     async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
         """See `Door.entomb`."""
-        headers = f"NATS/1.0\r\nNats-Rollup:sub\r\nNats-TTL:{ttl_s}s\r\n{FENCE}:{fence}\r\n\r\n"
+        # A roll-up costs the server more than a message, and where nothing is stored there is nothing to roll up.
+        rollup = "Nats-Rollup:sub\r\n" if fence else ""
+        headers = f"NATS/1.0\r\n{rollup}Nats-TTL:{ttl_s}s\r\n{FENCE}:{fence}\r\n\r\n"
         await self._publisher.publish(subject, data, headers)
 
     async def purge(self, subject: str, *, below: int | None = None) -> None:
@@ -161,11 +163,24 @@ class JetStreamDoor:
         for stream in self._topology.streams_of(subject):
             await self.api.need(f"STREAM.PURGE.{stream}", object, request)
 
+    async def remove(self, subject: str, sequence: int) -> None:
+        """See `Door.remove`."""
+        call = f"STREAM.MSG.DELETE.{self._topology.stream_of(subject)}"
+        try:
+            await self.api.ask(call, object, {"seq": sequence, "no_erase": True})
+        except ApiError as error:
+            if not error.says_gone:
+                raise UnavailableError(str(error)) from error
+
     # Reading.
 
     async def last(self, subject: str) -> Stored | None:
         """See `Door.last`."""
         return await self._reader.last(subject)
+
+    async def last_of_each(self, subjects: Sequence[str]) -> list[Stored | None]:
+        """See `Door.last_of_each`."""
+        return await self._reader.last_of_each(subjects)
 
     async def next(self, subject: str, *, after: int) -> Stored | None:
         """See `Door.next`."""
@@ -174,6 +189,10 @@ class JetStreamDoor:
     async def read(self, subject: str, *, after: int, limit: int) -> list[Stored]:
         """See `Door.read`."""
         return await self._reader.read(subject, after=after, limit=limit)
+
+    async def latest(self, filters: Sequence[str]) -> list[Stored]:
+        """See `Door.latest`."""
+        return await self._reader.latest(filters)
 
     async def count(self, subject: str) -> int:
         """See `Door.count`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import final
 
 from relight.actors.jetstream.connection import Connection
@@ -56,6 +57,16 @@ class Mux:
             await self._connection.drain_writes()
         if self._queue or len(self._waiting) >= self._waiting_max:
             await self._wait_for_a_place()
+        return await self._sent(subject, data, headers)
+
+    async def ask_together(self, questions: Sequence[tuple[str, bytes]]) -> list[bytes]:
+        """Send questions at once and return their answers, in order. Raises like `ask`, what comes first."""
+        if self._connection.is_congested or self._queue or len(self._waiting) + len(questions) > self._waiting_max:
+            return [await self.ask(subject, data) for subject, data in questions]
+        self._connection.cork()
+        return await asyncio.gather(*[self._sent(subject, data, "") for subject, data in questions])
+
+    def _sent(self, subject: str, data: bytes, headers: str) -> asyncio.Future[bytes]:
         if not self._connection.is_open:
             self._connection.require_open()
         self._number = number = self._number + 1
@@ -63,8 +74,7 @@ class Mux:
         self._connection.send(subject, data, reply=f"{self._inbox}{number}", headers=headers)
         if not self._is_sweeping:
             self._start_sweeping()
-        answer: bytes = await future
-        return answer
+        return future
 
     @property
     def waiting(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from base64 import b64decode
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import final
@@ -82,6 +83,12 @@ class Reader:
         """See `Door.last`."""
         return await self._get(subject, {"last_by_subj": subject})
 
+    async def last_of_each(self, subjects: Sequence[str]) -> list[Stored | None]:
+        """See `Door.last_of_each`."""
+        calls = [(f"STREAM.MSG.GET.{self._topology.stream_of(one)}", {"last_by_subj": one}) for one in subjects]
+        answers = await self._api.ask_together(calls, _Got)
+        return [_stored_or_none(one) for one in answers]
+
     async def next(self, subject: str, *, after: int) -> Stored | None:
         """See `Door.next`."""
         return await self._get(subject, {"seq": after + 1, "next_by_subj": subject})
@@ -104,6 +111,22 @@ class Reader:
             else:
                 await asyncio.sleep(_RETRY_S * random.uniform(0.5, 1.0))
         return messages
+
+    async def latest(self, filters: Sequence[str]) -> list[Stored]:
+        """See `Door.latest`."""
+        by_stream: dict[str, list[str]] = {}
+        for filter in filters:
+            by_stream.setdefault(self._topology.stream_of(filter), []).append(filter)
+        found: list[Stored] = []
+        for stream, of_stream in by_stream.items():
+            found += await self._latest_of(stream, of_stream)
+        return found
+
+    async def _latest_of(self, stream: str, filters: list[str]) -> list[Stored]:
+        batch = await self._ask_batch(stream, {"multi_last": filters, "batch": LIMITS.latest_subjects_max}, "*")
+        if not batch.is_last:
+            raise UnavailableError(f"{stream} can't be read now ({batch.problem or 'no answer'})")
+        return batch.messages
 
     async def count(self, subject: str) -> int:
         """See `Door.count`."""
@@ -160,31 +183,25 @@ class Reader:
         try:
             got = await self._api.ask(f"STREAM.MSG.GET.{self._topology.stream_of(subject)}", _Got, request)
         except ApiError as error:
-            if error.code == NO_MESSAGE:
-                return None
-            raise UnavailableError(str(error)) from error
-        message = got.message
-        return Stored(
-            message.subject,
-            message.seq,
-            b64decode(message.data),
-            fence_in(b64decode(message.hdrs)),
-            _milliseconds(message.time),
-        )
+            return _stored_or_none(error)
+        return _stored_or_none(got)
 
     # Batches.
 
     async def _read_batch(self, subject: str, after: int, count: int, stream: str = "") -> _Batch:
         """Ask for one batch and return what came of it, in order and without gaps from its beginning."""
+        request = {"seq": after + 1, "next_by_subj": subject, "batch": count}
+        return await self._ask_batch(stream or self._topology.stream_of(subject), request, subject)
+
+    async def _ask_batch(self, stream: str, request: Mapping[str, object], subject: str) -> _Batch:
         self._connection.require_open()
         self._number += 1
         number = self._number
         batch = self._batches[number] = _Batch(subject)
-        request = msgspec.json.encode({"seq": after + 1, "next_by_subj": subject, "batch": count})
-        stream = stream or self._topology.stream_of(subject)
-        self._connection.send(f"$JS.API.DIRECT.GET.{stream}", request, reply=f"{self._inbox}{number}")
+        body = msgspec.json.encode(request)
+        self._connection.send(f"$JS.API.DIRECT.GET.{stream}", body, reply=f"{self._inbox}{number}")
         try:
-            await batch.ended(count)
+            await batch.ended()
         finally:
             del self._batches[number]
         return batch
@@ -214,7 +231,7 @@ class _Batch:
         self._has_gap = False
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def ended(self, count: int) -> None:
+    async def ended(self) -> None:
         """Wait for the end of the batch, as long as something comes.
 
         Raises:
@@ -265,6 +282,15 @@ class _Batch:
         last = int(_value(headers, _BEFORE) or 0)
         has_tail = not self.messages or self.messages[-1].sequence == last
         return has_tail and int(_value(headers, _PENDING) or 0) == 0
+
+
+def _stored_or_none(answer: _Got | ApiError) -> Stored | None:
+    if isinstance(answer, ApiError):
+        if answer.code == NO_MESSAGE:
+            return None
+        raise UnavailableError(str(answer)) from answer
+    one = answer.message
+    return Stored(one.subject, one.seq, b64decode(one.data), fence_in(b64decode(one.hdrs)), _milliseconds(one.time))
 
 
 def fence_in(headers: bytes) -> int | None:

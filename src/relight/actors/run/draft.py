@@ -5,15 +5,15 @@ A draft has one time, because a turn is recorded with one: code that asks for th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from msgspec import Raw
 
 from relight.actors import program as p
 from relight.actors.run.inbox import due, receive
-from relight.actors.run.replay import Script
-from relight.actors.run.state import OpenStep, RunState
+from relight.actors.run.replay import Script, is_fact
+from relight.actors.run.state import OpenStep, RunState, fold
 from relight.config.limits import LIMITS
 from relight.errors import NonDeterminismError
 from relight.subjects import messages as m
@@ -43,18 +43,26 @@ class Draft:
         self._script = Script(program.feed)
         self._problem = ""
         self._beats: dict[str, Raw] = {}
+        self._interrupted: list[str] = []
 
     # From a history.
 
-    def replay(self, turns: Iterable[Turn]) -> None:
-        """Bring state and code to the end of a history."""
-        self._program.set_replaying(True)
-        for turn in turns:
-            self._follow(turn)
-            for record in turn.records:
-                self.state.apply(record, turn.at_ms)
-        self._program.set_replaying(False)
+    def replay(self, turns: Sequence[Turn], state: RunState | None = None) -> None:
+        """Bring state and code to the end of a history.
+
+        Args:
+            turns: All of them.
+            state: What they amount to, if it is known already; from now on it belongs to the draft.
+        """
+        self.state = fold((turn.at_ms, turn.records) for turn in turns) if state is None else state
         self.at_ms = self.state.at_ms
+        try:
+            with self._program.replaying():
+                for turn in turns:
+                    self._script.replay(turn.records, turn.at_ms)
+        except (NonDeterminismError, p.BrokenProgramError) as error:
+            self.is_diverged = True
+            self._problem = str(error)
 
     def carry_on(self) -> None:
         """After a replay: record what the code asks for beyond it, and park what can't go on."""
@@ -67,9 +75,16 @@ class Draft:
         self._ask(self._script.rest())
         if self.state.parked is None and self.state.deaths >= LIMITS.deaths_max:
             self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
-        for step in list(self.state.steps.values()):
-            if step.started and self.state.parked is None:
-                self.park("unknown_outcome", f"step {step.key} was interrupted: did it happen?", step.key)
+        self._interrupted = [step.key for step in self.state.steps.values() if step.started]
+        self._ask_about_interrupted()
+
+    def _ask_about_interrupted(self) -> None:
+        """A run is parked for one step at a time: whoever has decided on it is asked about the next one."""
+        open_steps = self.state.steps
+        self._interrupted = [key for key in self._interrupted if key in open_steps and open_steps[key].started]
+        if self._interrupted and self.state.parked is None and self.state.end is None:
+            step = self._interrupted[0]
+            self.park("unknown_outcome", f"step {step} was interrupted: did it happen?", step)
 
     # What came.
 
@@ -82,7 +97,7 @@ class Draft:
         """Add a record, and what the code asks for when it sees it."""
         self.records.append(record)
         self.state.apply(record, self.at_ms)
-        if isinstance(record, r.FACTS):
+        if is_fact(record):
             if not self.is_diverged:
                 self._feed(record, value)
         elif isinstance(record, r.Parked | r.Unparked) and not self.is_diverged:
@@ -101,6 +116,7 @@ class Draft:
         for record in receive(self.state, wake, code=self._code):
             if self.state.end is None:
                 self.record(record)
+        self._ask_about_interrupted()
 
     def _refuses(self, wake: m.Resolve) -> bool:
         """A result that the step's type refuses decides nothing: the run stays parked, and says why."""
@@ -179,15 +195,6 @@ class Draft:
         return records
 
     # The code.
-
-    def _follow(self, turn: Turn) -> None:
-        if self.is_diverged:
-            return
-        try:
-            self._script.replay(turn.records, turn.at_ms)
-        except (NonDeterminismError, p.BrokenProgramError) as error:
-            self.is_diverged = True
-            self._problem = str(error)
 
     def _feed(self, fact: r.Fact, value: object) -> None:
         try:

@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from relight.subjects import records as r
 
 __all__ = ("End", "OpenStep", "OpenWait", "RunState", "fold")
 
-End = r.RunCompleted | r.RunFailed | r.RunCancelled | r.RunTimedOut | r.RunTerminated
+End = r.End
 
 
-@dataclass(slots=True)
-class OpenStep:
+class OpenStep(Struct):
     """A step that was asked for and has no outcome.
 
     Attributes:
@@ -74,7 +73,7 @@ class RunState:
     answers_kept: dict[str, r.AnswerReceived] = field(default_factory=dict[str, r.AnswerReceived])
     signals_kept: dict[str, deque[r.SignalReceived]] = field(default_factory=dict[str, deque[r.SignalReceived]])
     signal_ids: set[str] = field(default_factory=set[str])
-    has_armed: bool = False
+    has_dues: bool = False
     is_begun: bool = False
 
     def apply(self, record: r.Record, at_ms: int) -> None:
@@ -145,6 +144,7 @@ def fold(history: Iterable[tuple[int, Iterable[r.Record]]]) -> RunState:
 
 def _started(state: RunState, record: r.RunStarted) -> None:
     state.started = record
+    state.has_dues = record.timeout_ms is not None or record.not_before_ms is not None
     state.started_at_ms = state.since_ms = state.at_ms
 
 
@@ -155,7 +155,7 @@ def _progress(state: RunState) -> None:
 
 def _step_ended(state: RunState, record: r.StepCompleted | r.StepFailed) -> None:
     state.steps.pop(record.step, None)
-    if isinstance(record, r.StepFailed):
+    if type(record) is r.StepFailed:
         state.last_error = record.error
     _progress(state)
 
@@ -209,6 +209,7 @@ def _attempt_failed(state: RunState, record: r.StepAttemptFailed) -> None:
     step.attempts = record.attempt
     step.started = False
     step.retry_at_ms = record.retry_at_ms
+    state.has_dues = True
     step.last_error = state.last_error = record.error
     _progress(state)
 
@@ -226,6 +227,7 @@ def _rerun(state: RunState, record: r.StepRerun) -> None:
 
 def _parked(state: RunState, record: r.Parked) -> None:
     state.parked = record
+    state.has_dues = True
     state.since_ms = state.at_ms
 
 
@@ -247,7 +249,7 @@ def _step_cancelled(state: RunState, record: r.StepCancelled) -> None:
 
 def _timer_armed(state: RunState, record: r.TimerArmed) -> None:
     state.timers[record.timer] = record.due_ms
-    state.has_armed = True
+    state.has_dues = True
 
 
 def _timer_cancelled(state: RunState, record: r.TimerCancelled) -> None:

@@ -7,7 +7,7 @@ unanswered.
 """
 
 from relight.testing.memory.door import MemoryDoor
-from relight.testing.memory.faults import Faults, Operation, Outcome, seeded_faults
+from relight.testing.memory.faults import Faults, Operation, Outcome
 from relight.testing.memory.server import MemoryServer
 
-__all__ = ("Faults", "MemoryDoor", "MemoryServer", "Operation", "Outcome", "seeded_faults")
+__all__ = ("Faults", "MemoryDoor", "MemoryServer", "Operation", "Outcome")

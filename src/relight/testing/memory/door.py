@@ -37,7 +37,7 @@ class MemoryDoor:
 
     def __init__(self, server: MemoryServer, name: str, clock: VirtualClock) -> None:
         self.name = name
-        self.process = Process(server.random)
+        self.process = Process(lambda: server.hops(name))
         self.clock: Clock = ProcessClock(clock, self.process)
         self._server = server
         self._held: dict[tuple[MemoryConsumer, int], Delivery] = {}
@@ -122,6 +122,9 @@ class MemoryDoor:
     async def purge(self, subject: str, *, below: int | None = None) -> None:
         await self._write("purge", subject, partial(self._server.stream.purge, subject, below=below))
 
+    async def remove(self, subject: str, sequence: int) -> None:
+        await self._write("purge", subject, partial(self._server.stream.remove, subject, sequence))
+
     async def _write(self, name: OperationName, subject: str, effect: Callable[[], _T]) -> _T:
         results: list[_T | FencedError | UnavailableError] = []
         await self.process.travel()
@@ -156,11 +159,17 @@ class MemoryDoor:
     async def last(self, subject: str) -> Stored | None:
         return await self._read(partial(self._server.stream.last, subject))
 
+    async def last_of_each(self, subjects: Sequence[str]) -> list[Stored | None]:
+        return await self._read(lambda: [self._server.stream.last(subject) for subject in subjects])
+
     async def next(self, subject: str, *, after: int) -> Stored | None:
         return await self._read(partial(self._server.stream.next, subject, after=after))
 
     async def read(self, subject: str, *, after: int, limit: int) -> list[Stored]:
         return await self._read(partial(self._server.stream.read, subject, after=after, limit=limit))
+
+    async def latest(self, filters: Sequence[str]) -> list[Stored]:
+        return await self._read(partial(self._server.stream.latest, filters))
 
     async def count(self, subject: str) -> int:
         return await self._read(partial(self._server.stream.count, subject))

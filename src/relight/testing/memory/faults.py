@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Literal
 
-__all__ = ("Faults", "Operation", "OperationName", "Outcome", "seeded_faults")
+__all__ = ("Faults", "Operation", "OperationName", "Outcome")
 
 OperationName = Literal["publish", "schedule", "entomb", "purge", "ack", "nak", "notify"]
 
@@ -18,11 +17,12 @@ Outcome = Literal["known", "lost", "written", "late"]
 
 @dataclass(frozen=True)
 class Operation:
-    """One effect of a door, in the order in which they take effect. `number` counts from 1 over all doors."""
+    """One effect of the door named `by`, in the order in which they take effect. `number` counts over all doors."""
 
     name: OperationName
     subject: str
     number: int
+    by: str
 
 
 def _known(operation: Operation) -> Outcome:
@@ -48,15 +48,3 @@ class Faults:
     outcome: Callable[[Operation], Outcome] = _known
     arrivals: Callable[[str], Sequence[float]] = _at_once
     late_s: float = 1.0
-
-
-def seeded_faults(random: Random, *, share: float) -> Faults:
-    """Faults that befall a `share` (0 to 1) of all writes, deliveries and notices; the same seed repeats them."""
-
-    def outcome(operation: Operation) -> Outcome:
-        return random.choice(("lost", "written", "late")) if random.random() < share else "known"
-
-    def arrivals(subject: str) -> Sequence[float]:
-        return random.choice(((), (0.0, 0.0), (0.5,), (0.0, 3.0))) if random.random() < share else (0.0,)
-
-    return Faults(outcome=outcome, arrivals=arrivals)

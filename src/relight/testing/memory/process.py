@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import final
 
 from relight.testing.virtual_clock import VirtualClock, VirtualTimer
 
 __all__ = ("Process", "ProcessClock")
-
-_HOPS_MAX = 4
 
 
 @final
@@ -27,12 +24,12 @@ class Process:
         moving: What is under way to or from the process.
     """
 
-    def __init__(self, random: Random | None) -> None:
+    def __init__(self, hops: Callable[[], int]) -> None:
         self.is_alive = True
         self.is_stopped = False
         self.interruption: Exception | None = None
         self.moving = 0
-        self._random = random
+        self._hops = hops
         self._arrived: list[Callable[[], None]] = []
         self._leaving: list[Callable[[], None]] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -101,9 +98,6 @@ class Process:
                 self._arrived.append(callback)
             else:
                 callback()
-
-    def _hops(self) -> int:
-        return 1 if self._random is None else self._random.randint(1, _HOPS_MAX)
 
 
 @final

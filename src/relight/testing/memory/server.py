@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from random import Random
 from typing import TYPE_CHECKING, Literal, final
 
 from relight.actors.door import Stored
@@ -34,18 +33,13 @@ class MemoryServer:
             the fence then refuses it. It may kill or stop any door. A door killed before does not have the effect;
             one killed after had it and never learns.
         faults: What goes wrong; nothing, unless it is set.
+        hops: How many passes of the loop a message to or from the door of this name takes; one, unless it is set.
         frees_leases_of_the_dead: Whether what a killed door held is delivered again at once, as with the server's
             disconnect events, instead of after `ack_wait`. What was delivered but never held waits in both cases.
     """
 
-    def __init__(self, *, namespace: str = "default", random: Random | None = None) -> None:
-        """Make an empty server.
-
-        Args:
-            namespace: Whose starts and wakes `consume` delivers.
-            random: Varies how many passes of the loop each operation, delivery and notice takes, so that a seed is a
-                schedule. None: always the same.
-        """
+    def __init__(self, *, namespace: str = "default") -> None:
+        """Make an empty server. `namespace`: whose starts and wakes `consume` delivers."""
         self.clock = VirtualClock()
         self.on_operation: OperationHook | None = None
         self.faults = Faults()
@@ -53,7 +47,7 @@ class MemoryServer:
         self.subjects = Subjects(namespace)
         self.stream = MemoryStream(self.clock, on_stored=self._offer, on_removed=self._forget)
         self.exchange = Exchange()
-        self.random = random
+        self.hops: Callable[[str], int] = _one_hop
         self._consumers: dict[str, MemoryConsumer] = {}
         self._numbers = count(1)
 
@@ -66,7 +60,7 @@ class MemoryServer:
 
     def perform(self, door: MemoryDoor, name: OperationName, subject: str, effect: Callable[[Operation], None]) -> None:
         """Let an operation of a door take effect between the two calls of the hook."""
-        operation = Operation(name, subject, next(self._numbers))
+        operation = Operation(name, subject, next(self._numbers), door.name)
         self._call_hook(door, operation, "before")
         door.process.send(partial(self._take_effect, door, operation, effect))
 
@@ -122,3 +116,7 @@ class MemoryServer:
                 return self._consumers.get(f"wake-{queue}")
             case _:
                 return None
+
+
+def _one_hop(door: str) -> int:
+    return 1

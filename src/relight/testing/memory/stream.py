@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -37,6 +37,11 @@ class MemoryStream:
         self._subjects = SubjectTree()
         self._timers: dict[int, VirtualTimer] = {}
 
+    @property
+    def last_sequence(self) -> int:
+        """Of all that was ever stored; 0 before the first."""
+        return self._sequence
+
     def publish(self, subject: str, data: bytes, *, fence: int | None, fence_subject: str | None) -> int:
         """Store one message and return its sequence. Raises `FencedError` if the fence does not hold."""
         self._check(fence, fence_subject or subject)
@@ -59,6 +64,12 @@ class MemoryStream:
         for subject in list(self._matching(filter)):
             self._remove(subject, below=below)
 
+    def remove(self, subject: str, sequence: int) -> None:
+        """Remove one message, if it is there."""
+        messages = self._messages.get(subject, [])
+        kept = [one for one in messages if one.sequence != sequence]
+        self._keep(subject, kept, [one for one in messages if one.sequence == sequence])
+
     def last(self, filter: str) -> Stored | None:
         return max((self._messages[subject][-1] for subject in self._matching(filter)), key=_sequence, default=None)
 
@@ -70,6 +81,11 @@ class MemoryStream:
         messages = self._messages.get(subject, [])
         start = bisect_right(messages, after, key=_sequence)
         return messages[start : start + limit]
+
+    def latest(self, filters: Iterable[str]) -> list[Stored]:
+        """The last message of each subject that one of the filters selects, in the order of their sequences."""
+        subjects = {subject for filter in filters for subject in self._matching(filter)}
+        return sorted((self._messages[subject][-1] for subject in subjects), key=_sequence)
 
     def count(self, subject: str) -> int:
         return len(self._messages.get(subject, ()))
@@ -102,7 +118,9 @@ class MemoryStream:
     def _remove(self, subject: str, *, below: int | None) -> None:
         messages = self._messages.get(subject, [])
         end = len(messages) if below is None else bisect_left(messages, below, key=_sequence)
-        removed, kept = messages[:end], messages[end:]
+        self._keep(subject, messages[end:], messages[:end])
+
+    def _keep(self, subject: str, kept: list[Stored], removed: list[Stored]) -> None:
         if not removed:
             return
         if kept:

@@ -1,0 +1,98 @@
+"""Calls of steps that are made and not awaited at once, and histories that are replayed with what they amount to."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Sequence
+
+from msgspec import Raw
+
+from relight import WorkflowContext, step, workflow
+from relight.actors.run.draft import Draft
+from relight.actors.run.state import fold
+from relight.sdk._execution import Launcher
+from relight.sdk._programs import WorkflowPrograms
+from relight.subjects import records as r
+from relight.subjects.turn import Turn
+from relight.testing import TestEnvironment
+
+
+@step
+async def doubled(number: int) -> int:
+    return 2 * number
+
+
+@workflow
+async def drops_calls(ctx: WorkflowContext) -> int:
+    """Return how many of 200 calls that were cancelled before they began are still held."""
+    seen: list[weakref.ref[object]] = []
+    for number in range(200):
+        call = doubled(number)
+        seen.append(weakref.ref(call))
+        call.close()
+        del call
+    return sum(one() is not None for one in seen)
+
+
+@workflow
+async def doubles_later(ctx: WorkflowContext) -> list[int]:
+    calls = [doubled(number) for number in range(100)]
+    return [await call for call in reversed(calls)] + await asyncio.gather(*map(doubled, range(100)))
+
+
+@workflow
+async def doubles_twice(ctx: WorkflowContext) -> int:
+    return await doubled(await doubled(1))
+
+
+async def test_calls_that_never_begin_do_not_pile_up() -> None:
+    async with TestEnvironment([drops_calls]) as env:
+        held = await (await env.start(drops_calls)).result()
+
+    assert held <= 16
+
+
+async def test_many_calls_may_be_made_first_and_awaited_in_another_order() -> None:
+    async with TestEnvironment([doubles_later]) as env:
+        run = await env.start(doubles_later)
+        result = await run.result()
+        await env.replay(run)
+
+    assert result == [2 * number for number in reversed(range(100))] + [2 * number for number in range(100)]
+
+
+def test_a_history_replays_alike_whether_or_not_it_was_folded_before() -> None:
+    turns = _history_of_one_step()
+    known = fold((turn.at_ms, turn.records) for turn in turns)
+
+    drafts = [_draft(), _draft()]
+    drafts[0].replay(turns)
+    drafts[1].replay(turns, known)
+    for draft in drafts:
+        draft.carry_on()
+
+    assert not any(draft.is_diverged for draft in drafts)
+    assert drafts[0].state == drafts[1].state
+    assert drafts[1].state is known
+    assert drafts[0].at_ms == drafts[1].at_ms == 2_000
+    assert drafts[0].records == drafts[1].records
+    assert [type(record) for record in drafts[0].records] == [r.StepScheduled]
+
+
+def _draft() -> Draft:
+    async def send_signal(run_id: str, name: str, data: object, *, id: str) -> None:
+        raise NotImplementedError
+
+    programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), send_signal=send_signal), code="")
+    return Draft(programs.create("one", _STARTED), code="")
+
+
+def _history_of_one_step() -> Sequence[Turn]:
+    """As it is when the worker died before it could append what follows from the step's outcome."""
+    asked = r.StepScheduled("doubled#1", doubled.signature.digest((1,), {}))
+    first = Turn(1, 1, "a", "w", 1, 1, 1_000, "", (_STARTED, asked))
+    return (first, Turn(1, 2, "b", "w", 1, 1, 2_000, "", (r.StepCompleted("doubled#1", Raw(b"2")),)))
+
+
+_STARTED = r.RunStarted("doubles_twice", "default")
