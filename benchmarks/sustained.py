@@ -20,7 +20,7 @@ from relight.config.limits import LIMITS
 __all__ = ("rows",)
 
 _GOAL = Goal(reach=0.28, aim=0.45, more_is_better=True)
-_RETIRING = 2
+_RETIRING = 6
 _QUEUED_MAX = 400
 
 
