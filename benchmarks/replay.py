@@ -37,7 +37,7 @@ async def _replay_ms(ours: System, steps: int, repeat: int) -> float:
     async with ours.client() as client:
         one = await client.start(steps_then_wait, steps)
         await wait_until_at_rest(client, [one.id])
-        launcher = Launcher(threads=1, interceptors=(), send_signal=client.send_signal)
+        launcher = Launcher(threads=1, interceptors=(), sender=client)
         programs = WorkflowPrograms(WORKFLOWS, launcher, code="")
         times = [await _once(client, programs, one.id) for _ in range(repeat)]
     read, replayed = (median(part) for part in zip(*times, strict=True))

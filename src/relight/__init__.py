@@ -14,6 +14,7 @@ from relight.errors import (
     InvalidIdError,
     InvalidValueError,
     MailboxFullError,
+    MapFailed,
     NonDeterminismError,
     NotDurableError,
     PayloadTooLargeError,
@@ -34,6 +35,7 @@ from relight.errors import (
 )
 
 if TYPE_CHECKING:
+    from relight.sdk._child import Child
     from relight.sdk._client import Relight
     from relight.sdk._context import Awakeable, WorkflowContext
     from relight.sdk._description import RunDescription
@@ -43,11 +45,13 @@ if TYPE_CHECKING:
     from relight.sdk._scope import StepInfo
     from relight.sdk._step import Effect, Retry, Step, StepOptions, step
     from relight.sdk._worker import Worker
-    from relight.sdk._workflow import StartOptions, Workflow, WorkflowOptions, workflow
+    from relight.sdk._workflow import ChildOptions, StartOptions, Workflow, WorkflowOptions, workflow
 
 __all__ = (
     "AlreadyAnsweredError",
     "Awakeable",
+    "Child",
+    "ChildOptions",
     "ConflictError",
     "Duration",
     "Effect",
@@ -56,6 +60,7 @@ __all__ = (
     "InvalidIdError",
     "InvalidValueError",
     "MailboxFullError",
+    "MapFailed",
     "NonDeterminismError",
     "NotDurableError",
     "Parked",
@@ -98,6 +103,8 @@ __all__ = (
 
 _HOMES = {
     "Awakeable": "_context",
+    "Child": "_child",
+    "ChildOptions": "_workflow",
     "Duration": "_durations",
     "Effect": "_step",
     "Interceptor": "_interceptors",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 __all__ = (
@@ -13,6 +13,7 @@ __all__ = (
     "InvalidIdError",
     "InvalidValueError",
     "MailboxFullError",
+    "MapFailed",
     "NonDeterminismError",
     "NotDurableError",
     "PayloadTooLargeError",
@@ -61,8 +62,27 @@ class StepFailed(RelightError):
 
     def matches(self, *types: type[BaseException]) -> bool:
         """Whether the recorded error was one of these, or a subclass (by the recorded names of its bases)."""
-        names = {f"{one.__module__}.{one.__qualname__}" for one in types}
-        return self.error_type in names or not names.isdisjoint(self.bases)
+        return _matches(self.error_type, self.bases, types)
+
+
+def _matches(error_type: str, bases: Sequence[str], types: Sequence[type[BaseException]]) -> bool:
+    names = {f"{one.__module__}.{one.__qualname__}" for one in types}
+    return error_type in names or not names.isdisjoint(bases)
+
+
+class MapFailed(RelightError):
+    """More calls of a `ctx.map` failed than `max_failures`.
+
+    Attributes:
+        results: What the others returned, by the item's index.
+        failures: The errors, by the item's index.
+    """
+
+    def __init__(self, results: Mapping[int, object], failures: Mapping[int, Exception]) -> None:
+        first = min(failures)
+        super().__init__(f"{len(failures)} calls of the map failed; the first, of item {first}: {failures[first]}")
+        self.results = dict(results)
+        self.failures = dict(failures)
 
 
 class RunFailed(RelightError):
@@ -70,13 +90,19 @@ class RunFailed(RelightError):
 
     Attributes:
         error_type: Qualified name of the recorded error's class.
+        bases: Those of its base classes.
         traceback: The recorded traceback as text.
     """
 
-    def __init__(self, message: str, *, error_type: str, traceback: str = "") -> None:
+    def __init__(self, message: str, *, error_type: str, traceback: str = "", bases: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.error_type = error_type
+        self.bases = tuple(bases)
         self.traceback = traceback
+
+    def matches(self, *types: type[BaseException]) -> bool:
+        """Whether the recorded error was one of these, or a subclass (by the recorded names of its bases)."""
+        return _matches(self.error_type, self.bases, types)
 
 
 class RunCancelled(RelightError):

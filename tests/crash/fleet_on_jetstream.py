@@ -126,7 +126,7 @@ class Fleet:
         )
         real = await JetStreamDoor.open(options, keeper=keeper)
         door = SeveredDoor(real, self._on_operation)
-        launcher = Launcher(threads=4, interceptors=[Counting(self.executions)], send_signal=self.relight.send_signal)
+        launcher = Launcher(threads=4, interceptors=[Counting(self.executions)], sender=self.relight)
         host = Host(
             door,
             Subjects(self._namespace),

@@ -67,7 +67,7 @@ class WorkersInMemory:
         """Start a worker."""
         name = WorkerId(f"worker-{len(self.workers) + 1}")
         door = self.server.door(name)
-        launcher = Launcher(threads=1, interceptors=(), send_signal=self.client.send_signal)
+        launcher = Launcher(threads=1, interceptors=(), sender=self.client)
         programs = WorkflowPrograms(workflows, launcher, code=code)
         host = Host(door, self.client.subjects, name, programs, queues=("default",), concurrency=100)
         await host.open()

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from relight import Retry, Run, StepFailed, WorkflowContext, step, workflow
+from relight import Retry, Run, RunFailed, StepFailed, WorkflowContext, step, workflow
 from relight.testing.stage import Stage, stage_here
 from relight.testing.trial import Scenario
 
@@ -193,10 +193,51 @@ async def waits_with_a_step(ctx: WorkflowContext) -> str:
     return f"{answer.result()} {text.result()}"
 
 
+@workflow
+async def doubled(ctx: WorkflowContext, number: int) -> int:
+    if number < 0:
+        raise ValueError("negative")
+    return await add(number, number)
+
+
+@workflow
+async def calls_children(ctx: WorkflowContext) -> str:
+    """One child that ends well and one that fails, at the same time."""
+    well, failed = await asyncio.gather(ctx.call(doubled, 1), ctx.call(doubled, -1), return_exceptions=True)
+    return f"{well} {isinstance(failed, RunFailed) and failed.matches(ValueError)}"
+
+
+@workflow
+async def tidies_up(ctx: WorkflowContext) -> str:
+    try:
+        return await ctx.wait_for_signal("never", type=str)
+    except asyncio.CancelledError:
+        await add(1, 1)
+        raise
+
+
+@workflow
+async def waits_for_children(ctx: WorkflowContext) -> str:
+    """Ends before its children: one is cancelled, for one it waits."""
+    await ctx.start(tidies_up, id="cancelled", on_parent_close="cancel")
+    await ctx.start(doubled, 3, id="awaited", on_parent_close="wait")
+    return "ended"
+
+
+@workflow
+async def holds_a_tree(ctx: WorkflowContext) -> str:
+    return await ctx.call(tidies_up)
+
+
+@workflow
+async def maps(ctx: WorkflowContext) -> str:
+    return f"{await ctx.map(slow, ['a', 'b'], concurrency=2)} {await ctx.map(doubled, [-4], max_failures=1)}"
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
-    if one.others:
+    if one.others == (signals_another,):
         return f"{one.workflow.name}_told_by_another"
     return f"{one.workflow.name}{'_delayed' if one.options else ''}"
 
@@ -223,5 +264,9 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=in_line, args=(2,)),
         Scenario(workflow=waits_with_a_step, answers={"both": "yes"}),
         Scenario(workflow=in_sequence, args=(1,), options={"delay": 60}),
+        Scenario(workflow=calls_children, others=(doubled,)),
+        Scenario(workflow=waits_for_children, others=(doubled, tidies_up)),
+        Scenario(workflow=holds_a_tree, story=cancel_it, others=(tidies_up,)),
+        Scenario(workflow=maps, others=(doubled,)),
     )
 }

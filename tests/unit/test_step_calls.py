@@ -81,10 +81,7 @@ def test_a_history_replays_alike_whether_or_not_it_was_folded_before() -> None:
 
 
 def _draft() -> Draft:
-    async def send_signal(run_id: str, name: str, data: object, *, id: str) -> None:
-        raise NotImplementedError
-
-    programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), send_signal=send_signal), code="")
+    programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), sender=None), code="")
     return Draft(programs.create("one", _STARTED), code="")
 
 

@@ -24,6 +24,7 @@ from msgspec import Raw
 
 from relight.actors import program as p
 from relight.actors.door import SECOND_HAND, Consumption, Delivery, Door, Handle, Silent, Stored
+from relight.actors.family import is_orphan, may_be_orphan, tell_family
 from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
 from relight.actors.mailbox import decoded
 from relight.actors.run.state import RunState, fold
@@ -35,7 +36,7 @@ from relight.subjects import records as r
 from relight.subjects.codec import decode_ask, decode_start, decode_turn, encode, is_of_later_version
 from relight.subjects.grammar import Subjects, WakeSubject, parse
 from relight.subjects.ids import WorkerId
-from relight.subjects.messages import AskOwner, Relit, TimerDue, Wake
+from relight.subjects.messages import AskOwner, ParentOver, Relit, TimerDue, Wake
 from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
 
 __all__ = ("Host",)
@@ -225,6 +226,8 @@ class Host:
         if delivery.subject.split(".", 3)[2] != "start":
             return False
         try:
+            if may_be_orphan(decode_start(delivery.data).run, self.door.clock.now_ms()):
+                return False
             self._begin(delivery, run)
         except (p.UnknownWorkflowError, ProtocolError):
             return False  # It is told and given back where all others are.
@@ -265,6 +268,9 @@ class Host:
         elif delivery.delivered == 1:
             # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
             mailbox = self.subjects.wake(delivery.subject.split(".")[4], run)
+            start = decode_start(delivery.data)
+            if await is_orphan(self.door, self.subjects, start.run):
+                await self.door.publish(mailbox, encode(ParentOver(parent=start.run.parent or "")))
             has_mail = await self.door.next(mailbox, after=0) is not None
             if run in self._live:
                 self._live[run].take_doorbell(delivery)
@@ -334,8 +340,8 @@ class Host:
             await self.door.purge(delivery.subject)
             self.door.ack(delivery)
         elif isinstance(tail.records[-1], r.ENDS):
-            await self._finish(run)
-            if isinstance(parse(delivery.subject), WakeSubject):
+            await self._finish(delivery, run, last, tail)
+            if isinstance(parse(delivery.subject), WakeSubject) and not tail.family:
                 # Nobody reads it any more; whoever gets this id after the retirement must not find it.
                 await self.door.purge(delivery.subject)
             self.door.ack(delivery)
@@ -373,7 +379,7 @@ class Host:
         history = await self._history(delivery, run, last)
         if history is None:
             return True
-        state = fold((turn.at_ms, turn.records) for turn in history.turns)
+        state = _state_of(history)
         if state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
             return False
         await self._take_over(delivery, run, history, _claim(state, "handed_over"), state)
@@ -403,7 +409,7 @@ class Host:
         history = await self._history(delivery, run, last)
         if history is None:
             return
-        state = fold((turn.at_ms, turn.records) for turn in history.turns)
+        state = _state_of(history)
         if only_if_waiting and state.has_work:
             self._later(delivery)
             return
@@ -458,8 +464,12 @@ class Host:
                 return
         self.door.ack(delivery)
 
-    async def _finish(self, run: str) -> None:
-        """What follows the end may have been lost with the worker that wrote it."""
+    async def _finish(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> None:
+        """What follows the end may have been lost with the worker that wrote it: then its lease comes again."""
+        if tail.family and _is_lease(delivery, tail):
+            history = await self._history(delivery, run, last)
+            if history is not None:
+                await tell_family(self.door, self.subjects, run, _state_of(history))
         if await self.door.last(self.subjects.timers(run)) is not None:
             await self.door.purge(self.subjects.timers(run))
         start = await read_start(self.door, self.subjects, run)
@@ -503,6 +513,10 @@ class Host:
             return  # It may be somebody's lease by now. If it is not, the server delivers it again.
         delay_s = min(LIMITS.nak_delay_s * 2 ** min(delivery.delivered - 1, 10), LIMITS.nak_delay_max_s)
         self.door.nak(delivery, delay_s=max(delay_s, delay_s_min))
+
+
+def _state_of(history: History) -> RunState:
+    return fold((turn.at_ms, turn.records) for turn in history.turns)
 
 
 def _claim(state: RunState, cause: str | None) -> r.Claimed | None:

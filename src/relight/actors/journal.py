@@ -65,7 +65,9 @@ class Journal:
         self._new_append_id = new_append_id
         self.tail = tail
 
-    async def append(self, records: Sequence[Record], *, epoch: int, lease: int, cursor: int, at_ms: int) -> None:
+    async def append(
+        self, records: Sequence[Record], *, epoch: int, lease: int, cursor: int, at_ms: int, family: bool = False
+    ) -> None:
         """Append `records` as one turn, or as several if one message can't hold them.
 
         Waits as long as it takes: with back-off while the server is away or can't store. The mailbox messages that
@@ -74,12 +76,14 @@ class Journal:
         Raises:
             Displaced: Another owner has appended. Of several messages, those before it were written.
         """
-        if await self._append_one(tuple(records), epoch, lease, cursor, at_ms):
+        if await self._append_one(tuple(records), epoch, lease, cursor, at_ms, family):
             return
         for part in _parts(records):
-            await self._append_one(part, epoch, lease, cursor, at_ms)
+            await self._append_one(part, epoch, lease, cursor, at_ms, family)
 
-    async def _append_one(self, records: tuple[Record, ...], epoch: int, lease: int, cursor: int, at_ms: int) -> bool:
+    async def _append_one(
+        self, records: tuple[Record, ...], epoch: int, lease: int, cursor: int, at_ms: int, family: bool
+    ) -> bool:
         turn = Turn(
             v=VERSION,
             number=self.tail.number + 1,
@@ -91,6 +95,7 @@ class Journal:
             previous=self.tail.hash,
             records=records,
             cursor=cursor,
+            family=family,
         )
         data = encode(turn)
         if len(data) > LIMITS.turn_bytes_max and len(records) > 1:

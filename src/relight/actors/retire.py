@@ -20,11 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from relight.actors.door import Door, Stored
-from relight.actors.journal import read_tail
+from relight.actors.family import tell_family
+from relight.actors.journal import BrokenChainError, read_history, read_tail
+from relight.actors.run.state import fold
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, RefusedError, RelightError, RunNotFoundError
 from relight.subjects import records as r
-from relight.subjects.codec import decode_turn, encode
+from relight.subjects.codec import decode_start, decode_turn, encode
 from relight.subjects.grammar import RETIRED, Subjects
 from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
 
@@ -135,6 +137,8 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
     if isinstance(tail, Tombstone):
         await _clear(door, subjects, run, remains, last.data, has_waited=True)
         return
+    if tail.family:
+        await _tell_family(door, subjects, run, last)
     tombstone = encode(Tombstone(VERSION, tail.number + 1, door.clock.now_ms(), hash_of(last.data)))
     await _clear(door, subjects, run, remains, tombstone, has_waited=_has_waited(tail, remains.start))
     try:
@@ -143,6 +147,19 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
         now = await read_tail(door, subjects.log(run))
         if now is None or not isinstance(now[1], Tombstone):
             raise RefusedError(f"run {run!r} was written to while it was retired; retire it again") from error
+    if tail.family and remains.start is not None:
+        # What its family told it after its end was left in its mailbox.
+        started = decode_start(remains.start.data).run
+        await door.purge(subjects.wake(started.queue, run))
+
+
+async def _tell_family(door: Door, subjects: Subjects, run: str, last: Stored) -> None:
+    """The message that would have told it once more, after its owner had died, is about to be removed."""
+    try:
+        history = await read_history(door, subjects.log(run), last)
+    except BrokenChainError as error:
+        raise RefusedError(f"run {run!r} is corrupt: {error}") from error
+    await tell_family(door, subjects, run, fold((turn.at_ms, turn.records) for turn in history.turns))
 
 
 async def _clear(

@@ -22,6 +22,7 @@ import structlog
 from relight.actors import program as p
 from relight.actors.backoff import Backoff
 from relight.actors.door import SECOND_HAND, Delivery, Door, Handle
+from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
 from relight.actors.run.draft import Draft
@@ -363,6 +364,7 @@ class RunActor:
             lease=self.lease.sequence if self.lease is not None else 0,
             cursor=self._cursor,
             at_ms=self._draft.at_ms,
+            family=self.state.end is not None and has_family(self.state),
         )
         self._proven_s = began_s
         await self._prove_ownership()
@@ -535,8 +537,10 @@ class RunActor:
         client = started.client if started is not None and started.client else "-"
         if self._armed_ms is not None or (self._is_resumed and self.state.has_dues):
             await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run)))
+        if has_family(self.state):
+            await self._eventually(lambda: tell_family(self._door, self._crew.subjects, self.run, self.state))
         self._door.notify(self._crew.subjects.done(client, self.run), notice_of(self.state.end))
-        if self._doorbells_unread():
+        if self._doorbells_unread() and not has_family(self.state):
             # Nobody reads them any more; whoever gets this id after the retirement must not find them.
             await self._eventually(lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run)))
         for delivery in self._held():

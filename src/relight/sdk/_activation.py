@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import structlog
 from msgspec import Raw
@@ -24,6 +24,7 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RelightError, StepFailed
+from relight.sdk._child import Child
 from relight.sdk._context import WorkflowContext
 from relight.sdk._execution import Launcher
 from relight.sdk._failures import failure_of, step_failed
@@ -35,6 +36,8 @@ from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
 
 __all__ = ("Activation", "PendingStep")
+
+T = TypeVar("T")
 
 _UNAWAITED_PRUNED_FROM = 16  # Below this many calls that nobody has awaited, closed ones are not looked for.
 
@@ -75,6 +78,9 @@ class Activation:
         self._signals: dict[str, deque[Raw]] = {}
         self._signal_waits: dict[str, deque[tuple[int, asyncio.Future[Raw]]]] = {}
         self._awakeables: dict[int, asyncio.Future[Raw]] = {}
+        self._ends: dict[str, r.End] = {}
+        self._end_waits: dict[str, deque[tuple[int, asyncio.Future[r.End]]]] = {}
+        self._kept_back: list[Child[Any]] = []
         self._calls = 0
         self._unawaited_max = _UNAWAITED_PRUNED_FROM
         self._unawaited: dict[int, tuple[Coroutine[Any, Any, Any], str, str]] = {}
@@ -141,6 +147,7 @@ class Activation:
         self._suspensions.clear()
         self._signal_waits.clear()
         self._awakeables.clear()
+        self._end_waits.clear()
 
     # Facts.
 
@@ -168,6 +175,11 @@ class Activation:
                 future = self._awakeables.get(number)
                 if future is not None and not future.done():
                     future.set_exception(_awakeable_failed(number, reason))
+            case r.ChildEnded(child=child, end=end):
+                self._ends[child] = end
+                for _, waiting in self._end_waits.pop(child, ()):
+                    if not waiting.done():
+                        waiting.set_result(end)
             case r.CancelRequested(reason=reason):
                 self._cancel_reason = reason
                 if self._main is not None:
@@ -184,7 +196,17 @@ class Activation:
     async def _run_workflow(self) -> Any:
         ctx = WorkflowContext(self)
         args = self.workflow.signature.decode_arguments(self.started.arguments)
-        return await self._launcher.run_workflow(self.workflow, ctx, args, self.started.headers)
+        try:
+            result = await self._launcher.run_workflow(self.workflow, ctx, args, self.started.headers)
+        except (Exception, asyncio.CancelledError):  # Not `GeneratorExit`: what is thrown away does nothing more.
+            await self._await_children()
+            raise
+        await self._await_children()
+        return result
+
+    async def _await_children(self) -> None:
+        for child in self._kept_back:
+            await (self.wait_end(child.id, "") if self._cancel_reason is None else child.stop())
 
     def _complete(self, pending: PendingStep, result: Raw, value: object) -> None:
         if pending.future.done():
@@ -254,7 +276,7 @@ class Activation:
         self, number: int, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: str
     ) -> Any:
         self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
-        key = self._occurrence(step.name)
+        key = self.occurrence(step.name)
         digest = step.signature.digest(args, kwargs)
         pending = PendingStep(key, step, args, kwargs, self.loop.create_future())
         self._steps[key] = pending
@@ -294,8 +316,8 @@ class Activation:
             return kept.popleft()
         return await self._wait(number, self._signal_waits.setdefault(name, deque()))
 
-    async def _wait(self, number: int, waits: deque[tuple[int, asyncio.Future[Raw]]]) -> Raw:
-        future: asyncio.Future[Raw] = self.loop.create_future()
+    async def _wait(self, number: int, waits: deque[tuple[int, asyncio.Future[T]]]) -> T:
+        future: asyncio.Future[T] = self.loop.create_future()
         entry = (number, future)
         waits.append(entry)
         try:
@@ -305,6 +327,25 @@ class Activation:
                 waits.remove(entry)
                 self.ask(r.WaitCancelled(number))
             raise
+
+    async def wait_end(self, child: str, place: str) -> r.End:
+        """Wait for the end of a child; one that has ended already is known."""
+        if child in self._ends:
+            return self._ends[child]
+        number = self.next_wait()
+        self.ask(r.ChildAwaited(number, child, place))
+        return await self._wait(number, self._end_waits.setdefault(child, deque()))
+
+    def left_ms(self) -> int | None:
+        """What is left of the run's own time-out."""
+        timeout_ms = self.started.timeout_ms
+        return None if timeout_ms is None else max(1, self.started_at_ms + timeout_ms - self.at_ms)
+
+    def schedule_child(self, scheduled: r.ChildScheduled, child: Child[Any]) -> None:
+        """Announce a child, so that whoever ends this run knows of it."""
+        self.ask(scheduled)
+        if scheduled.close == "wait":
+            self._kept_back.append(child)
 
     def make_awakeable(self, place: str) -> tuple[int, str]:
         """Create an awakeable; its token names the run and can't be guessed."""
@@ -332,7 +373,7 @@ class Activation:
                 del self._unawaited[number]
         self._unawaited_max = max(_UNAWAITED_PRUNED_FROM, 2 * len(self._unawaited))
 
-    def _occurrence(self, name: str) -> str:
+    def occurrence(self, name: str) -> str:
         count = self._occurrences.get(name, 0) + 1
         self._occurrences[name] = count
         return f"{name}#{count}"

@@ -15,7 +15,7 @@ from typing_extensions import TypeForm, TypeVarTuple, Unpack
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
-from relight.actors.starts import start_in
+from relight.actors.starts import read_start, start_in
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.errors import (
@@ -29,15 +29,15 @@ from relight.errors import (
 )
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._backend import Backend, JetStreamBackend
-from relight.sdk._durations import moment_ms, seconds
 from relight.sdk._interceptors import Interceptor, StartCall, through
 from relight.sdk._run import Run, RunStatus
-from relight.sdk._values import ValueType, digest, value_type
-from relight.sdk._workflow import DEFAULT_QUEUE, Runnable, StartOptions, Workflow
+from relight.sdk._starting import result_type_of, run_started
+from relight.sdk._values import value_type
+from relight.sdk._workflow import Runnable, StartOptions
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
-from relight.subjects.ids import name_of, queue_name, token
-from relight.subjects.messages import AnswerAwakeable, FailAwakeable, Start, Wake
+from relight.subjects.ids import token
+from relight.subjects.messages import AnswerAwakeable, FailAwakeable, ParentOver, Start, Wake
 from relight.subjects.records import RunStarted
 from relight.subjects.turn import VERSION
 
@@ -176,13 +176,11 @@ class Relight:
             PayloadTooLargeError: The arguments together are larger than `limits.payload_bytes_max`.
             UnavailableError: No acknowledgement within 30 s. It may have been started; start it again with this id.
         """
-        result_type: ValueType[Any] = value_type(options.pop("type", object))
+        result_type = result_type_of(workflow, options.pop("type", object))
         chosen = cast("StartOptions", options)
         _check_options(chosen)
-        if isinstance(workflow, Workflow):
-            workflow = cast("Workflow[..., Any]", workflow)
-            result_type = workflow.signature.result
-        started = self._started(workflow, args, chosen)
+        now_ms = self.door.clock.now_ms()
+        started = run_started(workflow, args, chosen, seed=self._token(16), client=self._client, now_ms=now_ms)
         run_id = token("run id", options["id"]) if "id" in options else self._token(12)
         call = StartCall(run_id=run_id, workflow=started.workflow, headers=dict(started.headers))
 
@@ -206,52 +204,19 @@ class Relight:
         run = await self.start(cast("Any", workflow), *args, **options)
         return await run.result()
 
-    def _started(self, workflow: object, args: tuple[object, ...], options: StartOptions) -> RunStarted:
-        if isinstance(workflow, Workflow):
-            known = cast("Workflow[..., Any]", workflow)
-            name, queue, timeout_s = known.name, known.queue, known.timeout_s
-            arguments = known.signature.encode_arguments(args)
-        elif isinstance(workflow, str):
-            name, queue, timeout_s = name_of("workflow name", workflow), queue_name(DEFAULT_QUEUE), None
-            arguments = tuple(encode_any(one, what=f"argument {n}") for n, one in enumerate(args, 1))
-        else:
-            raise RefusedError(f"{workflow!r} is no workflow; decorate it with @workflow, or pass its name")
-        if "timeout" in options:
-            timeout_s = seconds("timeout", options["timeout"])
-        return RunStarted(
-            workflow=name,
-            queue=queue_name(options.get("queue", queue)),
-            arguments=tuple(Raw(one) for one in arguments),
-            digest=digest([name.encode(), *arguments]),
-            seed=self._token(16),
-            client=self._client,
-            timeout_ms=None if timeout_s is None else round(timeout_s * 1000),
-            not_before_ms=self._not_before_ms(options),
-            tags=_tags(options.get("tags", {})),
-        )
-
-    def _not_before_ms(self, options: StartOptions) -> int | None:
-        if "at" in options:
-            return moment_ms("at", options["at"])
-        if "delay" in options:
-            return self.door.clock.now_ms() + round(seconds("delay", options["delay"]) * 1000)
-        return None
-
     async def _publish_start(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
         data = encode(Start(v=VERSION, run=started))
         if len(data) > LIMITS.payload_bytes_max:
             raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
-        subject = self.subjects.start(started.queue, run_id)
-        any_queue = self.subjects.start_any_queue(run_id)
         backoff = Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         give_up_s = self.door.clock.elapsed_s() + _START_S
         self.ends.expect(run_id)
         while True:
             try:
-                await self.door.publish(subject, data, fence=0, fence_subject=any_queue)
+                await self._store_start(run_id, started.queue, data)
                 return started
             except FencedError:
-                stored = await self.door.last(any_queue)
+                stored = await self.door.last(self.subjects.start_any_queue(run_id))
                 if stored is not None:
                     return self._attached(run_id, started, stored, on_conflict)
             except UnavailableError as error:
@@ -259,6 +224,10 @@ class Relight:
                     remedy = f"it may have been started; start it again with id={run_id!r}"
                     raise UnavailableError(f"{error}; {remedy}") from error
             await backoff.wait()
+
+    async def _store_start(self, run_id: str, queue: str, data: bytes) -> None:
+        any_queue = self.subjects.start_any_queue(run_id)
+        await self.door.publish(self.subjects.start(queue, run_id), data, fence=0, fence_subject=any_queue)
 
     def _attached(self, run_id: str, started: RunStarted, stored: Stored, on_conflict: str) -> RunStarted:
         """The id is taken: by this very start, by an equal one, or by another."""
@@ -277,6 +246,32 @@ class Relight:
         if on_conflict == "fail":
             raise ConflictError(f"run {run_id!r} exists already, and on_conflict='fail'")
         return taken
+
+    async def start_child(self, run_id: str, started: RunStarted) -> None:
+        """What the step behind `ctx.start` does: sending it twice is harmless.
+
+        Raises:
+            ConflictError: The id belongs to another run.
+            UnavailableError: No acknowledgement. It may have been started; send it again.
+        """
+        call = StartCall(run_id=run_id, workflow=started.workflow, headers=dict(started.headers))
+
+        async def publish(call: StartCall) -> None:
+            named = msgspec.structs.replace(started, headers=call.headers)
+            try:
+                await self._store_start(run_id, named.queue, encode(Start(v=VERSION, run=named)))
+            except FencedError:
+                found = await read_start(self.door, self.subjects, run_id)
+                if found is None or found.started.seed != started.seed:
+                    raise ConflictError(
+                        f"run {run_id!r} exists, and is no child of this one; choose another id"
+                    ) from None
+
+        await through(self.interceptors, "start", publish)(call)
+
+    async def cancel_child(self, run_id: str, queue: str, parent: str, reason: str) -> None:
+        """What the step behind `Child.cancel` does. Raises `UnavailableError`."""
+        await self.door.publish(self.subjects.wake(queue, run_id), encode(ParentOver(parent=parent, reason=reason)))
 
     # Finding.
 
@@ -347,7 +342,3 @@ def _check_options(options: StartOptions) -> None:
         raise RefusedError(f"on_conflict={options.get('on_conflict')!r} is unknown; pass 'attach' or 'fail'")
     if "at" in options and "delay" in options:
         raise RefusedError("at= and delay= exclude each other; pass one")
-
-
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name_of("tag", name): name_of("tag value", value) for name, value in tags.items()}

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, final, overload
 
 import structlog
 from msgspec import Raw
-from typing_extensions import TypeForm
+from typing_extensions import TypeForm, TypeVarTuple, Unpack
 
 from relight.errors import InvalidValueError, WaitTimedOut
 from relight.sdk._any_value import encode_any
+from relight.sdk._child import Child, ChildCall
 from relight.sdk._durations import Duration, moment, moment_ms, seconds
+from relight.sdk._map import Mapping
 from relight.sdk._place import caller
-from relight.sdk._scope import StepScope, step_scope
+from relight.sdk._sending import SEND_SIGNAL
 from relight.sdk._step import Policy, Step
 from relight.sdk._values import ValueType, value_type
+from relight.sdk._workflow import ChildOptions, Runnable, Workflow
 from relight.subjects import records as r
 from relight.subjects.ids import name_of, token
 
@@ -32,6 +36,7 @@ __all__ = ("Awakeable", "WorkflowContext")
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @final
@@ -205,7 +210,90 @@ class WorkflowContext:
         """
         token("run id", run_id)
         name_of("signal name", name)
-        await self._activation.call_step(_SIGNAL, (run_id, name, data), {})
+        await self._activation.call_step(SEND_SIGNAL, (run_id, name, data), {})
+
+    # Children.
+
+    @overload
+    async def start(self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]) -> Child[R]: ...
+    @overload
+    async def start(
+        self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[ChildOptions]
+    ) -> Child[T]: ...
+    # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.
+    async def start(  # type: ignore[misc]
+        self, workflow: Callable[..., Any] | str, /, *args: Any, type: Any = object, **options: Any
+    ) -> Any:
+        """Start a child run, exactly once; return when it is durable. It runs wherever its queue is worked on.
+
+        Without `id=` its id derives from this run and the call. When this run ends first it is cancelled; with
+        `on_parent_close="detach"` it goes on, with `"wait"` this run's end waits for it. It gets what is left of this
+        run's own time-out.
+
+        Raises:
+            StepFailed: The id belongs to another run.
+            InvalidValueError: An argument does not fit its annotation.
+            PayloadTooLargeError: The arguments together are larger than `limits.payload_bytes_max`.
+        """
+        call: ChildCall[Any] = ChildCall(self._activation, workflow, args, type, cast("ChildOptions", options))
+        return await call.start()
+
+    @overload
+    async def call(self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]) -> R: ...
+    @overload
+    async def call(self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[ChildOptions]) -> T: ...
+    # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.
+    async def call(  # type: ignore[misc]
+        self, workflow: Callable[..., Any] | str, /, *args: Any, type: Any = object, **options: Any
+    ) -> Any:
+        """Start a child run and wait for its result, holding nothing. To be cancelled here cancels the child first.
+
+        Raises what `start` and `Child.result` raise.
+        """
+        call: ChildCall[Any] = ChildCall(self._activation, workflow, args, type, cast("ChildOptions", options))
+        return await call.run()
+
+    @overload
+    async def map(
+        self,
+        function: Step[[T], R],
+        items: Iterable[T],
+        *,
+        concurrency: int = 100,
+        max_failures: int = 0,
+        min_success: int | None = None,
+    ) -> list[R]: ...
+    @overload
+    async def map(
+        self,
+        function: Workflow[[T], R],
+        items: Iterable[T],
+        *,
+        concurrency: int = 100,
+        max_failures: int = 0,
+        min_success: int | None = None,
+    ) -> list[R]: ...
+    async def map(
+        self,
+        function: Step[[Any], Any] | Workflow[[Any], Any],
+        items: Iterable[Any],
+        *,
+        concurrency: int = 100,
+        max_failures: int = 0,
+        min_success: int | None = None,
+    ) -> list[Any]:
+        """Call a step, or start a child, for each item; at most `concurrency` are open at a time.
+
+        Returns the results in the items' order. Failures, up to `max_failures`, are left out. Once `min_success` have
+        succeeded the rest is cancelled and not begun.
+
+        Raises:
+            MapFailed: More than `max_failures` failed. It has the results of the others; what was open was cancelled.
+            InvalidValueError: A bound is out of range.
+        """
+        call = function if isinstance(function, Step) else partial(self.call, cast("Any", function))
+        bounds = {"concurrency": concurrency, "max_failures": max_failures}
+        return await Mapping(call, items, **bounds, min_success=min_success).run()
 
 
 @final
@@ -278,12 +366,3 @@ def _logger(activation: Activation) -> Any:
         context_class=dict,
     )
     return lines.bind(run=activation.run, workflow=activation.started.workflow)
-
-
-async def _send_signal(run_id: str, name: str, data: object) -> None:
-    scope: StepScope = step_scope()
-    assert scope.send_signal is not None, "only workflows call this step"
-    await scope.send_signal(run_id, name, data, id=scope.info.idempotency_key)
-
-
-_SIGNAL: Step[[str, str, object], None] = Step(_send_signal, "relight.signal", Policy())

@@ -94,6 +94,8 @@ def _wait(wait: OpenWait) -> str:
     if wait.kind == "suspension":
         refused = f"; the last answer was refused: {wait.problem}" if wait.problem else ""
         return f"the answer to suspension {wait.name!r} {since}{refused}"
+    if wait.kind == "child":
+        return f"the end of child {wait.name!r} {since}"
     if wait.kind == "signal":
         return f"signal {wait.name!r} {since}"
     return f"the completion of awakeable {wait.name.rsplit('~', 1)[0]!r} {since}"

@@ -19,7 +19,7 @@ from relight.sdk._context import WorkflowContext
 from relight.sdk._durations import moment, seconds
 from relight.sdk._failures import failure_of
 from relight.sdk._interceptors import Interceptor, RunCall, StepCall, through
-from relight.sdk._scope import SCOPE, SignalSender, StepScope, faked
+from relight.sdk._scope import SCOPE, Sender, StepScope, faked
 from relight.sdk._step import Policy, Step
 from relight.sdk._workflow import Workflow
 
@@ -34,11 +34,11 @@ class Launcher:
         fakes: What tests let run in place of steps, by the steps' names.
     """
 
-    def __init__(self, *, threads: int, interceptors: Sequence[Interceptor], send_signal: SignalSender) -> None:
+    def __init__(self, *, threads: int, interceptors: Sequence[Interceptor], sender: Sender | None) -> None:
         self.deps: object = None
         self.has_deps = False
         self.interceptors = tuple(interceptors)
-        self.send_signal = send_signal
+        self.sender = sender
         self.fakes: dict[str, Callable[..., Any]] = {}
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
@@ -134,7 +134,7 @@ class RunningAttempt:
             last_heartbeat=self._attempt.heartbeat,
             headers=self._headers,
             fakes=self._launcher.fakes,
-            send_signal=self._launcher.send_signal,
+            sender=self._launcher.sender,
         )
         context = contextvars.Context()
         context.run(SCOPE.set, self._scope)

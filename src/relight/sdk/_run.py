@@ -11,11 +11,12 @@ from msgspec import Raw
 
 from relight.actors import letters
 from relight.actors.letters import Letterbox
-from relight.errors import RunCancelled, RunFailed, RunTerminated, RunTimedOut, WaitTimedOut
+from relight.errors import WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
 from relight.sdk._interceptors import SignalCall, through
+from relight.sdk._outcome import outcome_of
 from relight.sdk._values import ValueType
 from relight.subjects import messages as m
 from relight.subjects import records as r
@@ -103,7 +104,7 @@ class Run(Generic[R]):
             if not limit.expired():
                 raise
             raise WaitTimedOut(f"run {self.id!r} had no result within {limit_s:g} s; it goes on") from error
-        return self._outcome(end)
+        return cast("R", outcome_of(self.id, end, self._type))
 
     async def resume(self, name: str, data: object = None) -> None:
         """Answer a suspension. Returns when durable. The first answer wins; one that comes early is kept.
@@ -206,19 +207,6 @@ class Run(Generic[R]):
                 sequence += 1
                 if sequence > after:
                     yield StoredRecord(self.id, sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
-
-    def _outcome(self, end: r.Record) -> R:
-        match end:
-            case r.RunCompleted(result=result):
-                return cast("R", self._type.decode(result, what=f"the result of run {self.id!r}"))
-            case r.RunFailed(error=error):
-                raise RunFailed(error.message, error_type=error.type, traceback=error.traceback)
-            case r.RunCancelled(reason=reason):
-                raise RunCancelled(reason or f"run {self.id!r} was cancelled")
-            case r.RunTerminated(reason=reason):
-                raise RunTerminated(reason or f"run {self.id!r} was terminated")
-            case _:
-                raise RunTimedOut(f"run {self.id!r} did not end within its time-out")
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"

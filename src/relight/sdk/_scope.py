@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Raw
 
+from relight.subjects.records import RunStarted
+
 if TYPE_CHECKING:
     from relight.sdk._activation import Activation
 
-__all__ = ("SCOPE", "SignalSender", "StepInfo", "StepScope", "activation", "faked", "step_scope")
+__all__ = ("SCOPE", "Sender", "StepInfo", "StepScope", "activation", "faked", "step_scope")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,12 @@ class StepInfo:
     deadline: datetime | None
 
 
-class SignalSender(Protocol):
-    async def __call__(self, run_id: str, name: str, data: object, *, id: str) -> None: ...
+class Sender(Protocol):
+    """What the steps of our own send with: the worker's client."""
+
+    async def send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None: ...
+    async def start_child(self, run_id: str, started: RunStarted) -> None: ...
+    async def cancel_child(self, run_id: str, queue: str, parent: str, reason: str) -> None: ...
 
 
 def _no_heartbeat(details: object) -> None:
@@ -52,7 +58,7 @@ class StepScope:
     last_heartbeat: Raw | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
     fakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
-    send_signal: SignalSender | None = None
+    sender: Sender | None = None
 
     @property
     def info(self) -> StepInfo:

@@ -65,9 +65,7 @@ class Worker:
         self._concurrency = relight.settings.concurrency if concurrency is None else concurrency
         if self._concurrency < 1:
             raise InvalidValueError("concurrency", "", f"{concurrency} is less than 1", "pass 1 or more")
-        self._launcher = Launcher(
-            threads=min(self._concurrency, 64), interceptors=interceptors, send_signal=relight.send_signal
-        )
+        self._launcher = Launcher(threads=min(self._concurrency, 64), interceptors=interceptors, sender=relight)
         self._programs = WorkflowPrograms(workflows, self._launcher, code=code_digest())
         self._queues = tuple(dict.fromkeys(queue_name(one) for one in queues or [one.queue for one in workflows]))
         self._lifespan = lifespan

@@ -30,7 +30,7 @@ from relight.subjects.ids import name_of, queue_name
 if TYPE_CHECKING:
     from relight.sdk._context import WorkflowContext
 
-__all__ = ("DEFAULT_QUEUE", "Runnable", "StartOptions", "Workflow", "WorkflowOptions", "workflow")
+__all__ = ("DEFAULT_QUEUE", "ChildOptions", "Runnable", "StartOptions", "Workflow", "WorkflowOptions", "workflow")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +65,12 @@ class StartOptions(TypedDict, total=False):
     timeout: Duration
     tags: Mapping[str, str]
     on_conflict: Literal["attach", "fail"]
+
+
+class ChildOptions(StartOptions, total=False):
+    """Options of a child. `on_parent_close`: it is cancelled (default) or left alone, or its parent's end waits."""
+
+    on_parent_close: Literal["cancel", "detach", "wait"]
 
 
 class Workflow(Generic[P, R]):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
-from relight.subjects.records import NULL, RunStarted
+from relight.subjects.records import NULL, End, RunStarted
 
 __all__ = (
     "Answer",
     "AnswerAwakeable",
     "AskOwner",
     "Cancel",
+    "ChildOver",
     "FailAwakeable",
     "NewCode",
+    "ParentOver",
     "Relit",
     "Resolve",
     "Retry",
@@ -75,6 +77,21 @@ class Terminate(_Wake, frozen=True):
     reason: str = ""
 
 
+class ChildOver(_Wake, frozen=True):
+    """Told by the owner of a child to its parent."""
+
+    child: str
+    end: End
+
+
+class ParentOver(_Wake, frozen=True):
+    """Told to a child by its parent: by its code, or by its owner when it has ended. Others' children do not mind."""
+
+    parent: str
+    terminates: bool = False
+    reason: str = "its parent has ended"
+
+
 class Retry(_Wake, frozen=True):
     """A person lets a parked run go on."""
 
@@ -109,6 +126,8 @@ Wake = (
     | TimerDue
     | Cancel
     | Terminate
+    | ChildOver
+    | ParentOver
     | Retry
     | Resolve
     | NewCode

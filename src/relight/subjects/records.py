@@ -21,6 +21,9 @@ __all__ = (
     "AwakeableCreated",
     "AwakeableFailed",
     "CancelRequested",
+    "ChildAwaited",
+    "ChildEnded",
+    "ChildScheduled",
     "Claimed",
     "DetailsSet",
     "Fact",
@@ -85,6 +88,8 @@ class RunStarted(_Record, frozen=True):
         timeout_ms: Of the whole run, from its first turn.
         not_before_ms: The workflow's code does not begin earlier.
         parent: The run that started it.
+        parent_queue: Where that run's mailbox is.
+        asked_ms: When it asked for this one, unless this one may outlive it.
         tags: The user's, for lists.
         headers: The interceptors', they travel to every step.
     """
@@ -98,6 +103,8 @@ class RunStarted(_Record, frozen=True):
     timeout_ms: int | None = None
     not_before_ms: int | None = None
     parent: str | None = None
+    parent_queue: str = ""
+    asked_ms: int = 0
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
 
@@ -265,6 +272,24 @@ class DetailsSet(_Record, frozen=True):
     data: Raw
 
 
+class ChildScheduled(_Record, frozen=True):
+    """A child run is to be started. `close` says what becomes of it when this run ends before it."""
+
+    child: str
+    workflow: str
+    queue: str
+    close: str
+    place: str = ""
+
+
+class ChildAwaited(_Record, frozen=True):
+    """The code waits for the end of this child."""
+
+    wait: int
+    child: str
+    place: str = ""
+
+
 class RunCompleted(_Record, frozen=True):
     result: Raw = NULL
 
@@ -277,6 +302,16 @@ class RunCancelled(_Record, frozen=True):
     reason: str = ""
 
 
+End = RunCompleted | RunFailed | RunCancelled | RunTimedOut | RunTerminated
+
+
+class ChildEnded(_Record, frozen=True):
+    """A fact: a child has ended, and how."""
+
+    child: str
+    end: End
+
+
 Request = (
     StepScheduled
     | StepCancelled
@@ -287,6 +322,8 @@ Request = (
     | WaitCancelled
     | AwakeableCreated
     | DetailsSet
+    | ChildScheduled
+    | ChildAwaited
     | RunCompleted
     | RunFailed
     | RunCancelled
@@ -301,6 +338,7 @@ Fact = (
     | AwakeableCompleted
     | AwakeableFailed
     | CancelRequested
+    | ChildEnded
 )
 Note = (
     Claimed
@@ -325,7 +363,7 @@ FACTS = (
     AwakeableCompleted,
     AwakeableFailed,
     CancelRequested,
+    ChildEnded,
 )
-End = RunCompleted | RunFailed | RunCancelled | RunTimedOut | RunTerminated
 
 ENDS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut, RunTerminated)

@@ -29,6 +29,8 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
         cursor: Stream sequence of the last mailbox message consumed.
         at_ms: The time for this turn's code, milliseconds since 1970; never less than the turn before.
         previous: `hash_of` the journal message before it.
+        family: It ends a run that has a parent, or children that have not ended: they are told before the lease is let
+            go.
         records: In order: each fact followed by the requests it led to.
     """
 
@@ -42,6 +44,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
     previous: str
     records: tuple[Record, ...]
     cursor: int = 0
+    family: bool = False
 
 
 class Tombstone(Struct, frozen=True, omit_defaults=True, tag="retired", tag_field="type"):

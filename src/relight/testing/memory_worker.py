@@ -11,7 +11,7 @@ from relight.actors.host import Host
 from relight.sdk._execution import Launcher
 from relight.sdk._interceptors import Interceptor
 from relight.sdk._programs import WorkflowPrograms
-from relight.sdk._scope import SignalSender
+from relight.sdk._scope import Sender
 from relight.sdk._workflow import Workflow
 from relight.subjects.ids import WorkerId
 from relight.testing.memory.server import MemoryServer
@@ -55,11 +55,11 @@ class MemoryWorker:
         fakes: dict[str, Callable[..., Any]],
         deps: object,
         interceptors: Sequence[Interceptor],
-        send_signal: SignalSender,
+        sender: Sender,
         takes_threads_in_turn: bool = False,
     ) -> None:
         self.door = server.door(name)
-        self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, send_signal=send_signal)
+        self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, sender=sender)
         if takes_threads_in_turn:
             self._launcher._executor = InTurn(_THREADS)  # pyright: ignore[reportPrivateUsage]  # ours
         self._launcher.fakes = fakes
@@ -111,8 +111,5 @@ class MemoryWorker:
 def programs_of(workflows: Sequence[Workflow[..., Any]]) -> WorkflowPrograms:
     """Return programs that only replay: they launch no step."""
 
-    async def send_signal(run_id: str, name: str, data: object, *, id: str) -> None:
-        raise AssertionError("a replay sends nothing")
-
-    launcher = Launcher(threads=1, interceptors=(), send_signal=send_signal)
+    launcher = Launcher(threads=1, interceptors=(), sender=None)
     return WorkflowPrograms(workflows, launcher, code=CODE)

@@ -155,6 +155,7 @@ class Stage:
         self._backend.door.kill()
 
     async def open_worker(self) -> MemoryWorker:
+        assert self._sender is not None, "the stage is open"  # What steps send outlives any client.
         worker = MemoryWorker(
             self.server,
             self.workflows,
@@ -163,16 +164,11 @@ class Stage:
             deps=self._deps,
             interceptors=self._interceptors,
             takes_threads_in_turn=self._is_scheduled,
-            send_signal=self._send_signal,
+            sender=self._sender,
         )
         self.workers.append(worker)
         await worker.host.open()
         return worker
-
-    async def _send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
-        """What steps send comes from their workers, and outlives any client."""
-        assert self._sender is not None, "the stage is open"
-        await self._sender.send_signal(run_id, name, data, id=id)
 
     # Waiting.
 

@@ -10,9 +10,10 @@ from relight.actors.run.state import RunState
 
 __all__ = ("Cause", "Mailbox", "cause")
 
-Cause = Literal["ended", "message", "lease", "timer", "answer", "person"]
+Cause = Literal["ended", "message", "lease", "timer", "child", "answer", "person"]
 """`ended` needs none. `message`: an unread message is under delivery. `lease`: the owner's delivery is pending.
-`timer`: the server will send one. `answer`: somebody outside has to answer. `person`: the run is parked."""
+`timer`: the server will send one. `child`: a child will tell its end. `answer`: somebody outside has to answer.
+`person`: the run is parked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +46,6 @@ def cause(history: RunState, mailbox: Mailbox) -> Cause | None:
     due_ms = history.next_due_ms()
     if due_ms is not None:
         return "timer" if due_ms in mailbox.scheduled_ms else None
-    return "answer" if history.waits else None
+    if any(wait.kind != "child" for wait in history.waits.values()):
+        return "answer"
+    return "child" if history.waits else None

@@ -38,6 +38,12 @@ def receive(state: RunState, wake: m.Wake, *, code: str) -> tuple[r.Record, ...]
             return _cancel(state, reason)
         case m.Terminate(reason=reason):
             return (r.RunTerminated(reason),)
+        case m.ChildOver(child=child, end=end):
+            return (r.ChildEnded(child, end),) if child in state.children else ()
+        case m.ParentOver(parent=parent, terminates=terminates, reason=reason):
+            if state.started is None or state.started.parent != parent:
+                return ()
+            return (r.RunTerminated(reason),) if terminates else _cancel(state, reason)
         case m.Retry():
             return _retry(state)
         case m.Resolve():

@@ -113,6 +113,10 @@ def _identity(request: r.Request) -> tuple[object, ...]:
             return ("wait cancelled", wait)
         case r.AwakeableCreated(wait=wait, token=token):
             return ("awakeable", wait, token)
+        case r.ChildScheduled(child=child, workflow=workflow):
+            return ("child", child, workflow)
+        case r.ChildAwaited(wait=wait, child=child):
+            return ("child awaited", wait, child)
         case r.RunCompleted(result=result):
             return ("completed", bytes(result))
         case r.RunFailed(error=error):
@@ -134,6 +138,12 @@ def in_words(record: r.Record) -> str:
             said = f"a wait for signal {name!r}"
         case r.AwakeableCreated(wait=wait):
             said = f"awakeable {wait}"
+        case r.ChildScheduled(child=child, workflow=workflow):
+            said = f"child {child!r} of workflow {workflow!r}"
+        case r.ChildAwaited(child=child):
+            said = f"a wait for child {child!r}"
+        case r.ChildEnded(child=child):
+            said = f"the end of child {child!r}"
         case r.StepCompleted(step=step) | r.StepFailed(step=step):
             said = f"the outcome of step {step}"
         case r.StepCancelled(step=step):

@@ -1,0 +1,69 @@
+"""The record that opens a history, made where a run is started: by a client, or by another run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from msgspec import Raw
+
+from relight.errors import RefusedError
+from relight.sdk._any_value import encode_any
+from relight.sdk._durations import moment_ms, seconds
+from relight.sdk._values import ValueType, digest, value_type
+from relight.sdk._workflow import DEFAULT_QUEUE, StartOptions, Workflow
+from relight.subjects.ids import name_of, queue_name
+from relight.subjects.records import RunStarted
+
+__all__ = ("result_type_of", "run_started")
+
+
+def run_started(
+    workflow: object, args: tuple[object, ...], options: StartOptions, *, seed: str, client: str, now_ms: int
+) -> RunStarted:
+    """Return the first record of a run.
+
+    Raises:
+        RefusedError: That is no workflow.
+        InvalidValueError: An argument or option does not fit.
+        InvalidIdError: The name or the queue can't be one.
+    """
+    if isinstance(workflow, Workflow):
+        known = cast("Workflow[..., Any]", workflow)
+        name, queue, timeout_s = known.name, known.queue, known.timeout_s
+        arguments = known.signature.encode_arguments(args)
+    elif isinstance(workflow, str):
+        name, queue, timeout_s = name_of("workflow name", workflow), queue_name(DEFAULT_QUEUE), None
+        arguments = tuple(encode_any(one, what=f"argument {n}") for n, one in enumerate(args, 1))
+    else:
+        raise RefusedError(f"{workflow!r} is no workflow; decorate it with @workflow, or pass its name")
+    if "timeout" in options:
+        timeout_s = seconds("timeout", options["timeout"])
+    return RunStarted(
+        workflow=name,
+        queue=queue_name(options.get("queue", queue)),
+        arguments=tuple(Raw(one) for one in arguments),
+        digest=digest([name.encode(), *arguments]),
+        seed=seed,
+        client=client,
+        timeout_ms=None if timeout_s is None else round(timeout_s * 1000),
+        not_before_ms=_not_before_ms(options, now_ms),
+        tags=_tags(options.get("tags", {})),
+    )
+
+
+def result_type_of(workflow: object, type: object) -> ValueType[Any]:
+    """The workflow's own, or what the caller says of one that is known by name only."""
+    return cast("Workflow[..., Any]", workflow).signature.result if isinstance(workflow, Workflow) else value_type(type)
+
+
+def _not_before_ms(options: StartOptions, now_ms: int) -> int | None:
+    if "at" in options:
+        return moment_ms("at", options["at"])
+    if "delay" in options:
+        return now_ms + round(seconds("delay", options["delay"]) * 1000)
+    return None
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name_of("tag", name): name_of("tag value", value) for name, value in tags.items()}

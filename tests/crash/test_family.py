@@ -1,0 +1,171 @@
+"""What parents and children learn of each other's ends, whoever dies in between: a test for each line that gives it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
+
+import msgspec
+import pytest
+from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+
+from relight import Run, RunCancelled, WorkflowContext, step, workflow
+from relight.actors.retire import retire
+from relight.config.limits import LIMITS
+from relight.subjects import records as r
+from relight.subjects.codec import decode_start, encode
+from relight.subjects.messages import ChildOver, ParentOver, Start
+from relight.testing.memory import MemoryDoor, Operation
+
+
+@step
+async def one() -> int:
+    return 1
+
+
+@workflow
+async def leaf(ctx: WorkflowContext) -> int:
+    return await one()
+
+
+@workflow
+async def waits(ctx: WorkflowContext) -> str:
+    return await ctx.suspend("go", type=str)
+
+
+@workflow
+async def parent(ctx: WorkflowContext) -> int:
+    return await ctx.call(leaf, id="child")
+
+
+@workflow
+async def leaves(ctx: WorkflowContext) -> str:
+    return (await ctx.start(waits, id="child")).id
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[WorkersInMemory]:
+    async with workers_in_memory() as site:
+        yield site
+
+
+async def test_a_parent_hears_of_its_child_although_the_childs_worker_died_after_recording_its_end(
+    site: WorkersInMemory,
+) -> None:
+    worker = await site.add(parent, leaf)
+    _kill(site, worker, lambda one: one.name == "publish" and ".wake." in one.subject, "before")
+    run = await site.result(site.client.start(parent))
+    await site.until(lambda: not worker.door.process.is_alive)
+    await site.add(parent, leaf)
+
+    assert await site.result(run.result()) == 1
+
+    assert len(site.records(run.id, r.ChildEnded)) == 1
+
+
+async def test_a_retired_child_has_told_its_parent(site: WorkersInMemory) -> None:
+    worker = await site.add(parent, leaf)
+    _kill(site, worker, lambda one: one.name == "publish" and ".wake." in one.subject, "before")
+    run = await site.result(site.client.start(parent))
+    await site.until(lambda: not worker.door.process.is_alive)
+
+    await site.result(retire(site.server.door("janitor"), site.client.subjects, "child"))
+    await site.add(parent, leaf)
+
+    assert await site.result(run.result()) == 1
+
+
+async def test_a_child_whose_start_comes_after_its_parents_end_is_cancelled(site: WorkersInMemory) -> None:
+    await site.add(leaves, waits)
+    run = await site.result(site.client.start(leaves))
+    await site.result(run.result())
+    with pytest.raises(RunCancelled):
+        await site.result(site.client.get_run("child").result())
+    stored = site.server.stream.last(site.client.subjects.start_any_queue("child"))
+    assert stored is not None
+    late = msgspec.structs.replace(decode_start(stored.data).run, seed="ab" * 16)
+
+    await site.pass_time(LIMITS.ack_wait_s)
+    door = site.server.door("zombie")
+    await site.result(
+        door.publish(site.client.subjects.start("default", "late"), encode(Start(v=1, run=late)), fence=0)
+    )
+
+    with pytest.raises(RunCancelled, match="its parent has ended"):
+        await site.result(site.client.get_run("late").result())
+
+
+async def test_a_child_whose_start_is_late_runs_if_its_parent_still_does(site: WorkersInMemory) -> None:
+    """It waited for a worker of its queue."""
+    await site.add(parent)
+    run = await site.result(site.client.start(parent))
+    await site.pass_time(LIMITS.ack_wait_s * 3)
+
+    await site.add(leaf)
+
+    assert await site.result(run.result()) == 1
+
+
+async def test_the_end_of_another_run_is_none_of_its_business(site: WorkersInMemory) -> None:
+    await site.add(waits)
+    run: Run[str] = await site.result(site.client.start(waits))
+    await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+
+    mailbox = site.client.subjects.wake("default", run.id)
+    await site.result(site.server.door("other").publish(mailbox, encode(ParentOver(parent="somebody"))))
+    await site.pass_time(5)
+
+    assert not site.records(run.id, r.CancelRequested)
+
+
+async def test_a_childs_end_that_is_told_twice_counts_once(site: WorkersInMemory) -> None:
+    @workflow
+    async def goes_on(ctx: WorkflowContext) -> int:
+        number = await ctx.call(leaf, id="child")
+        await ctx.suspend("go")
+        return number
+
+    await site.add(goes_on, leaf)
+    run = await site.result(site.client.start(goes_on))
+    await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+
+    mailbox = site.client.subjects.wake("default", run.id)
+    again = encode(ChildOver(child="child", end=r.RunCompleted()))
+    await site.result(site.server.door("other").publish(mailbox, again))
+    await site.pass_time(5)
+
+    assert len(site.records(run.id, r.ChildEnded)) == 1
+
+
+async def test_a_child_that_ends_after_its_parent_was_retired_does_not_bring_it_back(site: WorkersInMemory) -> None:
+    @workflow
+    async def detaches(ctx: WorkflowContext) -> str:
+        return (await ctx.start(waits, id="child", on_parent_close="detach")).id
+
+    await site.add(detaches, waits)
+    run = await site.result(site.client.start(detaches))
+    await site.result(run.result())
+    await site.result(retire(site.server.door("janitor"), site.client.subjects, run.id))
+
+    await site.result(site.client.get_run("child").resume("go", "went"))
+    assert await site.result(site.client.get_run("child").result()) == "went"
+    await site.pass_time(60)
+
+    assert not site.turns(run.id)
+    assert site.server.stream.last(site.client.subjects.wake("default", run.id)) is None
+
+
+def _kill(
+    site: WorkersInMemory,
+    worker: MemoryWorker,
+    here: Callable[[Operation], bool],
+    moment: Literal["before", "after"],
+) -> None:
+    """Kill the worker at its first operation of this kind."""
+
+    def on_operation(door: MemoryDoor, operation: Operation, now: str) -> None:
+        if door is worker.door and here(operation) and now == moment:
+            site.server.on_operation = None
+            worker.kill()
+
+    site.server.on_operation = on_operation
