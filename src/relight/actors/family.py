@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from relight.actors.door import Door
+from relight.actors.door import Clock, Door
 from relight.actors.journal import read_tail
 from relight.actors.run.state import Child, RunState
 from relight.actors.starts import read_start
@@ -42,14 +42,14 @@ async def tell_family(door: Door, subjects: Subjects, run: str, state: RunState)
     await asyncio.gather(*tellings)
 
 
-def may_be_orphan(started: r.RunStarted, now_ms: int) -> bool:
+def may_be_orphan(started: r.RunStarted, clock: Clock) -> bool:
     """Whether the start is so old that its sender may have lost the parent, and the parent have ended, meanwhile."""
-    return started.asked_ms > 0 and now_ms - started.asked_ms > LIMITS.ack_wait_s * 500
+    return started.asked_ms > 0 and clock.now_ms() - started.asked_ms > LIMITS.ack_wait_s * 500
 
 
 async def is_orphan(door: Door, subjects: Subjects, started: r.RunStarted) -> bool:
     """Whether the parent of a child that may not outlive it has ended. Raises `UnavailableError`, `ProtocolError`."""
-    if started.parent is None or not may_be_orphan(started, door.clock.now_ms()):
+    if started.parent is None or not may_be_orphan(started, door.clock):
         return False
     tail = await read_tail(door, subjects.log(started.parent))
     if tail is None:

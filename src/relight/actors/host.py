@@ -226,9 +226,10 @@ class Host:
         if delivery.subject.split(".", 3)[2] != "start":
             return False
         try:
-            if may_be_orphan(decode_start(delivery.data).run, self.door.clock.now_ms()):
+            start = decode_start(delivery.data).run
+            if may_be_orphan(start, self.door.clock):
                 return False
-            self._begin(delivery, run)
+            self._begin(delivery, run, start)
         except (p.UnknownWorkflowError, ProtocolError):
             return False  # It is told and given back where all others are.
         return True
@@ -268,14 +269,14 @@ class Host:
         elif delivery.delivered == 1:
             # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
             mailbox = self.subjects.wake(delivery.subject.split(".")[4], run)
-            start = decode_start(delivery.data)
-            if await is_orphan(self.door, self.subjects, start.run):
-                await self.door.publish(mailbox, encode(ParentOver(parent=start.run.parent or "")))
+            start = decode_start(delivery.data).run
+            if await is_orphan(self.door, self.subjects, start):
+                await self.door.publish(mailbox, encode(ParentOver(parent=start.parent or "")))
             has_mail = await self.door.next(mailbox, after=0) is not None
             if run in self._live:
                 self._live[run].take_doorbell(delivery)
             else:
-                self._begin(delivery, run, has_mail=has_mail)
+                self._begin(delivery, run, start, has_mail=has_mail)
         elif await self._ask_everyone(delivery, run) != _MINE:
             await self._begin_again(delivery, run)
 
@@ -289,11 +290,10 @@ class Host:
             return
         self.door.ack(delivery)
 
-    def _begin(self, delivery: Delivery, run: str, *, has_mail: bool = False) -> None:
-        start = decode_start(delivery.data)
-        program = self.programs.create(run, start.run)
+    def _begin(self, delivery: Delivery, run: str, started: r.RunStarted, *, has_mail: bool = False) -> None:
+        program = self.programs.create(run, started)
         actor = self._actor(run, program, Tail(), epoch=1, cursor=0)
-        actor.begin(delivery, start.run, has_mail=has_mail)
+        actor.begin(delivery, started, has_mail=has_mail)
 
     async def _begin_again(self, delivery: Delivery, run: str) -> None:
         """A start came again and nobody has it: it may have killed its worker, or its journal may be gone."""

@@ -78,6 +78,7 @@ class RunActor:
         self._program = program
         self._journal = journal
         self._draft = Draft(program, code=crew.programs.code)
+        self._loop = asyncio.get_running_loop()
         self._epoch = epoch
         self._cursor = cursor
         self._consumed = 0
@@ -225,7 +226,7 @@ class RunActor:
         self._door.hold(self.run, lease)
 
     def _go(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._drive())
+        self._task = self._loop.create_task(self._drive())
 
     # The loop.
 
@@ -263,7 +264,7 @@ class RunActor:
 
     async def _wait(self) -> None:
         if not self._rung:
-            self._bell = asyncio.get_running_loop().create_future()
+            self._bell = self._loop.create_future()
             await self._bell
             self._bell = None
         self._rung = False
@@ -432,7 +433,7 @@ class RunActor:
         """Append the first turn, unless the step has ended and only this busy loop has not come to it."""
         self._alarm = None
         if passes and self._task is not None:
-            asyncio.get_running_loop().call_soon(self._claim_soon, passes - 1)
+            self._loop.call_soon(self._claim_soon, passes - 1)
         elif self._holds_first_turn:
             self._holds_first_turn = False
             self._ring()

@@ -123,6 +123,8 @@ class RunState:
 
     def next_due_ms(self) -> int | None:
         """When time alone will bring the run forward: a timer, a retry, the delayed start, the run's own time-out."""
+        if not self.has_dues:
+            return None
         dues = [*self.timers.values()]
         dues += [step.retry_at_ms for step in self.steps.values() if step.retry_at_ms > self.at_ms]
         if self.started is not None and self.is_delayed:
