@@ -1,11 +1,13 @@
 """The crash sweep on a real server: a worker in this process is severed before or after an operation of a run.
 
-The quick workflows are swept whole; those that wait for seconds of real time are swept in memory only.
+The quick workflows are swept whole. Those that wait for seconds of real time are sampled, all points at the same time,
+each in a namespace of its own; `RELIGHT_TEST_FULL` sweeps them whole too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -18,7 +20,9 @@ from relight.config.server import EmbeddedServer
 from relight.errors import AlreadyAnsweredError, RefusedError
 from relight.testing.trial import Moment, Scenario, Trial
 
-QUICK = ("in_sequence", "gathers", "group_with_a_failure", "takes_signals", "sends_unsafely", "in_line")
+QUICK = ("in_sequence", "gathers", "group_with_a_failure", "takes_signals", "sends_unsafely", "in_line", "calls_children")
+SLOW = ("step_against_timer", "suspends_and_sleeps", "waits_with_a_step", "retries")
+IS_FULL = bool(os.environ.get("RELIGHT_TEST_FULL"))
 _OPERATIONS_MAX = 60
 _MOMENTS: tuple[Moment, ...] = ("before", "after")
 _ONE_RUN_S = 40.0
@@ -35,6 +39,22 @@ async def test_quick_workflows_survive_every_point(name: str, server: EmbeddedSe
                 await survive(fleet, scenario, number, moment, expected)
             if fleet.killed_at is None:
                 break
+
+
+@pytest.mark.parametrize("name", SLOW)
+async def test_slow_workflows_survive_a_sample_of_points(name: str, server: EmbeddedServer, namespace: str) -> None:
+    scenario = SCENARIOS[name]
+    reference = Trial(scenario)
+    expected = await reference.play()
+
+    async def one(number: int, moment: Moment) -> None:
+        async with Fleet(server, f"{namespace}-{number}-{moment}") as fleet:
+            await survive(fleet, scenario, number, moment, expected)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(2, reference.operations["worker"] + 1, 1 if IS_FULL else 4):
+            for moment in _MOMENTS:
+                group.create_task(one(number, moment))
 
 
 async def quick_outcomes() -> dict[str, tuple[str, ...] | None]:
