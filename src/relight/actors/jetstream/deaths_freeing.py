@@ -93,7 +93,11 @@ class Survivor:
         """Take in a connection event of the system account."""
         event = event_of(data)
         if event is not None and event.worker != self._worker and self._deaths.note(event):
-            self._tasks.create_task(self._outlive(event.worker))
+            outliving = self._outlive(event.worker)
+            try:
+                self._tasks.create_task(outliving)
+            except RuntimeError:
+                outliving.close()  # This keeper is ending: the other survivors free them.
 
     async def _outlive(self, dead: WorkerId) -> None:
         turn = rank(self._worker, dead=dead, others=self._announcer.neighbours.freeing(monotonic()))
