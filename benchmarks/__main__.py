@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from benchmarks import (
+    children,
     failover,
     idle,
     import_time,
@@ -32,6 +33,7 @@ _ROWS: dict[str, Callable[..., Iterator[Row]]] = {
     "idle": idle.rows,
     "wake": wake.rows,
     "failover": failover.rows,
+    "children": children.rows,
     "waiting": waiting.rows,
     "replay": replay.rows,
     "timers": timers.rows,

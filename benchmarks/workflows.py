@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from relight import WorkflowContext, step, workflow
 
 __all__ = (
     "WORKFLOWS",
+    "gathers_children",
     "moments_of_steps",
     "one_step",
     "sleeper",
@@ -47,6 +49,11 @@ async def three_steps(ctx: WorkflowContext, number: int) -> str:
 
 
 @workflow
+async def gathers_children(ctx: WorkflowContext, count: int) -> int:
+    return len(await asyncio.gather(*(ctx.call(one_step) for _ in range(count))))
+
+
+@workflow
 async def one_step(ctx: WorkflowContext) -> int:
     return await moment()
 
@@ -70,4 +77,4 @@ async def sleeper(ctx: WorkflowContext, due: datetime) -> float:
     return await late_s(due.timestamp())
 
 
-WORKFLOWS = (moments_of_steps, three_steps, one_step, waiter, steps_then_wait, sleeper)
+WORKFLOWS = (moments_of_steps, three_steps, gathers_children, one_step, waiter, steps_then_wait, sleeper)

@@ -20,7 +20,15 @@ from relight.config.server import EmbeddedServer
 from relight.errors import AlreadyAnsweredError, RefusedError
 from relight.testing.trial import Moment, Scenario, Trial
 
-QUICK = ("in_sequence", "gathers", "group_with_a_failure", "takes_signals", "sends_unsafely", "in_line", "calls_children")
+QUICK = (
+    "in_sequence",
+    "gathers",
+    "group_with_a_failure",
+    "takes_signals",
+    "sends_unsafely",
+    "in_line",
+    "calls_children",
+)
 SLOW = ("step_against_timer", "suspends_and_sleeps", "waits_with_a_step", "retries")
 IS_FULL = bool(os.environ.get("RELIGHT_TEST_FULL"))
 _OPERATIONS_MAX = 60

@@ -20,6 +20,7 @@ EXAMPLES = ROOT / "examples"
 
 SAID = {
     "approval": ("was answered already; the first answer counts", "published: Hello"),
+    "children": ("2 words in the first, 30 in all; then an empty chapter", "its first child: 2"),
     "fan_out": ("150\n5\n",),
     "interceptors": ("load_invoices begins, attempt 1", "invoices of acme", "invoices of globex"),
     "order": ("to ann: confirmed", "#1\n", "to ben: declined: ben has no 9900.00"),

@@ -17,29 +17,30 @@ import pytest
 import relight
 import relight.testing
 
-USAGE = Path(__file__).with_name("usage_1_engine.py")
+USAGES = (Path(__file__).with_name("usage_1_engine.py"), Path(__file__).with_name("usage_2_children.py"))
 
 
-def marked_lines() -> set[int]:
-    """Numbers of the lines that must be refused."""
-    lines = enumerate(USAGE.read_text().splitlines(), 1)
-    return {number for number, line in lines if re.search(r"\s# refused", line)}
+def marked_lines() -> set[tuple[str, int]]:
+    """Files and numbers of the lines that must be refused."""
+    lines = [(one.name, number, line) for one in USAGES for number, line in enumerate(one.read_text().splitlines(), 1)]
+    return {(file, number) for file, number, line in lines if re.search(r"\s# refused", line)}
 
 
-def refused_lines(command: Sequence[str], directory: Path) -> set[int]:
-    """Numbers of the lines that a checker calls errors in a copy of the file, away from this project's settings."""
-    shutil.copy(USAGE, directory)
+def refused_lines(command: Sequence[str], directory: Path) -> set[tuple[str, int]]:
+    """Files and numbers of the lines that a checker calls errors in copies, away from this project's settings."""
+    for usage in USAGES:
+        shutil.copy(usage, directory)
     checked = subprocess.run(
-        (sys.executable, "-m", *command, USAGE.name),
+        (sys.executable, "-m", *command, *(usage.name for usage in USAGES)),
         cwd=directory,
         capture_output=True,
         text=True,
         timeout=110,
         check=False,
     )
-    found = re.findall(rf"{USAGE.name}:(\d+)(?::\d+)?(?: -|:) error: ", checked.stdout)
+    found = re.findall(r"(usage_\w+\.py):(\d+)(?::\d+)?(?: -|:) error: ", checked.stdout)
     assert found, checked.stdout + checked.stderr
-    return {int(number) for number in found}
+    return {(file, int(number)) for file, number in found}
 
 
 def test_mypy_infers_every_type_and_refuses_exactly_the_marked_lines(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ NOT_BUILT_MEMBERS = {
         "stream",
     ),
     "Run": ("pause", "unpause", "fork", "request", "stream"),
-    "Relight": ("publish", "start_many"),
+    "Relight": ("publish",),
 }
 
 

@@ -62,6 +62,9 @@ class Limits:
     linger_s: float = 1.0
     """A waiting run stays in its owner's memory this long, so that a burst of wakes costs one replay."""
 
+    starts_at_once: int = 200
+    """Of `start_many`, that wait for their acknowledgement. More gain nothing: a stream writes one after the other."""
+
     resting_max: int = 250
     """Waiting runs that one worker keeps in memory; dropping one costs only a replay."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast, final, overload
@@ -203,6 +205,29 @@ class Relight:
         """Start a run and wait for its result. Raises what `start` and `Run.result` raise."""
         run = await self.start(cast("Any", workflow), *args, **options)
         return await run.result()
+
+    async def start_many(
+        self, workflow: Runnable[T, R], inputs: Iterable[T], /, *, id: Callable[[T], str] | None = None
+    ) -> AsyncIterator[Run[R]]:
+        """Start a run for each input, many at a time, and iterate over them in the inputs' order.
+
+        With `id` a repetition after a crash attaches to those that were started before.
+
+        Raises:
+            Exception: What `start` raises for an input, at its place. Those after it may have been started.
+        """
+        starting: deque[asyncio.Task[Run[R]]] = deque()
+        try:
+            for one in inputs:
+                options: StartOptions = {} if id is None else {"id": id(one)}
+                starting.append(asyncio.create_task(self.start(workflow, one, **options)))
+                if len(starting) == LIMITS.starts_at_once:
+                    yield await starting.popleft()
+            while starting:
+                yield await starting.popleft()
+        finally:
+            for task in starting:
+                task.cancel()
 
     async def _publish_start(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
         data = encode(Start(v=VERSION, run=started))

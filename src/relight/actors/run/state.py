@@ -85,6 +85,7 @@ class RunState:
     signal_ids: set[str] = field(default_factory=set[str])
     children: dict[str, Child] = field(default_factory=dict[str, Child])
     ends_kept: set[str] = field(default_factory=set[str])
+    ends_awaited: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     has_dues: bool = False
     is_begun: bool = False
 
@@ -277,13 +278,14 @@ def _child_scheduled(state: RunState, record: r.ChildScheduled) -> None:
 def _child_awaited(state: RunState, record: r.ChildAwaited) -> None:
     if record.child not in state.ends_kept:
         state.waits[record.wait] = OpenWait("child", record.child, state.at_ms)
+        state.ends_awaited.setdefault(record.child, []).append(record.wait)
 
 
 def _child_ended(state: RunState, record: r.ChildEnded) -> None:
     state.children.pop(record.child, None)
     state.ends_kept.add(record.child)
-    for number in [n for n, wait in state.waits.items() if wait.kind == "child" and wait.name == record.child]:
-        del state.waits[number]
+    for number in state.ends_awaited.pop(record.child, ()):
+        state.waits.pop(number, None)  # None if nobody waits for it any more.
     _progress(state)
 
 
