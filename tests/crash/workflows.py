@@ -234,6 +234,12 @@ async def maps(ctx: WorkflowContext) -> str:
     return f"{await ctx.map(slow, ['a', 'b'], concurrency=2)} {await ctx.map(doubled, [-4], max_failures=1)}"
 
 
+@workflow
+async def patches(ctx: WorkflowContext) -> str:
+    text = await slow("new" if ctx.patched("first") else "old")
+    return f"{text} {'new' if ctx.patched('second') else 'old'}"
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
@@ -268,5 +274,6 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=waits_for_children, others=(doubled, tidies_up)),
         Scenario(workflow=holds_a_tree, story=cancel_it, others=(tidies_up,)),
         Scenario(workflow=maps, others=(doubled,)),
+        Scenario(workflow=patches),
     )
 }

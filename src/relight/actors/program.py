@@ -5,7 +5,7 @@ The `sdk` implements it; the actors never import it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -119,8 +119,12 @@ class Program(Protocol):
         """Return why `result` can't be the result of a step that was asked for; empty if it can."""
         ...
 
-    def replaying(self) -> AbstractContextManager[None]:
-        """Within it, facts are recorded ones: they are fed without a pause, and no log line is kept."""
+    def replaying(self, changes: Collection[str], /) -> AbstractContextManager[None]:
+        """Within it, facts are recorded ones: they are fed without a pause, and no log line is kept.
+
+        Args:
+            changes: Those of which the history took the new way.
+        """
         ...
 
     def emit_logs(self) -> None:

@@ -12,7 +12,7 @@ import contextvars
 import inspect
 import math
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Collection, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -81,6 +81,8 @@ class Activation:
         self._ends: dict[str, r.End] = {}
         self._end_waits: dict[str, deque[tuple[int, asyncio.Future[r.End]]]] = {}
         self._kept_back: list[Child[Any]] = []
+        self._changes: dict[str, bool] = {}
+        self._marked: set[str] = set()
         self._calls = 0
         self._unawaited_max = _UNAWAITED_PRUNED_FROM
         self._unawaited: dict[int, tuple[Coroutine[Any, Any, Any], str, str]] = {}
@@ -122,8 +124,9 @@ class Activation:
         return ""
 
     @contextmanager
-    def replaying(self) -> Generator[None]:
+    def replaying(self, changes: Collection[str], /) -> Generator[None]:
         self.is_replaying = True
+        self._changes = dict.fromkeys(changes, True)
         self.loop.enter()
         try:
             yield
@@ -290,6 +293,14 @@ class Activation:
         except StepFailed as error:
             # Each await raises its own object: a traceback must not grow with every replay.
             raise error.with_traceback(None) from None
+
+    def takes_new_way(self, change: str) -> bool:
+        """Whether the code takes the new way of a change: what it does once it does for as long as the run lives."""
+        new = self._changes.setdefault(change, not self.is_replaying)
+        if new and change not in self._marked:
+            self._marked.add(change)
+            self.ask(r.PatchMarked(change))
+        return new
 
     def ask(self, request: r.Request) -> None:
         self._asked.append(request)

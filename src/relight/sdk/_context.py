@@ -115,6 +115,17 @@ class WorkflowContext:
         """
         self._activation.ask(r.DetailsSet(Raw(encode_any(value, what="details"))))
 
+    def patched(self, change_id: str) -> bool:
+        """Whether this run takes the new way of a change in the code: True unless it had passed this point before it.
+
+        Write `if ctx.patched("faster-route"): new() else: old()`. When no run is left that began before the change,
+        remove the call and the old way.
+
+        Raises:
+            InvalidIdError: The id can't be one.
+        """
+        return self._activation.takes_new_way(name_of("change id", change_id))
+
     # Recorded, awaited.
 
     @overload

@@ -30,6 +30,7 @@ __all__ = (
     "Failure",
     "Note",
     "Parked",
+    "PatchMarked",
     "Record",
     "Request",
     "RunCancelled",
@@ -290,6 +291,12 @@ class ChildAwaited(_Record, frozen=True):
     place: str = ""
 
 
+class PatchMarked(_Record, frozen=True):
+    """The code took the new way of this change: so does every replay."""
+
+    change: str
+
+
 class RunCompleted(_Record, frozen=True):
     result: Raw = NULL
 
@@ -324,6 +331,7 @@ Request = (
     | DetailsSet
     | ChildScheduled
     | ChildAwaited
+    | PatchMarked
     | RunCompleted
     | RunFailed
     | RunCancelled

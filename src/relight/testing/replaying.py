@@ -63,7 +63,8 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> None:
     script = Script(program.feed)
     last = history.moments[-1].record
     try:
-        with program.replaying():
+        changes = [one.record.change for one in history.moments if isinstance(one.record, r.PatchMarked)]
+        with program.replaying(changes):
             for moment in history.moments:
                 script.replay((moment.record,), moment.at_ms)
         more = script.rest()

@@ -57,7 +57,7 @@ class Draft:
         self.state = fold((turn.at_ms, turn.records) for turn in turns) if state is None else state
         self.at_ms = self.state.at_ms
         try:
-            with self._program.replaying():
+            with self._program.replaying(self.state.changes):
                 for turn in turns:
                     self._script.replay(turn.records, turn.at_ms)
         except (NonDeterminismError, p.BrokenProgramError) as error:

@@ -84,6 +84,7 @@ class RunState:
     signals_kept: dict[str, deque[r.SignalReceived]] = field(default_factory=dict[str, deque[r.SignalReceived]])
     signal_ids: set[str] = field(default_factory=set[str])
     children: dict[str, Child] = field(default_factory=dict[str, Child])
+    changes: set[str] = field(default_factory=set[str])
     ends_kept: set[str] = field(default_factory=set[str])
     ends_awaited: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     has_dues: bool = False
@@ -281,6 +282,10 @@ def _child_awaited(state: RunState, record: r.ChildAwaited) -> None:
         state.ends_awaited.setdefault(record.child, []).append(record.wait)
 
 
+def _patch_marked(state: RunState, record: r.PatchMarked) -> None:
+    state.changes.add(record.change)
+
+
 def _child_ended(state: RunState, record: r.ChildEnded) -> None:
     state.children.pop(record.child, None)
     state.ends_kept.add(record.child)
@@ -334,7 +339,7 @@ _ENDED: dict[type, str] = {
     r.RunTerminated: "terminated",
 }
 
-# A table, because a chain of 30 `case`s costs more than the work; a test proves that it treats every record.
+# A table, because a chain of 31 `case`s costs more than the work; a test proves that it treats every record.
 _APPLY: dict[type, Callable[[RunState, Any], None]] = {
     r.RunStarted: _started,
     r.StepCompleted: _step_ended,
@@ -364,6 +369,7 @@ _APPLY: dict[type, Callable[[RunState, Any], None]] = {
     r.DetailsSet: _details_set,
     r.ChildScheduled: _child_scheduled,
     r.ChildAwaited: _child_awaited,
+    r.PatchMarked: _patch_marked,
     r.RunCompleted: _ended,
     r.RunFailed: _ended,
     r.RunCancelled: _ended,

@@ -1,0 +1,135 @@
+"""Variables that all runs of a process share are found when something changes them, and constants are not."""
+
+from __future__ import annotations
+
+import pytest
+from tests.linted import findings, rules
+
+HEAD_WITH_STATE = """
+import itertools
+from collections import defaultdict
+
+RATES = {"EUR": 1.0}
+NAMES = ["a"]
+CACHE: dict[str, int] = {}
+SEEN = set()
+QUEUE = defaultdict(list)
+HANDLERS = {}
+NUMBERS = itertools.count()
+count = 0
+limit = 3
+
+def remember(name):
+    CACHE[name] = 1
+
+@step
+async def see(name: str) -> None:
+    SEEN.add(name)
+
+def put(name):
+    QUEUE[name].append(1)
+    limit = 4
+    NAMES = []
+    NAMES.append(name)
+
+def bump():
+    global count
+    count += 1
+
+def handler(function):
+    HANDLERS[function.__name__] = function
+    return function
+
+@handler
+def handled():
+    return 1
+
+NAMES.append("b")
+
+class State:
+    total = 0
+
+    def __init__(self):
+        self.items = []
+        self.size = 0
+
+    def add(self, item):
+        self.items.append(item)
+        self.size += 1
+
+state = State()
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "CACHE.get('a')",
+        "'a' in CACHE",
+        "CACHE['a'] = 1",
+        "del CACHE['a']",
+        "remember('a')",
+        "SEEN.add('a')",
+        "len(SEEN)",
+        "count + 1",
+        "bump()",
+        "global limit\nlimit = 4",
+        "NAMES.append('c')",
+        "NAMES[0] = 'd'",
+        "RATES.update(USD=2.0)",
+        "State.total += 1",
+        "state.size = 2",
+        "state.items.append(1)",
+        "state.add(1)",
+        "next(NUMBERS)",
+    ],
+)
+def test_what_runs_share_is_found(body: str) -> None:
+    found = rules(body, head=HEAD_WITH_STATE)
+
+    assert set(found) == {"global-state"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "RATES['EUR']",
+        "NAMES[0], len(NAMES), limit",
+        "NAMES = []\nNAMES.append('c')",
+        "RATES.get('EUR')",
+        "HANDLERS['handled']",
+        "await see('a')",
+        "own = {}\nown['a'] = 1\nown.update(b=2)",
+        "own = State()\nown.add(1)\nown.size = 2\nown.items.append(2)",
+        "own = list(NAMES)\nown.append('c')",
+        "state.size, State.total",
+        "numbers = itertools.count()\nnext(numbers)",
+        "[one for one in NAMES]",
+    ],
+)
+def test_what_nobody_changes_is_not_found(body: str) -> None:
+    assert rules(body, head=HEAD_WITH_STATE) == []
+
+
+def test_a_variable_of_another_module_is_found_with_who_changes_it() -> None:
+    (found,) = findings(
+        "import store\n@workflow\nasync def flow(ctx):\n    return store.CACHE['a']\n",
+        store="CACHE = {}\n\ndef fill():\n    CACHE['a'] = 1\n",
+    )
+
+    assert found.rule == "global-state"
+    assert found.message.startswith("CACHE (fill changes it: store.py:5)")
+
+
+def test_a_variable_that_was_imported_by_name_is_found() -> None:
+    code = "from store import CACHE\n@workflow\nasync def flow(ctx):\n    CACHE.clear()\n    print(CACHE)\n"
+
+    found = findings(code, store="CACHE = {}\n\ndef fill():\n    CACHE['a'] = 1\n")
+
+    assert [(one.rule, one.line) for one in found] == [("global-state", 5), ("global-state", 6)]
+
+
+def test_an_attribute_of_a_module_that_is_set_is_found() -> None:
+    found = findings("import store\n@workflow\nasync def flow(ctx):\n    store.LIMIT = 3\n", store="LIMIT = 2\n")
+
+    assert [one.rule for one in found] == ["global-state"]
