@@ -24,8 +24,8 @@ class Noting(Interceptor):
 
 async def main() -> None:
     async with Relight(sys.argv[1], namespace=sys.argv[2]) as relight:
-        worker = Worker(relight, list({one.workflow.name: one.workflow for one in SCENARIOS.values()}.values()),
-                        interceptors=[Noting()])  # fmt: skip
+        workflows = {known.name: known for one in SCENARIOS.values() for known in (one.workflow, *one.others)}
+        worker = Worker(relight, list(workflows.values()), interceptors=[Noting()])
         async with worker:
             print("ready", flush=True)
             await asyncio.Event().wait()

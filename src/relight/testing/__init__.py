@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from relight.testing.crash import CrashFailure, CrashReport, crash_everywhere
     from relight.testing.environment import TestEnvironment
     from relight.testing.golden import GoldenFailure
+    from relight.testing.linting import Finding, lint
     from relight.testing.replaying import replay
     from relight.testing.simulation import SimulationFailure, SimulationReport
     from relight.testing.stage import StalledError
@@ -18,24 +19,28 @@ if TYPE_CHECKING:
 __all__ = (
     "CrashFailure",
     "CrashReport",
+    "Finding",
     "GoldenFailure",
     "SimulationFailure",
     "SimulationReport",
     "StalledError",
     "TestEnvironment",
     "crash_everywhere",
+    "lint",
     "replay",
 )
 
 _HOMES = {
     "CrashFailure": "crash",
     "CrashReport": "crash",
+    "Finding": "linting",
     "GoldenFailure": "golden",
     "SimulationFailure": "simulation",
     "SimulationReport": "simulation",
     "StalledError": "stage",
     "TestEnvironment": "environment",
     "crash_everywhere": "crash",
+    "lint": "linting",
     "replay": "replaying",
 }
 """The module of this package in which each name lives."""

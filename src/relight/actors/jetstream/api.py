@@ -65,14 +65,26 @@ class Api:
             ApiError: The server refused.
             UnavailableError: No answer in time, or none that can be read. The call may have had its effect.
         """
+        answer = await self.answer(call, kind, request)
+        if not isinstance(answer, ApiError):
+            return answer
+        try:
+            raise answer
+        finally:
+            # Its traceback holds this frame; if the frame held it too, only the collector could free them.
+            del answer
+
+    async def answer(self, call: str, kind: type[T], request: Mapping[str, object] | None = None) -> T | ApiError:
+        """Like `ask`, but return the refusal: an exception costs more than all the rest.
+
+        Raises:
+            UnavailableError: No answer in time, or none that can be read. The call may have had its effect.
+        """
         try:
             answer = await self._mux.ask(f"$JS.API.{call}", _encode(request) if request else b"")
         except NoResponders as error:
             raise UnavailableError(f"JetStream does not answer {call} now: not enabled, or no leader") from error
-        result = _decoded(call, answer, kind)
-        if isinstance(result, ApiError):
-            raise result
-        return result
+        return _decoded(call, answer, kind)
 
     async def ask_together(
         self, calls: Sequence[tuple[str, Mapping[str, object]]], kind: type[T]

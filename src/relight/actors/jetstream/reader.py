@@ -180,11 +180,9 @@ class Reader:
                 return
 
     async def _get(self, subject: str, request: dict[str, object]) -> Stored | None:
-        try:
-            got = await self._api.ask(f"STREAM.MSG.GET.{self._topology.stream_of(subject)}", _Got, request)
-        except ApiError as error:
-            return _stored_or_none(error)
-        return _stored_or_none(got)
+        return _stored_or_none(
+            await self._api.answer(f"STREAM.MSG.GET.{self._topology.stream_of(subject)}", _Got, request)
+        )
 
     # Batches.
 
