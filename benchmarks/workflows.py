@@ -11,6 +11,7 @@ from relight import WorkflowContext, step, workflow
 __all__ = (
     "WORKFLOWS",
     "gathers_children",
+    "listener",
     "moments_of_steps",
     "one_step",
     "sleeper",
@@ -64,6 +65,13 @@ async def waiter(ctx: WorkflowContext, topic: str) -> str:
 
 
 @workflow
+async def listener(ctx: WorkflowContext) -> None:
+    """Never end."""
+    async for number in ctx.signals("news", type=int):
+        await text(number)
+
+
+@workflow
 async def steps_then_wait(ctx: WorkflowContext, count: int) -> str:
     for number in range(count):
         await text(number)
@@ -77,4 +85,4 @@ async def sleeper(ctx: WorkflowContext, due: datetime) -> float:
     return await late_s(due.timestamp())
 
 
-WORKFLOWS = (moments_of_steps, three_steps, gathers_children, one_step, waiter, steps_then_wait, sleeper)
+WORKFLOWS = (moments_of_steps, three_steps, gathers_children, one_step, waiter, listener, steps_then_wait, sleeper)

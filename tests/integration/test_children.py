@@ -129,10 +129,11 @@ async def test_a_parent_that_waits_for_its_child_holds_nothing_and_says_what_it_
     run = await client.start(holds, id="p")
     async with Worker(client, [holds, waits]) as worker:
         described = await until(run, lambda described: described.status == "waiting")
-        assert described.waits_for[0].startswith("the end of child 'p-child-1' since ")
+        assert described.waits_for[0].startswith("the end of child 'p-child-1' (")
         await until(run, lambda _: not worker.host.holds("p"))
 
         await suspended(client.get_run("p-child-1"), "go")
+        assert (await run.describe()).waits_for[0].startswith("the end of child 'p-child-1' (waiting) since ")
         await client.get_run("p-child-1").resume("go", "went")
         assert await run.result(timeout=20) == "went"
 

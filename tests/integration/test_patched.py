@@ -29,10 +29,7 @@ async def before(ctx: WorkflowContext) -> list[str]:
 
 @workflow(name="travels")
 async def changed(ctx: WorkflowContext) -> list[str]:
-    if ctx.patched("fast-out"):
-        way = [await fast_road("out")]
-    else:
-        way = [await slow_road("out")]
+    way = [await fast_road("out")] if ctx.patched("fast-out") else [await slow_road("out")]
     way.append(await ctx.suspend("stay", type=str))
     return [*way, await (fast_road("home") if ctx.patched("fast-home") else slow_road("home"))]
 

@@ -37,10 +37,8 @@ async def test_repeating_it_attaches_to_what_was_started_before() -> None:
 async def test_what_start_refuses_is_raised_at_its_place() -> None:
     async with TestEnvironment([echoes]) as env:
         await env.client.start(echoes, 5, id="taken")
-        started: list[str] = []
+        starting = env.client.start_many(echoes, [1, 2, 3], id=lambda n: "taken" if n == 2 else f"echo-{n}")
 
+        assert (await anext(starting)).id == "echo-1"
         with pytest.raises(ConflictError):
-            async for run in env.client.start_many(echoes, [1, 2, 3], id=lambda n: "taken" if n == 2 else f"echo-{n}"):
-                started.append(run.id)
-
-        assert started == ["echo-1"]
+            await anext(starting)

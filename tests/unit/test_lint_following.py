@@ -225,10 +225,38 @@ def test_a_module_of_the_standard_library_is_never_the_projects() -> None:
     assert [one.rule for one in found] == ["random"]
 
 
+def test_classes_that_speak_of_themselves_are_walked_through() -> None:
+    head = """
+    class Node(Node):
+        def __init__(self, other):
+            self.next = Node.next if other else self.next
+            self.last = Node(self).next
+    """
+
+    assert rules("Node(1).next.next.last", head=head) == []
+
+
 def test_functions_that_call_each_other_are_walked_through_once() -> None:
     head = "import time\ndef first(n):\n    return second(n)\ndef second(n):\n    time.time()\n    return first(n - 1)"
 
     assert rules("first(3)\nsecond(3)", head=head) == ["clock"]
+
+
+def test_imports_that_go_round_lead_to_nothing() -> None:
+    found = findings(
+        "from first import name\n@workflow\nasync def flow(ctx):\n    name()\n",
+        first="from second import name\n",
+        second="from first import name\n",
+    )
+
+    assert found == ()
+
+
+def test_a_function_with_ever_other_arguments_is_not_walked_through_for_ever() -> None:
+    levels = [f"def f{n}(call):\n    f{n + 1}(lambda: call)\n    f{n + 1}(lambda: 1)\n" for n in range(20)]
+    head = f"import time\n{''.join(levels)}def f20(call):\n    time.time()\n"
+
+    assert rules("f0(ctx.now)", head=head) == ["clock"]
 
 
 def test_a_long_chain_of_methods_is_walked_through_in_no_time() -> None:
@@ -301,7 +329,10 @@ def test_a_file_that_is_no_python_is_refused_with_its_line() -> None:
         linted("from prices import total\n@workflow\nasync def flow(ctx): total()", prices="x = 1\ndef (")
 
 
-@pytest.mark.parametrize("terms", [600, 5_000])
-def test_code_that_is_nested_too_deeply_is_refused(terms: int) -> None:
+def test_code_is_looked_through_however_long_an_expression_is() -> None:
+    assert rules(f"{'1 + ' * 600}random.random()", head="import random") == ["random"]
+
+
+def test_code_that_is_nested_too_deeply_is_refused() -> None:
     with pytest.raises(RefusedError, match=r"app\.py (has code that is nested too deeply|can't be read)"):
-        linted(f"@workflow\nasync def flow(ctx): {' + '.join(['ctx'] * terms)}")
+        linted(f"@workflow\nasync def flow(ctx): {' + '.join(['ctx'] * 20_000)}")

@@ -58,6 +58,13 @@ class State:
         self.size += 1
 
 state = State()
+
+class Registry:
+    known: dict[str, type] = {}
+    fixed = 1
+
+    def __init_subclass__(cls):
+        Registry.known[cls.__name__] = cls
 """
 
 
@@ -102,7 +109,7 @@ def test_what_runs_share_is_found(body: str) -> None:
         "own = {}\nown['a'] = 1\nown.update(b=2)",
         "own = State()\nown.add(1)\nown.size = 2\nown.items.append(2)",
         "own = list(NAMES)\nown.append('c')",
-        "state.size, State.total",
+        "state.size, State.total, Registry(), Registry.fixed",
         "numbers = itertools.count()\nnext(numbers)",
         "[one for one in NAMES]",
     ],

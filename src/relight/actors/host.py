@@ -47,6 +47,8 @@ _MINE = b"mine"
 _NOT_MINE = b"not mine"
 _WAKES_AT_ONCE = 1_000
 _HAND_OVER_S = 0.1
+_SWEEPS = 10
+"""Per `limits.linger_s`: a run that rests is dropped when it has lingered, at most a tenth later."""
 
 _IN_VAIN_MAX = 6
 """Deliveries of one message that found nobody. With their delays they take 30 s, three times `ack_wait`."""
@@ -73,7 +75,8 @@ class Host:
         self._queues = tuple(queues)
         self._concurrency = concurrency
         self._live: dict[str, RunActor] = {}
-        self._resting: OrderedDict[str, Handle] = OrderedDict()
+        self._resting: OrderedDict[str, float] = OrderedDict()
+        self._sweep: Handle | None = None
         self._starts: dict[str, Consumption] = {}
         self._wakes: dict[str, Consumption] = {}
         self._placed: dict[str, str] = {}
@@ -120,8 +123,8 @@ class Host:
         self._is_draining = True
         for task in list(self._arrivals):
             task.cancel()
-        for handle in self._resting.values():
-            handle.cancel()
+        if self._sweep is not None:
+            self._sweep.cancel()
         self._resting.clear()
         for actor in list(self._live.values()):
             actor.discard()
@@ -145,7 +148,9 @@ class Host:
         if self._is_draining:
             self._forget(actor.run)
             return
-        self._resting[actor.run] = self.door.clock.call_later(LIMITS.linger_s, lambda: self._forget(actor.run))
+        self._resting[actor.run] = self.door.clock.elapsed_s() + LIMITS.linger_s
+        if self._sweep is None:
+            self._sweep_later()
         while len(self._resting) > LIMITS.resting_max:
             self._forget(next(iter(self._resting)))
 
@@ -158,10 +163,20 @@ class Host:
             # Not `arrive`: its place was given back long ago, or just now.
             self._dispatch(delivery._replace(is_new=False, delivered=SECOND_HAND))
 
+    def _sweep_later(self) -> None:
+        # One coarse timer for all: one for each run costs more than all else that its resting costs.
+        self._sweep = self.door.clock.call_later(LIMITS.linger_s / _SWEEPS, self._forget_lingered)
+
+    def _forget_lingered(self) -> None:
+        self._sweep = None
+        now_s = self.door.clock.elapsed_s()
+        for run in list(itertools.takewhile(lambda one: self._resting[one] <= now_s, self._resting)):
+            self._forget(run)
+        if self._resting:
+            self._sweep_later()
+
     def _forget(self, run: str) -> None:
-        handle = self._resting.pop(run, None)
-        if handle is not None:
-            handle.cancel()
+        self._resting.pop(run, None)
         actor = self._live.pop(run, None)
         if actor is not None:
             actor.discard()
@@ -205,12 +220,8 @@ class Host:
 
     def _dispatch(self, delivery: Delivery) -> None:
         run = delivery.subject.rsplit(".", 1)[1]
-        actor = self._live.get(run)
-        if actor is not None:
-            handle = self._resting.pop(run, None)
-            if handle is not None:
-                handle.cancel()
-            actor.take_doorbell(delivery)
+        if run in self._live:
+            self._ring(run, delivery)
             return
         if self._is_draining:
             self.door.nak(delivery)
@@ -220,6 +231,10 @@ class Host:
         task = asyncio.get_running_loop().create_task(self._settle(delivery, run))
         self._arrivals.add(task)
         task.add_done_callback(self._arrivals.discard)
+
+    def _ring(self, run: str, delivery: Delivery) -> None:
+        self._resting.pop(run, None)
+        self._live[run].take_doorbell(delivery)
 
     def _begin_at_once(self, delivery: Delivery, run: str) -> bool:
         """Drive a start that nobody can have begun; an id that is taken or retired could not have been started."""
@@ -253,7 +268,7 @@ class Host:
     async def _decide(self, delivery: Delivery, run: str) -> None:
         last = await self.door.last(self.subjects.log(run))
         if run in self._live:  # Another delivery of this run was faster.
-            self._live[run].take_doorbell(delivery)
+            self._ring(run, delivery)
         elif self._is_draining:
             self.door.nak(delivery)
         elif last is None:
@@ -274,7 +289,7 @@ class Host:
                 await self.door.publish(mailbox, encode(ParentOver(parent=start.parent or "")))
             has_mail = await self.door.next(mailbox, after=0) is not None
             if run in self._live:
-                self._live[run].take_doorbell(delivery)
+                self._ring(run, delivery)
             else:
                 self._begin(delivery, run, start, has_mail=has_mail)
         elif await self._ask_everyone(delivery, run) != _MINE:
@@ -429,7 +444,7 @@ class Host:
             await self._relight(delivery.subject.split(".")[4], run, epoch)
         if run in self._live:
             program.close()
-            self._live[run].take_doorbell(delivery)
+            self._ring(run, delivery)
             return
         if self._is_draining:
             program.close()

@@ -291,6 +291,8 @@ class Activation:
                 self.ask(r.StepCancelled(key))
             raise
         except StepFailed as error:
+            # It holds the error, whose traceback will hold this frame: only the collector could free the three.
+            del pending
             # Each await raises its own object: a traceback must not grow with every replay.
             raise error.with_traceback(None) from None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from relight.actors.letters import Sight
@@ -48,8 +50,13 @@ class RunDescription:
     history_bytes: int
 
 
-def describe(sight: Sight) -> RunDescription:
-    """Put into words how a run stands."""
+def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -> RunDescription:
+    """Put into words how a run stands.
+
+    Args:
+        sight: Of the run.
+        children: How those stand for which it waits, as far as somebody has looked.
+    """
     state = sight.state
     parked = state.parked
     if parked is not None:
@@ -59,7 +66,7 @@ def describe(sight: Sight) -> RunDescription:
     return RunDescription(
         status=cast("RunStatus", state.status if sight.tail is not None else "queued"),
         parked=None if parked is None else cast("Parked", parked.reason),
-        waits_for=tuple(_waits_for(sight)),
+        waits_for=tuple(_waits_for(sight, children)),
         suspended=tuple(one.name for one in state.waits.values() if one.kind == "suspension"),
         details=None if state.details is None else json.loads(bytes(state.details)),
         since=moment(state.since_ms),
@@ -71,7 +78,7 @@ def describe(sight: Sight) -> RunDescription:
     )
 
 
-def _waits_for(sight: Sight) -> list[str]:
+def _waits_for(sight: Sight, children: Mapping[str, str]) -> list[str]:
     state = sight.state
     if state.end is not None:
         return []
@@ -81,7 +88,7 @@ def _waits_for(sight: Sight) -> list[str]:
         return [f"a worker of queue {state.started.queue!r}" if state.started is not None else "a worker"]
     if state.parked is not None:
         return [f"a person or a fix ({state.parked.reason}): {state.parked.message}"]
-    said = [_wait(one) for one in state.waits.values()]
+    said = [_wait(one, children) for one in state.waits.values()]
     said += [_step(one, state) for one in state.steps.values()]
     said += [f"timer {number}, due at {_time(due_ms)}" for number, due_ms in state.timers.items()]
     if sight.unread:
@@ -89,13 +96,14 @@ def _waits_for(sight: Sight) -> list[str]:
     return said
 
 
-def _wait(wait: OpenWait) -> str:
+def _wait(wait: OpenWait, children: Mapping[str, str]) -> str:
     since = f"since {_time(wait.since_ms)}"
     if wait.kind == "suspension":
         refused = f"; the last answer was refused: {wait.problem}" if wait.problem else ""
         return f"the answer to suspension {wait.name!r} {since}{refused}"
     if wait.kind == "child":
-        return f"the end of child {wait.name!r} {since}"
+        status = f" ({children[wait.name]})" if wait.name in children else ""
+        return f"the end of child {wait.name!r}{status} {since}"
     if wait.kind == "signal":
         return f"signal {wait.name!r} {since}"
     return f"the completion of awakeable {wait.name.rsplit('~', 1)[0]!r} {since}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, Ty
 from msgspec import Raw
 
 from relight.actors import letters
-from relight.actors.letters import Letterbox
-from relight.errors import WaitTimedOut
+from relight.actors.letters import Letterbox, Sight
+from relight.errors import RunNotFoundError, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ("Parked", "Record", "Run", "RunStatus")
 
 R = TypeVar("R")
+
+_CHILDREN_SHOWN = 10
+"""Of those for which a run waits, by `describe()` with how they stand; each is a look at its history."""
 
 RunStatus: TypeAlias = Literal[
     "queued", "running", "waiting", "paused", "parked", "completed", "failed", "cancelled", "terminated", "timed_out"
@@ -193,7 +196,21 @@ class Run(Generic[R]):
         Raises:
             RunNotFoundError: The run is not known, or was retired.
         """
-        return describe(await self._letterbox.look())
+        sight = await self._letterbox.look()
+        return describe(sight, await self._statuses_of_children(sight))
+
+    async def _statuses_of_children(self, sight: Sight) -> dict[str, str]:
+        """How the first few children stand for which it waits."""
+        awaited = [wait.name for wait in sight.state.waits.values() if wait.kind == "child"][:_CHILDREN_SHOWN]
+        statuses = await asyncio.gather(*(self._status_of(child) for child in awaited))
+        return dict(zip(awaited, statuses, strict=True))
+
+    async def _status_of(self, child: str) -> str:
+        try:
+            sight = await Letterbox(self._relight.door, self._relight.subjects, child).look()
+        except RunNotFoundError:
+            return "not started yet"
+        return sight.state.status
 
     async def history(self, *, follow: bool = False, after: int = 0) -> AsyncIterator[Record]:
         """Iterate over the run's records from the one after `after`; with `follow` until the run ends.
