@@ -225,3 +225,21 @@ async def test_every_worker_orders_sets_alike(client: Relight) -> None:
     run = await client.start("seed", type=str | None)
 
     assert await run.result(timeout=20) == "0"
+
+
+async def test_diff_says_where_two_runs_part(client: Relight, terminal: Terminal) -> None:
+    await asyncio.gather(
+        client.call("hello", "Ann", id="diff-ann", type=object),
+        client.call("hello", "Bob", id="diff-bob", type=object),
+    )
+
+    people, machine = await asyncio.gather(
+        terminal.run("diff", "diff-ann", "diff-bob"), terminal.run("diff", "diff-ann", "diff-bob", "--json")
+    )
+
+    assert people.code == 0, people
+    assert people.out.startswith("they part after 0 records that are the same\n")
+    assert "hello Bob" in people.out
+    assert machine.document["parting"]["right"]["arguments"] == ["Bob"]
+    assert {"what": "run", "field": "arguments", "left": ["Ann"], "right": ["Bob"]} in machine.document["differences"]
+    assert machine.document["same"] is False

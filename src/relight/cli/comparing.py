@@ -1,0 +1,102 @@
+"""Two runs side by side: `diff`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from relight.cli.completion import complete_run
+from relight.cli.output import shortened
+from relight.cli.session import client
+from relight.cli.verb import Edge, verb
+
+if TYPE_CHECKING:
+    from relight.cli.difference import Entry, RunsCompared
+    from relight.cli.output import Cell, Output
+    from relight.sdk._client import Relight
+    from relight.sdk._run import StoredRecord
+
+__all__ = ("diff",)
+
+_CHARACTERS_MAX = 60
+
+FirstRun = Annotated[str, typer.Argument(metavar="RUN", help="One run's id.", autocompletion=complete_run)]
+SecondRun = Annotated[str, typer.Argument(metavar="RUN", help="The other's id.", autocompletion=complete_run)]
+
+
+@verb("diff")
+async def diff(edge: Edge, left: FirstRun, right: SecondRun) -> None:
+    """Say where two runs part and what differs: results, errors, times."""
+    from relight.cli.difference import compared
+
+    async with client(edge.place) as relight:
+        histories = await _history(relight, left), await _history(relight, right)
+    found = compared(*histories, names=(left, right))
+    if edge.output.is_json:
+        edge.output.json(_document(left, right, found))
+    else:
+        _print(edge.output, left, right, found)
+
+
+async def _history(relight: Relight, run: str) -> list[Entry]:
+    from relight.cli.difference import Entry
+
+    stored = [cast("StoredRecord", one) async for one in relight.get_run(run).history()]
+    return [Entry(one.sequence, round(one.at.timestamp() * 1000), one.data) for one in stored]
+
+
+def _document(left: str, right: str, found: RunsCompared) -> dict[str, object]:
+    parting = found.parting
+    return {
+        "left": left,
+        "right": right,
+        "same": parting is None and not found.differences,
+        "shared_records": found.shared,
+        "parting": None if parting is None else {"left": _record(parting.left), "right": _record(parting.right)},
+        "differences": [one._asdict() for one in found.differences],
+        "times": [one._asdict() for one in found.times],
+    }
+
+
+def _record(entry: Entry | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    import msgspec
+
+    from relight.cli.words import moment
+
+    said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(entry.record))
+    return {"sequence": entry.sequence, "at": moment(entry.at_ms).isoformat(), **said}
+
+
+def _print(output: Output, left: str, right: str, found: RunsCompared) -> None:
+    columns = ("what", "of it", left, right)
+    if found.parting is None:
+        output.line((f"the same in all {found.shared} records that are compared", "green"))
+    else:
+        output.line(("they part", "bold yellow"), f" after {found.shared} records that are the same")
+        output.pairs([(left, _in_words(found.parting.left)), (right, _in_words(found.parting.right))])
+    rows: list[tuple[Cell, ...]] = [
+        (one.what, one.field, (_cell(one.left), "red"), (_cell(one.right), "green")) for one in found.differences
+    ]
+    rows += [(one.what, (one.field, "dim"), _seconds(one.left), _seconds(one.right)) for one in found.times]
+    if rows:
+        output.table(columns, rows)
+
+
+def _in_words(entry: Entry | None) -> Cell:
+    if entry is None:
+        return "nothing more", "dim"
+    from relight.actors.run.replay import in_words
+
+    return f"{entry.sequence}: {in_words(entry.record)}"
+
+
+def _cell(value: object) -> str:
+    return shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), _CHARACTERS_MAX)
+
+
+def _seconds(value: float) -> Cell:
+    return f"{value:.3f}", "dim"
