@@ -40,6 +40,8 @@ async def test_whatever_goes_wrong_changes_nothing(name: str) -> None:
         ("in_sequence_delayed", 539),
         # After it had been stopped a worker held a lease that others had acknowledged.
         ("cleans_up", 426),
+        # Its own relit from an earlier attempt to take the run over, acknowledged by others since, became the lease.
+        ("in_sequence_delayed", 19),
     ],
 )
 async def test_what_a_seed_has_found_once_stays_mended(name: str, seed: int) -> None:

@@ -160,7 +160,8 @@ class RunActor:
         if self.lease is None or delivery.sequence == self.lease.sequence or self._is_own_relit(delivery):
             # Nobody may be able to see us die by a lease that was acknowledged: by others, or by this worker when it
             # let the run go, while the message was already on its way a second time.
-            is_doubtful = delivery.delivered == SECOND_HAND or (self.lease is None and delivery.delivered > 1)
+            is_other = self.lease is None or delivery.sequence != self.lease.sequence
+            is_doubtful = delivery.delivered == SECOND_HAND or (is_other and delivery.delivered > 1)
             self._changes_lease = self._changes_lease or is_doubtful
             self._change_lease(delivery)
         else:
