@@ -44,7 +44,7 @@ NOT_BUILT_MEMBERS = {
         "lock",
         "stream",
     ),
-    "Run": ("pause", "unpause", "fork", "request", "stream"),
+    "Run": ("pause", "unpause", "request", "stream"),
     "Relight": ("publish",),
 }
 

@@ -5,6 +5,7 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
 - nothing there, a start's first delivery: drive it;
 - nothing there, a start's later delivery: somebody may be in its first steps; ask all workers, claim if none is;
 - nothing there, a wake: whoever drives the start reads the mailbox after its first append; ring off;
+- its turns were copied by a client (epoch 0): nobody has owned it; claim it;
 - an owner is named: ask it. "Mine": it has taken the token over. "Not mine": claim by an append under the next epoch.
   Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
   delivered again. Otherwise come back later: the lease's own redelivery decides.
@@ -25,6 +26,7 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.actors.door import SECOND_HAND, Consumption, Delivery, Door, Handle, Silent, Stored
 from relight.actors.family import is_orphan, may_be_orphan, tell_family
+from relight.actors.fork import COPIED_EPOCH, is_incomplete
 from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
 from relight.actors.mailbox import decoded
 from relight.actors.run.state import RunState, fold
@@ -53,6 +55,7 @@ _SWEEPS = 10
 _IN_VAIN_MAX = 6
 """Deliveries of one message that found nobody. With their delays they take 30 s, three times `ack_wait`."""
 _NO_JOURNAL = "the mailbox knows of a journal that does not exist"
+_NO_COPY = "the history that was copied for this fork does not exist"
 
 
 class Host:
@@ -242,7 +245,7 @@ class Host:
             return False
         try:
             start = decode_start(delivery.data).run
-            if may_be_orphan(start, self.door.clock):
+            if start.origin is not None or may_be_orphan(start, self.door.clock):
                 return False
             self._begin(delivery, run, start)
         except (p.UnknownWorkflowError, ProtocolError):
@@ -281,6 +284,8 @@ class Host:
     async def _decide_without_journal(self, delivery: Delivery, run: str) -> None:
         if isinstance(parse(delivery.subject), WakeSubject):
             await self._ring_off(delivery, run)
+        elif decode_start(delivery.data).run.origin is not None:
+            await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], _NO_COPY, None)
         elif delivery.delivered == 1:
             # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
             mailbox = self.subjects.wake(delivery.subject.split(".")[4], run)
@@ -360,6 +365,8 @@ class Host:
                 # Nobody reads it any more; whoever gets this id after the retirement must not find it.
                 await self.door.purge(delivery.subject)
             self.door.ack(delivery)
+        elif tail.epoch == COPIED_EPOCH:
+            await self._resume(delivery, run, last, tail, "forked")
         elif tail.owner == self.worker:
             await self._resume(delivery, run, last, tail, None)
         else:
@@ -406,6 +413,8 @@ class Host:
             history = await read_history(self.door, self.subjects.log(run), last)
             if not isinstance(history.turns[0].records[0], r.RunStarted):
                 raise BrokenChainError("the first turn is no start")
+            if is_incomplete(history):
+                raise BrokenChainError("it is a copy that was not finished; repeat the fork under another id")
         except BrokenChainError as error:
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], str(error), last)
             return None
@@ -544,7 +553,7 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
         return None
     if cause is None:
         return r.Claimed("resumed", state.deaths)
-    return r.Claimed(cause, 0 if cause == "handed_over" else state.deaths + state.has_work)
+    return r.Claimed(cause, 0 if cause in ("handed_over", "forked") else state.deaths + state.has_work)
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:

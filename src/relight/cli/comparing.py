@@ -1,4 +1,4 @@
-"""Two runs side by side: `diff`."""
+"""A second run beside a first: `fork`, `diff`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from relight.cli.arguments import RunName, read_json
 from relight.cli.completion import complete_run
 from relight.cli.output import shortened
 from relight.cli.session import client
@@ -18,12 +19,50 @@ if TYPE_CHECKING:
     from relight.sdk._client import Relight
     from relight.sdk._run import StoredRecord
 
-__all__ = ("diff",)
+__all__ = ("diff", "fork")
 
 _CHARACTERS_MAX = 60
 
 FirstRun = Annotated[str, typer.Argument(metavar="RUN", help="One run's id.", autocompletion=complete_run)]
 SecondRun = Annotated[str, typer.Argument(metavar="RUN", help="The other's id.", autocompletion=complete_run)]
+
+
+@verb("fork")
+async def fork(
+    edge: Edge,
+    run: RunName,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="STEP", help="Copy up to its outcome, for example charge#1.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="STEP", help="Copy up to where it is called: it runs again.")
+    ] = None,
+    replace: Annotated[
+        list[str] | None, typer.Option("--replace", metavar="STEP=JSON", help="Another result of a copied step.")
+    ] = None,
+    id: Annotated[str | None, typer.Option("--id", help="Of the new run; repeating it is harmless.")] = None,
+) -> None:
+    """Start a new run from a copy of a run's history; the old one is untouched."""
+    results = dict(_replacement(one) for one in replace or ())
+    async with client(edge.place) as relight:
+        origin = relight.get_run(run)
+        if after is not None and before is None:
+            made = await origin.fork(after=after, replace=results, id=id)
+        elif before is not None and after is None and not results:
+            made = await origin.restart_from(before, id=id)
+        else:
+            raise typer.BadParameter("give --after STEP, with --replace STEP=JSON if wanted, or --before STEP")
+    if edge.output.is_json:
+        edge.output.json({"run": made.id, "origin": run})
+    else:
+        edge.output.line(made.id)
+
+
+def _replacement(text: str) -> tuple[str, Any]:
+    step, separator, value = text.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"{text[:40]!r} is no replacement; give STEP=JSON, for example 'charge#1=\"ch_2\"'")
+    return step, read_json(value)
 
 
 @verb("diff")

@@ -57,6 +57,7 @@ class Sighting:
             "run": self.sight.run,
             "workflow": "" if started is None else started.workflow,
             "queue": "" if started is None else started.queue,
+            "origin": seen.origin,
             "tags": {} if started is None else started.tags,
             "status": seen.status,
             "parked": seen.parked,
@@ -88,6 +89,8 @@ class Sighting:
         if state.started is not None:
             pairs.append(("workflow", f"{state.started.workflow}, queue {state.started.queue}"))
             pairs += [("tag", f"{name} = {value}") for name, value in state.started.tags.items()]
+        if seen.origin is not None:
+            pairs.append(("fork of", seen.origin))
         pairs.append(("started", self._when(state.started_at_ms)))
         pairs.append(("since", self._when(round(seen.since.timestamp() * 1000))))
         pairs += [("waits for", (one, status_style(seen.status))) for one in seen.waits_for]

@@ -17,6 +17,7 @@ from typing_extensions import TypeForm, TypeVarTuple, Unpack
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
+from relight.actors.fork import Cut, copied, planned, read_origin
 from relight.actors.starts import read_start, start_in
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
@@ -250,6 +251,25 @@ class Relight:
                     raise UnavailableError(f"{error}; {remedy}") from error
             await backoff.wait()
 
+    async def fork(
+        self, run_id: str, cut: Cut, replace: Mapping[str, Raw], *, step: str, id: str | None
+    ) -> tuple[str, str]:
+        """What `Run.fork` and `Run.restart_from` do: copy, then start. Returns the new id and its queue."""
+        fork_id = token("run id", id) if id is not None else self._token(12)
+        origin = await read_origin(self.door, self.subjects.log(run_id), run_id)
+        now_ms = self.door.clock.now_ms()
+        plan = planned(origin, run_id, cut, replace, step=step, client=self._client, now_ms=now_ms)
+        started = await copied(
+            self.door,
+            self.subjects.log(fork_id),
+            fork_id,
+            plan,
+            owner=self._client,
+            new_append_id=lambda: f"{self._client}.{self._token(8)}",
+        )
+        taken = await self._publish_start(fork_id, started, "fail")
+        return fork_id, taken.queue
+
     async def _store_start(self, run_id: str, queue: str, data: bytes) -> None:
         any_queue = self.subjects.start_any_queue(run_id)
         await self.door.publish(self.subjects.start(queue, run_id), data, fence=0, fence_subject=any_queue)
@@ -261,7 +281,7 @@ class Relight:
             self.ends.forget(run_id)
             raise ConflictError(f"run {run_id!r} has ended and was retired; its id is free again later; choose another")
         taken = found.started
-        if taken.seed == started.seed:
+        if taken.seed == started.seed and taken.origin_hash == started.origin_hash:
             return taken
         self.ends.forget(run_id)
         if taken.workflow != started.workflow:

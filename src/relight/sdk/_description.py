@@ -35,6 +35,7 @@ class RunDescription:
         worker: That wrote its last turn.
         history_records: Records in its history.
         history_bytes: Their size as stored.
+        origin: The run of which it is a fork.
     """
 
     status: RunStatus
@@ -48,6 +49,7 @@ class RunDescription:
     worker: str | None
     history_records: int
     history_bytes: int
+    origin: str | None = None
 
 
 def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -> RunDescription:
@@ -75,6 +77,7 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
         worker=None if sight.tail is None else sight.tail.owner,
         history_records=state.records if sight.tail is not None else 0,
         history_bytes=sight.bytes,
+        origin=None if state.started is None else state.started.origin,
     )
 
 

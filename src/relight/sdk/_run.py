@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
 from msgspec import Raw
 
 from relight.actors import letters
+from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, Sight
 from relight.errors import RunNotFoundError, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
@@ -189,6 +190,35 @@ class Run(Generic[R]):
             checked_text(error, what="the error")
         key = await self._letterbox.parked_step(step)
         await self._letterbox.post_to_parked(m.Resolve(step=key, result=value, error=error, rerun=rerun))
+
+    async def fork(self, *, after: str, replace: Mapping[str, object] | None = None, id: str | None = None) -> Run[R]:
+        """Start a new run from a copy of this one's history, up to the outcome of step `after`. This one is untouched.
+
+        Steps of the copied part are never executed again; those after it are, under the new run's idempotency keys, by
+        today's code. If that asks for something else than the copied part has, the new run is parked as stuck. Returns
+        when durable; with an `id`, repeating it completes it or finds it done.
+
+        Args:
+            after: Key of a step that has an outcome, for example `charge_card#1`.
+            replace: Results instead of those that steps of the copied part had, by key.
+            id: Of the new run.
+
+        Raises:
+            ConflictError: The id belongs to another run.
+            RefusedError: There is no such outcome, or the copied part has children or awakeables.
+            RunNotFoundError: The run is not known, has not begun, or was retired.
+            InvalidValueError: A result can't be written as JSON.
+        """
+        results = {key: Raw(encode_any(one, what=f"the result of {key!r}")) for key, one in (replace or {}).items()}
+        return await self._forked(cut_after(after), results, step=after, id=id)
+
+    async def restart_from(self, step: str, *, id: str | None = None) -> Run[R]:
+        """Fork this run just before `step` was asked for: it is executed again, in a new run. Raises like `fork`."""
+        return await self._forked(cut_before(step), {}, step=step, id=id)
+
+    async def _forked(self, cut: Cut, replace: Mapping[str, Raw], *, step: str, id: str | None) -> Run[R]:
+        fork_id, queue = await self._relight.fork(self.id, cut, replace, step=step, id=id)
+        return Run(self._relight, fork_id, self._type, queue=queue)
 
     async def describe(self) -> RunDescription:
         """Say how the run stands, in words: status, what it waits for, since when, last error, worker, sizes.

@@ -93,6 +93,8 @@ class RunStarted(_Record, frozen=True):
         asked_ms: When it asked for this one, unless this one may outlive it.
         tags: The user's, for lists.
         headers: The interceptors', they travel to every step.
+        origin: The run of whose history the first `origin_records` records are a copy, this one included.
+        origin_hash: Of the copied records behind this one: two forks with one hash are the same.
     """
 
     workflow: str
@@ -108,6 +110,9 @@ class RunStarted(_Record, frozen=True):
     asked_ms: int = 0
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
+    origin: str | None = None
+    origin_records: int = 0
+    origin_hash: str = ""
 
 
 class StepCompleted(_Record, frozen=True):

@@ -24,7 +24,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
         number: From 1, without gaps.
         append: Id of this append, unique for ever: who does not know whether it was written looks for it in the tail.
         owner: The worker that wrote it.
-        epoch: Grows with each change of owner; two turns of one epoch have one owner.
+        epoch: Grows with each change of owner; two turns of one epoch have one owner. 0: copied, never owned.
         lease: Stream sequence of the delivery under which the owner works.
         cursor: Stream sequence of the last mailbox message consumed.
         at_ms: The time for this turn's code, milliseconds since 1970; never less than the turn before.

@@ -1,0 +1,202 @@
+"""A fork: a new run from a copy of the beginning of another's history.
+
+The copy is a journal without a start: nothing wakes it, and nobody finds the run. The start is stored last. Until then
+whoever repeats the fork under the same id finds what was copied, and copies the rest; the first record says of what
+the copy is, how many records it has and what their hash is, so that two different forks never mix.
+
+No worker has written a copied turn: its epoch is 0, and the worker that gets the start claims it without asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from relight.actors.door import Door
+from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
+from relight.actors.run.state import fold
+from relight.errors import ConflictError, RefusedError, RunNotFoundError
+from relight.subjects import records as r
+from relight.subjects.codec import decode_turn, encode
+from relight.subjects.turn import Tombstone, hash_of
+
+__all__ = ("COPIED_EPOCH", "Cut", "copied", "cut_after", "cut_before", "is_incomplete", "planned", "read_origin")
+
+COPIED_EPOCH = 0
+"""Of turns that no worker has written."""
+
+Cut: TypeAlias = Callable[[r.Record], bool | None]
+"""Says of each record whether the copy ends with it (True), before it (False), or goes on (None)."""
+
+Copy: TypeAlias = tuple["CopiedTurn", ...]
+
+
+class CopiedTurn(NamedTuple):
+    at_ms: int
+    records: tuple[r.Record, ...]
+
+
+def cut_after(step: str) -> Cut:
+    """The copy ends with the outcome of this step."""
+    return lambda record: True if isinstance(record, r.StepCompleted | r.StepFailed) and record.step == step else None
+
+
+def cut_before(step: str) -> Cut:
+    """The copy ends before this step is asked for."""
+    return lambda record: False if isinstance(record, r.StepScheduled) and record.step == step else None
+
+
+async def read_origin(door: Door, subject: str, run: str) -> History:
+    """Return the history that is to be copied.
+
+    Raises:
+        RunNotFoundError: The run has no history, or was retired.
+        RefusedError: Its history is corrupt.
+        UnavailableError: The server was not reached.
+    """
+    history = await _stored(door, subject, run)
+    if history is None:
+        raise RunNotFoundError(run)
+    return history
+
+
+async def _stored(door: Door, subject: str, run: str) -> History | None:
+    last = await door.last(subject)
+    if last is None:
+        return None
+    if isinstance(decode_turn(last.data), Tombstone):
+        raise RunNotFoundError(run)
+    try:
+        return await read_history(door, subject, last)
+    except BrokenChainError as error:
+        raise RefusedError(f"run {run!r} is corrupt: {error}") from error
+
+
+def planned(
+    origin: History, run: str, cut: Cut, replace: Mapping[str, Raw], *, step: str, client: str, now_ms: int
+) -> Copy:
+    """Return what the journal of the fork begins with.
+
+    Raises:
+        RefusedError: The history has no such step, `replace` names a step without outcome in the copied part, or the
+            copied part has children or awakeables, which belong to the old run.
+    """
+    kept = _kept(origin, cut)
+    if kept is None:
+        raise RefusedError(f"step {step!r} is not in the history of run {run!r}, or has no outcome; give its key")
+    _check(kept, run, replace)
+    turns = [CopiedTurn(one.at_ms, tuple(_replaced(record, replace) for record in one.records)) for one in kept]
+    state = fold(turns)
+    if state.parked is not None:
+        turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unparked("fork")))
+    started = turns[0].records[0]
+    assert isinstance(started, r.RunStarted), "the first record of every history"
+    later_ms = now_ms - state.started_at_ms
+    rest = [CopiedTurn(turns[0].at_ms, turns[0].records[1:]), *turns[1:]]
+    first = msgspec.structs.replace(
+        started,
+        client=client,
+        # Its time begins anew, but counts from the first turn, which is copied.
+        timeout_ms=None if started.timeout_ms is None else started.timeout_ms + later_ms,
+        parent=None,
+        parent_queue="",
+        asked_ms=0,
+        origin=run,
+        origin_records=1 + sum(len(one.records) for one in rest),
+        origin_hash=hash_of(b"".join(encode(record) for one in rest for record in one.records)),
+    )
+    return (CopiedTurn(turns[0].at_ms, (first, *turns[0].records[1:])), *turns[1:])
+
+
+def _kept(origin: History, cut: Cut) -> list[CopiedTurn] | None:
+    kept: list[CopiedTurn] = []
+    for turn in origin.turns:
+        for index, record in enumerate(turn.records):
+            is_last = cut(record)
+            if is_last is not None:
+                last = turn.records[: index + is_last]
+                return [*kept, CopiedTurn(turn.at_ms, last)] if last else kept
+        kept.append(CopiedTurn(turn.at_ms, turn.records))
+    return None
+
+
+def _check(kept: Sequence[CopiedTurn], run: str, replace: Mapping[str, Raw]) -> None:
+    records = [record for one in kept for record in one.records]
+    for record in records:
+        if isinstance(record, r.ChildScheduled | r.AwakeableCreated):
+            what = "children" if isinstance(record, r.ChildScheduled) else "awakeables"
+            raise RefusedError(f"run {run!r} had {what} by then, which are its own; fork it at an earlier step")
+    ended = {one.step for one in records if isinstance(one, r.StepCompleted | r.StepFailed)}
+    if unknown := sorted(set(replace) - ended):
+        raise RefusedError(f"no outcome to replace in the copied part of run {run!r}: {', '.join(unknown)}")
+
+
+def _replaced(record: r.Record, replace: Mapping[str, Raw]) -> r.Record:
+    if isinstance(record, r.StepCompleted | r.StepFailed) and record.step in replace:
+        return r.StepCompleted(record.step, replace[record.step], record.attempt, by="fork")
+    return record
+
+
+async def copied(
+    door: Door, subject: str, run: str, plan: Copy, *, owner: str, new_append_id: Callable[[], str]
+) -> r.RunStarted:
+    """Append what is missing of the copy, and return its first record: what the start has to say.
+
+    Waits as long as it takes while the server is away.
+
+    Raises:
+        ConflictError: Another history begins under this id.
+        UnavailableError: The server was not reached at the beginning.
+    """
+    while True:
+        try:
+            history = await _stored(door, subject, run)
+        except RunNotFoundError as error:
+            raise ConflictError(f"run {run!r} was retired; its id is free again later; choose another") from error
+        if history is None:
+            journal = Journal(door, subject, owner=owner, new_append_id=new_append_id, tail=Tail())
+            started, done = plan[0].records[0], 0
+        else:
+            started, done = _same(history, plan, run), sum(len(one.records) for one in history.turns)
+            journal = Journal(door, subject, owner=owner, new_append_id=new_append_id, tail=history.tail)
+        assert isinstance(started, r.RunStarted), "the first record of every history"
+        try:
+            for turn in _after(plan, done):
+                await journal.append(turn.records, epoch=COPIED_EPOCH, lease=0, cursor=0, at_ms=turn.at_ms)
+            return started
+        except Displaced:
+            continue  # Somebody copies the same, or not: look again.
+
+
+def _same(history: History, plan: Copy, run: str) -> r.Record:
+    """Return the first record that is stored, if it is that of this copy."""
+    found, wanted = history.turns[0].records[0], plan[0].records[0]
+    assert isinstance(wanted, r.RunStarted), "the first record of every history"
+    if isinstance(found, r.RunStarted) and _head(found) == _head(wanted):
+        return found
+    raise ConflictError(f"run {run!r} exists with another history; choose another id")
+
+
+def _head(started: r.RunStarted) -> tuple[str | None, int, str]:
+    return started.origin, started.origin_records, started.origin_hash
+
+
+def _after(plan: Copy, done: int) -> list[CopiedTurn]:
+    """What is left of the plan after so many records."""
+    left: list[CopiedTurn] = []
+    for turn in plan:
+        if done < len(turn.records):
+            left.append(CopiedTurn(turn.at_ms, turn.records[done:]))
+        done = max(0, done - len(turn.records))
+    return left
+
+
+def is_incomplete(history: History) -> bool:
+    """Whether it is a copy that was never finished."""
+    started = history.turns[0].records[0]
+    if not isinstance(started, r.RunStarted) or started.origin is None:
+        return False
+    return sum(len(one.records) for one in history.turns) < started.origin_records

@@ -1,0 +1,131 @@
+"""A fork survives a crash before and after every operation of the client that copies, and of the workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.crash.workers_in_memory import workers_in_memory
+from tests.crash.workflows import in_sequence, suspends_and_sleeps, waits_with_a_step
+
+from relight import ConflictError, RefusedError, Run, RunNotFoundError
+from relight.subjects import records as r
+from relight.testing.crash import sweep
+from relight.testing.memory import MemoryDoor, MemoryServer
+from relight.testing.memory.faults import Operation
+from relight.testing.stage import Stage
+from relight.testing.trial import Moment, Scenario
+
+
+async def fork_it(stage: Stage, run: Run[Any]) -> None:
+    await stage.until(lambda: stage.observer.state(run.id).end is not None)
+    try:
+        fork = await run.fork(after="add#1", replace={"add#1": 10}, id="fork")
+    except RefusedError as error:
+        raise AssertionError("the fork is repeated as it was") from error
+
+    assert await fork.result() == 15
+    assert not any(isinstance(one, r.Parked) for one in stage.observer.records("fork"))
+
+
+async def restart_it(stage: Stage, run: Run[Any]) -> None:
+    await stage.until(lambda: stage.observer.state(run.id).end is not None)
+    try:
+        fork = await run.restart_from("slow#1", id="fork")
+    except RefusedError as error:
+        raise AssertionError("the fork is repeated as it was") from error
+
+    assert await fork.result() == "yes step"
+
+
+async def test_a_fork_ends_alike_wherever_a_process_dies() -> None:
+    scenario = Scenario(workflow=suspends_and_sleeps, args=(1,), answers={"review": 5}, story=fork_it)
+
+    report = await sweep(scenario, workers=2)
+
+    assert report.crashes >= 4 * report.operations
+
+
+async def test_a_restart_ends_alike_wherever_a_process_dies() -> None:
+    scenario = Scenario(workflow=waits_with_a_step, answers={"both": "yes"}, story=restart_it)
+
+    report = await sweep(scenario, workers=2)
+
+    assert report.crashes >= 4 * report.operations
+
+
+async def test_whoever_dies_in_the_middle_of_the_copy_leaves_nothing_that_runs() -> None:
+    for deaths_at in range(1, 20):
+        async with workers_in_memory() as site:
+            await site.add(in_sequence)
+            run = await site.client.start(in_sequence, 3, id="origin")
+            before = await site.result(run.result())
+            await site.pass_time(1)  # It lets its lease go, and is not resumed below.
+            copied_at = len(site.turns("origin"))
+            publishes = _dies_at(site.server, deaths_at)
+            last = [one.step for one in site.records("origin") if isinstance(one, r.StepCompleted)][-1]
+
+            forking = site.result(run.fork(after=last, id="fork"))
+            died = await _has_died(forking)
+            site.server.on_operation = None
+            await site.pass_time(60)
+
+            if died and not site.server.stream.every(site.client.subjects.start_any_queue("fork")):
+                assert {turn.epoch for turn in site.turns("fork")} <= {0}
+                assert len(site.turns("fork")) < deaths_at
+            assert len(site.turns("origin")) == copied_at
+            assert before == await site.result((await site.result(run.fork(after=last, id="fork"))).result())
+        if publishes[0] < deaths_at:
+            return
+    raise AssertionError("the copy takes more publishes than that")
+
+
+class _DiedError(Exception):
+    """What stands for `kill -9` in a client that shares the test's process."""
+
+
+def _dies_at(server: MemoryServer, number: int) -> list[int]:
+    publishes = [0]
+
+    def look(door: MemoryDoor, operation: Operation, moment: Moment) -> None:
+        if operation.by != "client" or operation.name != "publish" or moment != "before":
+            return
+        publishes[0] += 1
+        if publishes[0] == number:
+            raise _DiedError
+
+    server.on_operation = look
+    return publishes
+
+
+async def _has_died(forking: Any) -> bool:
+    try:
+        await forking
+    except _DiedError:
+        return True
+    return False
+
+
+async def test_an_id_that_another_run_or_another_fork_has_is_refused() -> None:
+    async with workers_in_memory() as site:
+        await site.add(in_sequence)
+        run = await site.client.start(in_sequence, 3, id="origin")
+        await site.result(run.result())
+        await site.client.start(in_sequence, 4, id="other")
+        steps = [one.step for one in site.records("origin") if isinstance(one, r.StepCompleted)]
+        await site.result(run.fork(after=steps[0], id="fork"))
+
+        for after, id in ((steps[0], "other"), (steps[0], "origin"), (steps[-1], "fork")):
+            try:
+                await site.result(run.fork(after=after, id=id))
+            except ConflictError:
+                continue
+            raise AssertionError(f"{id} was taken")
+
+
+async def test_what_is_not_known_is_refused() -> None:
+    async with workers_in_memory() as site:
+        try:
+            await site.client.get_run("nobody").fork(after="add#1")
+        except RunNotFoundError:
+            return
+        raise AssertionError("there is nothing to copy")

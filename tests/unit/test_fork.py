@@ -1,0 +1,97 @@
+"""What a fork copies of a history."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+
+from relight import RefusedError
+from relight.actors.fork import Cut, cut_after, cut_before, is_incomplete, planned
+from relight.actors.journal import History, Tail
+from relight.subjects import records as r
+from relight.subjects.turn import VERSION, Turn
+
+STARTED = r.RunStarted("order", "default", seed="5", timeout_ms=10_000, parent="above", parent_queue="q", asked_ms=5)
+FIRST = (STARTED, r.StepScheduled("a#1", "x"))
+SECOND = (r.StepCompleted("a#1", Raw(b"1")), r.StepScheduled("b#1", "y"), r.StepScheduled("c#1", "z"))
+THIRD = (r.StepCompleted("b#1", Raw(b"2")), r.StepFailed("c#1", r.Failure("E", "no")), r.RunCompleted())
+
+
+def history(*turns: tuple[r.Record, ...]) -> History:
+    made = [
+        Turn(VERSION, number, "", "worker", 3, 9, number * 1_000, "", records, cursor=7)
+        for number, records in enumerate(turns, 1)
+    ]
+    return History(tuple(made), Tail())
+
+
+def plan(cut: Cut, *turns: tuple[r.Record, ...], **replace: bytes) -> list[tuple[int, tuple[r.Record, ...]]]:
+    results = {f"{name}#1": Raw(one) for name, one in replace.items()}
+    made = planned(history(*turns), "old", cut, results, step="b#1", client="me", now_ms=21_000)
+    return [(one.at_ms, one.records) for one in made]
+
+
+def test_it_ends_with_the_outcome_and_without_what_followed_in_the_same_turn() -> None:
+    made = plan(cut_after("b#1"), FIRST, SECOND, THIRD)
+
+    assert made[1:] == [(2_000, SECOND), (3_000, THIRD[:1])]
+
+
+def test_the_first_record_names_the_origin_and_is_no_child_and_has_its_time_anew() -> None:
+    (_, (started, *_)), *_ = plan(cut_after("b#1"), FIRST, SECOND, THIRD)
+
+    assert isinstance(started, r.RunStarted)
+    assert (started.origin, started.origin_records) == ("old", 6)
+    assert (started.parent, started.parent_queue, started.asked_ms) == (None, "", 0)
+    assert (started.seed, started.client) == ("5", "me")
+    assert started.timeout_ms == 10_000 + 20_000
+
+
+def test_before_a_step_it_keeps_what_was_asked_for_earlier() -> None:
+    assert plan(cut_before("c#1"), FIRST, SECOND, THIRD)[-1] == (2_000, SECOND[:2])
+    assert [at_ms for at_ms, _ in plan(cut_before("a#1"), FIRST, SECOND)] == [1_000]
+
+
+def test_results_and_failures_are_replaced() -> None:
+    made = plan(cut_after("c#1"), FIRST, SECOND, THIRD, a=b"7", c=b"8")
+
+    assert made[1][1][0] == r.StepCompleted("a#1", Raw(b"7"), by="fork")
+    assert made[2][1] == (THIRD[0], r.StepCompleted("c#1", Raw(b"8"), by="fork"))
+
+
+def test_another_replacement_is_another_fork() -> None:
+    hashes = {
+        str(plan(cut_after("b#1"), FIRST, SECOND, THIRD, b=result)[0][1][0].origin_hash)  # type: ignore[union-attr]  # pyright: ignore
+        for result in (b"1", b"2", b"2")
+    }
+
+    assert len(hashes) == 2
+
+
+def test_what_was_parked_goes_on() -> None:
+    made = plan(cut_after("b#1"), FIRST, (*SECOND, r.Parked("stuck", "other code")), THIRD)
+
+    assert made[-1] == (3_000, (THIRD[0], r.Unparked("fork")))
+
+
+@pytest.mark.parametrize(
+    "owned", [r.ChildScheduled("old-child-1", "w", "default", "cancel"), r.AwakeableCreated(1, "old~1~x")]
+)
+def test_what_belongs_to_the_old_run_alone_is_not_copied(owned: r.Record) -> None:
+    with pytest.raises(RefusedError, match="earlier step"):
+        plan(cut_after("b#1"), FIRST, (*SECOND, owned), THIRD)
+
+
+def test_a_step_without_outcome_is_refused() -> None:
+    with pytest.raises(RefusedError, match="not in the history"):
+        plan(cut_after("b#1"), FIRST, SECOND)
+    with pytest.raises(RefusedError, match="to replace in the copied part"):
+        plan(cut_after("b#1"), FIRST, SECOND, THIRD, c=b"1")
+
+
+def test_a_copy_that_lacks_records_is_seen() -> None:
+    made = [records for _, records in plan(cut_after("b#1"), FIRST, SECOND, THIRD)]
+
+    assert is_incomplete(history(*made[:2]))
+    assert not is_incomplete(history(*made))
+    assert not is_incomplete(history(FIRST))
