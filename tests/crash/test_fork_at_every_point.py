@@ -79,6 +79,25 @@ async def test_whoever_dies_in_the_middle_of_the_copy_leaves_nothing_that_runs()
     raise AssertionError("the copy takes more publishes than that")
 
 
+async def test_a_start_of_the_same_id_does_not_run_an_unfinished_copy() -> None:
+    async with workers_in_memory() as site:
+        await site.add(in_sequence)
+        run = await site.client.start(in_sequence, 3, id="origin")
+        await site.result(run.result())
+        last = [one.step for one in site.records("origin") if isinstance(one, r.StepCompleted)][-1]
+        _dies_at(site.server, 2)
+        assert await _has_died(site.result(run.fork(after=last, id="fork")))
+        site.server.on_operation = None
+
+        await site.client.start(in_sequence, 4, id="fork")
+        await site.pass_time(60)
+
+        (parked,) = site.records("fork", r.Parked)
+        assert isinstance(parked, r.Parked)
+        assert parked.reason == "corrupt"
+        assert "not finished" in parked.message
+
+
 class _DiedError(Exception):
     """What stands for `kill -9` in a client that shares the test's process."""
 

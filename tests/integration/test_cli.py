@@ -227,6 +227,26 @@ async def test_every_worker_orders_sets_alike(client: Relight) -> None:
     assert await run.result(timeout=20) == "0"
 
 
+async def test_fork_prints_the_id_of_a_run_whose_origin_show_names(client: Relight, terminal: Terminal) -> None:
+    await client.call("hello", "Eve", id="forked-eve", type=object)
+    step = "greet#1"
+
+    forked = await terminal.run("fork", "forked-eve", "--after", step, "--replace", f'{step}="bye"', "--id", "fork-eve")
+    result = await client.get_run("fork-eve", type=object).result(timeout=20)
+    again, shown, wrong, unknown = await asyncio.gather(
+        terminal.run("fork", "forked-eve", "--before", step, "--json"),
+        terminal.run("show", "fork-eve", "--json"),
+        terminal.run("fork", "forked-eve"),
+        terminal.run("fork", "forked-eve", "--after", "nothing#1"),
+    )
+
+    assert (forked.code, forked.out) == (0, "fork-eve\n")
+    assert result == ["bye"]
+    assert again.document["origin"] == shown.document["origin"] == "forked-eve"
+    assert wrong.code == 2
+    assert "'nothing#1'" in one_line_of(unknown)
+
+
 async def test_diff_says_where_two_runs_part(client: Relight, terminal: Terminal) -> None:
     await asyncio.gather(
         client.call("hello", "Ann", id="diff-ann", type=object),

@@ -28,6 +28,8 @@ __all__ = ("COPIED_EPOCH", "Cut", "copied", "cut_after", "cut_before", "is_incom
 COPIED_EPOCH = 0
 """Of turns that no worker has written."""
 
+_NOBODY = ""
+
 Cut: TypeAlias = Callable[[r.Record], bool | None]
 """Says of each record whether the copy ends with it (True), before it (False), or goes on (None)."""
 
@@ -140,9 +142,7 @@ def _replaced(record: r.Record, replace: Mapping[str, Raw]) -> r.Record:
     return record
 
 
-async def copied(
-    door: Door, subject: str, run: str, plan: Copy, *, owner: str, new_append_id: Callable[[], str]
-) -> r.RunStarted:
+async def copied(door: Door, subject: str, run: str, plan: Copy, *, new_append_id: Callable[[], str]) -> r.RunStarted:
     """Append what is missing of the copy, and return its first record: what the start has to say.
 
     Waits as long as it takes while the server is away.
@@ -157,11 +157,11 @@ async def copied(
         except RunNotFoundError as error:
             raise ConflictError(f"run {run!r} was retired; its id is free again later; choose another") from error
         if history is None:
-            journal = Journal(door, subject, owner=owner, new_append_id=new_append_id, tail=Tail())
+            journal = Journal(door, subject, owner=_NOBODY, new_append_id=new_append_id, tail=Tail())
             started, done = plan[0].records[0], 0
         else:
             started, done = _same(history, plan, run), sum(len(one.records) for one in history.turns)
-            journal = Journal(door, subject, owner=owner, new_append_id=new_append_id, tail=history.tail)
+            journal = Journal(door, subject, owner=_NOBODY, new_append_id=new_append_id, tail=history.tail)
         assert isinstance(started, r.RunStarted), "the first record of every history"
         try:
             for turn in _after(plan, done):

@@ -264,7 +264,6 @@ class Relight:
             self.subjects.log(fork_id),
             fork_id,
             plan,
-            owner=self._client,
             new_append_id=lambda: f"{self._client}.{self._token(8)}",
         )
         taken = await self._publish_start(fork_id, started, "fail")

@@ -32,7 +32,7 @@ class RunDescription:
         since: When it last moved.
         attempt: Failed attempts of the steps under way, plus one.
         last_error: Of a step, of the run, or why it is parked.
-        worker: That wrote its last turn.
+        worker: That wrote its last turn; of a fork whose turns are all copied: none.
         history_records: Records in its history.
         history_bytes: Their size as stored.
         origin: The run of which it is a fork.
@@ -74,7 +74,7 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
         since=moment(state.since_ms),
         attempt=1 + max((step.attempts for step in state.steps.values()), default=0),
         last_error=error,
-        worker=None if sight.tail is None else sight.tail.owner,
+        worker=None if sight.tail is None else sight.tail.owner or None,
         history_records=state.records if sight.tail is not None else 0,
         history_bytes=sight.bytes,
         origin=None if state.started is None else state.started.origin,

@@ -23,7 +23,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
         v: Protocol version.
         number: From 1, without gaps.
         append: Id of this append, unique for ever: who does not know whether it was written looks for it in the tail.
-        owner: The worker that wrote it.
+        owner: The worker that wrote it; empty if a client copied it.
         epoch: Grows with each change of owner; two turns of one epoch have one owner. 0: copied, never owned.
         lease: Stream sequence of the delivery under which the owner works.
         cursor: Stream sequence of the last mailbox message consumed.
