@@ -50,7 +50,7 @@ async def test_a_fork_goes_on_after_its_worker_was_killed_and_the_origin_too(
         results = await asyncio.gather(run.result(timeout=30), fork.result(timeout=30))
 
         await fleet.no_lease_left()
-        assert results == ("open", "open")
+        assert set(results) == {"open"}
         assert fleet.executions("one", run="fork") == []
         assert len(fleet.executions("two", run="fork")) == 1
         assert {turn.epoch for turn in await fleet.journal("fork")} == {0, 1, 2}
