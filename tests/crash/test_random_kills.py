@@ -52,8 +52,8 @@ async def test_runs_end_alike_whichever_worker_is_killed_when(
             worker.kill()
             await worker.wait()
     for line, count in Counter(executions.read_text().splitlines()).items():
-        run = line.split(":")[0].split("-child-")[0]
-        assert count <= 1 + kills[run], f"seed {SEED}: {line} was executed {count} times"
+        of = line.split(":")[0].split("-child-")[0]
+        assert count <= 1 + kills[of], f"seed {SEED}: {line} was executed {count} times"
 
 
 async def check_chain(relight: Relight, run: str) -> None:
