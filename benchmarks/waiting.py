@@ -4,8 +4,8 @@ Workers keep the coroutines of the runs that waited last for a moment, at most `
 keeps that memory for the next ones. The first figure has all of it in it, which weighs more in the fewer runs of
 `--quick`. So the same number waits once more: what the workers grow by then is what a further waiting run costs them.
 
-A server in Go that has nothing to do collects every two minutes. Before that its memory says how much it had to do; so
-the figure is taken after it, except with `--quick`.
+A server in Go that has nothing to do collects every two minutes; before that its memory says how much it had to do. So
+its figure, over both passes, is taken after that, except with `--quick`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from benchmarks.event_loop import run
 from benchmarks.floor import IN_FLIGHT
@@ -24,7 +25,6 @@ from relight.config.limits import KIB
 
 __all__ = ("rows",)
 
-_NAMES = ("waiting_worker_memory", "waiting_server_memory", "waiting_disk")
 _GOALS = ((2.0, 0.2), (2.0, 1.0), (3.0, 1.5))
 _WARM_UP = 2_000
 _SETTLE_S = 3.0
@@ -38,21 +38,34 @@ def rows(*, is_quick: bool) -> Iterator[Row]:
         run(_pass_through(ours, _WARM_UP))
         before = _sizes(ours)
         run(_let_wait(ours, count))
-        if not is_quick:
-            time.sleep(_COLLECTED_S)
         after = _sizes(ours)
         run(_let_wait(ours, count))
+        if not is_quick:
+            time.sleep(_COLLECTED_S)
         further = _sizes(ours)
-    for name, (reach, aim), first, second in zip(_NAMES, _GOALS, before, after, strict=True):
-        goal = Goal(reach=reach, aim=aim, is_ratio=False)
-        yield Row(name=name, value=(second - first) / count / KIB, unit="KiB/run", goal=goal)
-    yield Row(name=f"{_NAMES[0]}_further", value=(further[0] - after[0]) / count / KIB, unit="KiB/run")
+    workers, server, disk = _GOALS
+    yield _row("waiting_worker_memory", after.workers - before.workers, count, workers)
+    yield _row("waiting_worker_memory_further", further.workers - after.workers, count, None)
+    yield _row("waiting_server_memory", further.server - before.server, 2 * count, server)
+    yield _row("waiting_disk", further.disk - before.disk, 2 * count, disk)
 
 
-def _sizes(ours: System) -> tuple[int, int, int]:
-    """Bytes of the workers' memory (both together), the server's memory, and the disk."""
+def _row(name: str, size: int, count: int, goal: tuple[float, float] | None) -> Row:
+    wanted = None if goal is None else Goal(reach=goal[0], aim=goal[1], is_ratio=False)
+    return Row(name=name, value=size / count / KIB, unit="KiB/run", goal=wanted)
+
+
+class _Sizes(NamedTuple):
+    """Bytes; of the workers' memory that of both together."""
+
+    workers: int
+    server: int
+    disk: int
+
+
+def _sizes(ours: System) -> _Sizes:
     workers = sum(resident_bytes(one) for one in ours.workers)
-    return workers, resident_bytes(ours.server.process_id), disk_bytes(ours.server.directory)
+    return _Sizes(workers, resident_bytes(ours.server.process_id), disk_bytes(ours.server.directory))
 
 
 async def _pass_through(ours: System, count: int) -> None:

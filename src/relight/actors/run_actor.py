@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from relight.actors import program as p
 from relight.actors.backoff import Backoff
-from relight.actors.door import SECOND_HAND, Delivery, Door, Handle
+from relight.actors.crew import Crew
+from relight.actors.door import SECOND_HAND, Delivery, Handle
 from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
@@ -31,12 +32,10 @@ from relight.config.limits import LIMITS
 from relight.errors import UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_wake, encode, notice_of
-from relight.subjects.grammar import Subjects
-from relight.subjects.ids import WorkerId
 from relight.subjects.messages import NewCode, Relit, TimerDue
 from relight.subjects.turn import Turn
 
-__all__ = ("Crew", "RunActor")
+__all__ = ("RunActor",)
 
 T = TypeVar("T")
 
@@ -44,23 +43,6 @@ _PASSES_OF_A_TRIVIAL_STEP = 4
 """Passes of the worker's loop in which a step that waits for nothing is launched, runs and reports."""
 
 log = structlog.get_logger("relight")
-
-
-class Crew(Protocol):
-    """What an actor needs of its host."""
-
-    door: Door
-    subjects: Subjects
-    worker: WorkerId
-    programs: p.Programs
-
-    def rests(self, actor: RunActor) -> None:
-        """The run waits; the actor keeps its coroutine for a while and takes doorbells."""
-        ...
-
-    def leaves(self, actor: RunActor, unfinished: Sequence[Delivery]) -> None:
-        """The actor is over. The deliveries that it still held are to be treated as if they came now."""
-        ...
 
 
 class RunActor:

@@ -84,17 +84,16 @@ def test_a_golden_history_holds_until_the_workflow_records_something_else(tmp_pa
     assert re.search(r"NonDeterminismError.*recorded step price#2 with arguments", stuck)
 
 
-def test_loading_the_plugin_takes_less_than_20_ms_and_loads_no_engine() -> None:
-    code = "import pytest, sys; import relight.testing.pytest_plugin; print('relight.sdk' in sys.modules)"
-    done = [
-        subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
+def test_loading_the_plugin_loads_no_engine() -> None:
+    heavy = ["relight.sdk", "relight.actors", "pydantic", "nats", "structlog"]
+    code = f"""
+import pytest, sys
+import relight.testing.pytest_plugin
+print([one for one in {heavy} if one in sys.modules])"""
 
-    took_us = [int(one.stderr.splitlines()[-1].split("|")[1]) for one in done]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert {one.stdout.strip() for one in done} == {"False"}
-    assert min(took_us) < 20_000
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_a_golden_history_the_test_fails_and_says_how_to_record_one(tmp_path: Path, run_pytest: Pytest) -> None:

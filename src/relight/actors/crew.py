@@ -1,0 +1,33 @@
+"""What the actor of a run and its host know of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from relight.actors import program as p
+from relight.actors.door import Delivery, Door
+from relight.subjects.grammar import Subjects
+from relight.subjects.ids import WorkerId
+
+if TYPE_CHECKING:
+    from relight.actors.run_actor import RunActor
+
+__all__ = ("Crew",)
+
+
+class Crew(Protocol):
+    """What an actor needs of its host."""
+
+    door: Door
+    subjects: Subjects
+    worker: WorkerId
+    programs: p.Programs
+
+    def rests(self, actor: RunActor) -> None:
+        """The run waits; the actor keeps its coroutine for a while and takes doorbells."""
+        ...
+
+    def leaves(self, actor: RunActor, unfinished: Sequence[Delivery]) -> None:
+        """The actor is over. The deliveries that it still held are to be treated as if they came now."""
+        ...
