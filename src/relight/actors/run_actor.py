@@ -22,7 +22,8 @@ import structlog
 from relight.actors import program as p
 from relight.actors.backoff import Backoff
 from relight.actors.crew import Crew
-from relight.actors.door import SECOND_HAND, Delivery, Handle
+from relight.actors.door import Delivery, Handle
+from relight.actors.doorbells import Doorbells, is_wake
 from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
@@ -31,7 +32,7 @@ from relight.actors.run.state import OpenStep, RunState
 from relight.config.limits import LIMITS
 from relight.errors import UnavailableError
 from relight.subjects import records as r
-from relight.subjects.codec import decode_wake, encode, notice_of
+from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import NewCode, Relit, TimerDue
 from relight.subjects.turn import Turn
 
@@ -46,15 +47,10 @@ log = structlog.get_logger("relight")
 
 
 class RunActor:
-    """Drives one run while this worker owns it.
-
-    Attributes:
-        lease: The delivery under which the run is owned; None while it rests.
-    """
+    """Drives one run while this worker owns it."""
 
     def __init__(self, crew: Crew, run: str, *, program: p.Program, journal: Journal, epoch: int, cursor: int) -> None:
         self.run = run
-        self.lease: Delivery | None = None
         self._crew = crew
         self._door = crew.door
         self._program = program
@@ -66,14 +62,13 @@ class RunActor:
         self._consumed = 0
         self._queue = ""
         self._outcomes: list[tuple[str, p.Outcome]] = []
-        self._doorbells: list[Delivery] = []
+        self._doorbells = Doorbells(crew.door, run)
         self._reads_mailbox = False
         self._running: dict[str, p.RunningStep] = {}
         self._holds_first_turn = False
         self._is_resumed = False
         self._hands_back = False
         self._is_back = False
-        self._changes_lease = False
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
@@ -84,6 +79,11 @@ class RunActor:
         self._armed_ms: int | None = None
         self._proven_s = crew.door.clock.elapsed_s()
         self._mailbox: Mailbox | None = None
+
+    @property
+    def lease(self) -> Delivery | None:
+        """The delivery under which the run is owned; None while it rests."""
+        return self._doorbells.lease
 
     @property
     def state(self) -> RunState:
@@ -105,7 +105,7 @@ class RunActor:
         Nothing is launched before the first append if `claim` says that somebody may have been here, or if there may be
         mail that decides whether the first step runs at all.
         """
-        self._own(lease)
+        self._doorbells.own(lease)
         self._proven_s = self._door.clock.elapsed_s()
         self._draft.begin_at(self._door.clock.now_ms())
         self._draft.record(started)
@@ -121,7 +121,7 @@ class RunActor:
 
     def resume(self, lease: Delivery, turns: Sequence[Turn], claim: r.Claimed | None, state: RunState) -> None:
         """Drive a run from its history, folded in `state`; `claim` is appended before anything else happens."""
-        self._own(lease)
+        self._doorbells.own(lease)
         self._is_resumed = True
         self._draft.replay(turns, state)
         self._draft.begin_at(self._door.clock.now_ms())
@@ -130,7 +130,7 @@ class RunActor:
         if claim is not None:
             self._draft.record(claim)
         self._draft.carry_on()
-        self._doorbells.append(lease)
+        self._doorbells.rung.append(lease)
         # A run that waited is brought forward by the message that woke it; what else came has a doorbell of its own.
         self._reads_mailbox = claim is not None
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
@@ -138,17 +138,7 @@ class RunActor:
 
     def take_doorbell(self, delivery: Delivery) -> None:
         """A delivery for this run came, or was handed over: its token is this worker's to answer for."""
-        self._forget_earlier(delivery)
-        if self.lease is None or delivery.sequence == self.lease.sequence or self._is_own_relit(delivery):
-            # Nobody may be able to see us die by a lease that was acknowledged: by others, or by this worker when it
-            # let the run go, while the message was already on its way a second time.
-            is_other = self.lease is None or delivery.sequence != self.lease.sequence
-            is_doubtful = delivery.delivered == SECOND_HAND or (is_other and delivery.delivered > 1)
-            self._changes_lease = self._changes_lease or is_doubtful
-            self._change_lease(delivery)
-        else:
-            self._door.hold(self.run, delivery)
-        self._doorbells.append(delivery)
+        self._doorbells.take(delivery, owner=self._crew.worker, epoch=self._epoch)
         if self._task is None:
             self._go()
         self._ring()
@@ -182,32 +172,6 @@ class RunActor:
         self._running.clear()
         self._program.close()
 
-    def _change_lease(self, fresh: Delivery) -> None:
-        old = self.lease
-        self._own(fresh)
-        if old is not None and old.sequence != fresh.sequence:
-            # Acknowledged like any other doorbell, when it is certain that the run is still ours.
-            self._doorbells = [one for one in self._doorbells if one.sequence != old.sequence] + [old]
-
-    def _forget_earlier(self, delivery: Delivery) -> None:
-        """Tokens of earlier deliveries of a message are renewed no longer: they would renew whoever has it then."""
-        known = self._doorbells if self.lease is None else (*self._doorbells, self.lease)
-        for one in known:
-            if one.sequence == delivery.sequence and one.token != delivery.token:
-                self._door.release(one)
-        self._doorbells = [one for one in self._doorbells if one.sequence != delivery.sequence]
-
-    def _is_own_relit(self, delivery: Delivery) -> bool:
-        """Our own fresh message becomes the lease: a zombie may know the token of the old one."""
-        if b'"Relit"' not in delivery.data:
-            return False
-        wake = decode_wake(delivery.data)
-        return isinstance(wake, Relit) and wake.owner == self._crew.worker and wake.epoch == self._epoch
-
-    def _own(self, lease: Delivery) -> None:
-        self.lease = lease
-        self._door.hold(self.run, lease)
-
     def _go(self) -> None:
         self._task = self._loop.create_task(self._drive())
 
@@ -217,10 +181,10 @@ class RunActor:
         try:
             await self._turns()
         except Displaced:
-            self._leave(self._held())
+            self._leave(self._doorbells.held())
         except Exception:  # The one supervisor of this actor.
             log.exception("run_actor_failed", run=self.run)
-            for delivery in self._held():
+            for delivery in self._doorbells.held():
                 self._door.nak(delivery, delay_s=LIMITS.nak_delay_s)
             self._leave(())
 
@@ -228,14 +192,14 @@ class RunActor:
         while True:
             if self._is_back:
                 await self._hold_again()
-            if self._changes_lease and self._journal.tail.number > 0:
+            if self._doorbells.changes_lease and self._journal.tail.number > 0:
                 await self._ask_for_fresh_lease()
             if self._hands_back and not self._running and not self._draft.records:
                 return self._hand_over()
             await self._take()
             if self._draft.records and not self._holds_first_turn:
                 await self._append()
-                if self._running and not (self._rung or self._doorbells or self._reads_mailbox):
+                if self._running and not (self._rung or self._doorbells.rung or self._reads_mailbox):
                     await self._wait()
             elif self._has_local_work():
                 await self._wait()
@@ -268,7 +232,7 @@ class RunActor:
         self._take_outcomes(now_ms)
         if self._holds_first_turn:
             return
-        rung = tuple(self._doorbells)
+        rung = tuple(self._doorbells.rung)
         if rung or self._reads_mailbox:
             await self._take_mail()
         self._draft.take_time()
@@ -276,7 +240,7 @@ class RunActor:
             self._draft.announce_unsafe()
         if rung and not self._draft.records:  # Not before it is certain that they lead to no record.
             await self._prove_ownership()
-            self._answer(rung, all_read=not self._reads_mailbox)
+            self._doorbells.answer(rung, cursor=self._cursor, all_read=not self._reads_mailbox)
         if not self._hands_back:
             await self._launch_retries()
 
@@ -307,7 +271,7 @@ class RunActor:
     async def _take_mail(self) -> None:
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
         self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
-        rung = [one for one in self._doorbells if _is_wake(one)]
+        rung = [one for one in self._doorbells.rung if is_wake(one)]
         mails = await self._eventually(lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end))
         for mail in mails:
             if mail.wake is not None:
@@ -320,28 +284,13 @@ class RunActor:
         assert self._mailbox is not None
         return self._mailbox
 
-    def _answer(self, doorbells: Sequence[Delivery], *, all_read: bool) -> None:
-        """Ring off what the journal covers; the lease stays. Until then all stay in hand, to be given on."""
-        taken = {one.sequence for one in doorbells}
-        kept: list[Delivery] = []
-        for one in self._doorbells:
-            if one.sequence not in taken:
-                kept.append(one)
-            elif self.lease is not None and one.sequence == self.lease.sequence:
-                continue
-            elif one.sequence <= self._cursor or all_read or not _is_wake(one):
-                self._door.ack(one)
-            else:
-                kept.append(one)
-        self._doorbells = kept
-
     # Appending, and what may happen once the append is acknowledged.
 
     async def _append(self) -> None:
         is_first = self._journal.tail.number == 0
         began_s = self._door.clock.elapsed_s()
         records = self._draft.take_records()
-        doorbells = tuple(self._doorbells)
+        doorbells = tuple(self._doorbells.rung)
         await self._journal.append(
             records,
             epoch=self._epoch,
@@ -352,7 +301,7 @@ class RunActor:
         )
         self._proven_s = began_s
         await self._prove_ownership()
-        self._answer(doorbells, all_read=False)
+        self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
         self._program.emit_logs()
         if is_first and self.state.end is None:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
@@ -370,7 +319,7 @@ class RunActor:
         """Remove what the journal has taken over; never the message that is held as the lease."""
         self._consumed = 0
         below = self._cursor + 1
-        if self.lease is not None and _is_wake(self.lease):
+        if self.lease is not None and is_wake(self.lease):
             below = min(below, self.lease.sequence)
         await self._eventually(lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run), below=below))
 
@@ -384,7 +333,7 @@ class RunActor:
             self._proven_s = began_s
 
     async def _ask_for_fresh_lease(self) -> None:
-        self._changes_lease = False
+        self._doorbells.changes_lease = False
         message = encode(Relit(owner=self._crew.worker, epoch=self._epoch))
         await self._eventually(lambda: self._door.publish(self._crew.subjects.wake(self._queue, self.run), message))
 
@@ -392,10 +341,10 @@ class RunActor:
         self._is_back = False
         if self._journal.tail.number > 0:
             await self._prove_ownership()
-        for delivery in self._held():
+        for delivery in self._doorbells.held():
             self._door.hold(self.run, delivery)
         # Others may have had the lease meanwhile, and let the run go without a record.
-        self._changes_lease = self._changes_lease or self.lease is not None
+        self._doorbells.changes_lease = self._doorbells.changes_lease or self.lease is not None
 
     def _may_hold_first_turn(self) -> bool:
         steps = self.state.steps.values()
@@ -409,7 +358,7 @@ class RunActor:
     def _renew_lease(self) -> None:
         """A delivery that is held for hours pins the consumer's floor: change it for a fresh one."""
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
-        self._changes_lease = self.lease is not None
+        self._doorbells.changes_lease = self.lease is not None
         self._ring()
 
     def _claim_soon(self, passes: int = _PASSES_OF_A_TRIVIAL_STEP) -> None:
@@ -503,18 +452,16 @@ class RunActor:
         if following is not None:
             self._reads_mailbox = True
             return False
-        if self._rung or self._outcomes or self._doorbells_unread():
+        if self._rung or self._outcomes or self._doorbells.has_unread(self._cursor):
             self._rung = False
             return False
         await self._prove_ownership()
-        for delivery in self._held():
+        for delivery in self._doorbells.held():
             self._door.ack(delivery)
-        self.lease, self._doorbells, self._task = None, [], None
+        self._doorbells.drop()
+        self._task = None
         self._crew.rests(self)
         return True
-
-    def _doorbells_unread(self) -> bool:
-        return any(one.sequence > self._cursor and _is_wake(one) for one in self._doorbells)
 
     async def _finish(self) -> None:
         started = self.state.started
@@ -524,10 +471,10 @@ class RunActor:
         if has_family(self.state):
             await self._eventually(lambda: tell_family(self._door, self._crew.subjects, self.run, self.state))
         self._door.notify(self._crew.subjects.done(client, self.run), notice_of(self.state.end))
-        if self._doorbells_unread() and not has_family(self.state):
+        if self._doorbells.has_unread(self._cursor) and not has_family(self.state):
             # Nobody reads them any more; whoever gets this id after the retirement must not find them.
             await self._eventually(lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run)))
-        for delivery in self._held():
+        for delivery in self._doorbells.held():
             self._door.ack(delivery)
         self._leave(())
 
@@ -553,18 +500,12 @@ class RunActor:
 
     def _hand_over(self) -> None:
         """Give the leases back: the server delivers them to another worker at once."""
-        for delivery in self._held():
+        for delivery in self._doorbells.held():
             self._door.nak(delivery)
         self._leave(())
 
-    def _held(self) -> list[Delivery]:
-        held = {one.sequence: one for one in self._doorbells}
-        if self.lease is not None:
-            held[self.lease.sequence] = self.lease
-        return list(held.values())
-
     def _leave(self, unfinished: Sequence[Delivery]) -> None:
-        self.lease, self._doorbells = None, []
+        self._doorbells.drop()
         self.discard()
         self._crew.leaves(self, unfinished)
 
@@ -577,7 +518,3 @@ class RunActor:
             except UnavailableError:
                 backoff = backoff or Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
             await backoff.wait()
-
-
-def _is_wake(delivery: Delivery) -> bool:
-    return delivery.subject.split(".", 3)[2] == "wake"

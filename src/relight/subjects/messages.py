@@ -7,6 +7,8 @@ from msgspec import Raw, Struct
 from relight.subjects.records import NULL, End, RunStarted
 
 __all__ = (
+    "MINE",
+    "NOT_MINE",
     "Answer",
     "AnswerAwakeable",
     "AskOwner",
@@ -24,6 +26,11 @@ __all__ = (
     "TimerDue",
     "Wake",
 )
+
+
+MINE = b"mine"
+NOT_MINE = b"not mine"
+"""What a worker answers when it is asked about a run (`AskOwner`)."""
 
 
 class Start(Struct, frozen=True, omit_defaults=True):

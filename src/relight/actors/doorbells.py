@@ -1,0 +1,103 @@
+"""What one run's owner holds: the delivery that is its lease, and those that told it of something to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relight.actors.door import SECOND_HAND, Delivery, Door
+from relight.subjects.codec import decode_wake
+from relight.subjects.messages import Relit
+
+__all__ = ("Doorbells", "is_wake")
+
+
+class Doorbells:
+    """Deliveries in hand. Whoever leaves the run acknowledges them, or gives them on: none is forgotten.
+
+    Attributes:
+        lease: The delivery under which the run is owned; None while it rests.
+        rung: What came and is not acknowledged.
+        changes_lease: Whether the lease is to be changed for a fresh one, because others may have acknowledged it.
+    """
+
+    __slots__ = ("_door", "_run", "changes_lease", "lease", "rung")
+
+    def __init__(self, door: Door, run: str) -> None:
+        self._door = door
+        self._run = run
+        self.lease: Delivery | None = None
+        self.rung: list[Delivery] = []
+        self.changes_lease = False
+
+    def own(self, lease: Delivery) -> None:
+        self.lease = lease
+        self._door.hold(self._run, lease)
+
+    def take(self, delivery: Delivery, *, owner: str, epoch: int) -> None:
+        """A delivery came, or was handed over: its token is the owner's to answer for."""
+        self._forget_earlier(delivery)
+        if self.lease is None or delivery.sequence == self.lease.sequence or _is_relit(delivery, owner, epoch):
+            # Nobody may be able to see us die by a lease that was acknowledged: by others, or by this worker when it
+            # let the run go, while the message was already on its way a second time.
+            is_other = self.lease is None or delivery.sequence != self.lease.sequence
+            is_doubtful = delivery.delivered == SECOND_HAND or (is_other and delivery.delivered > 1)
+            self.changes_lease = self.changes_lease or is_doubtful
+            self._change_lease(delivery)
+        else:
+            self._door.hold(self._run, delivery)
+        self.rung.append(delivery)
+
+    def answer(self, taken: Sequence[Delivery], *, cursor: int, all_read: bool) -> None:
+        """Ring off what the journal covers; the lease stays. Until then all stay in hand, to be given on."""
+        sequences = {one.sequence for one in taken}
+        kept: list[Delivery] = []
+        for one in self.rung:
+            if one.sequence not in sequences:
+                kept.append(one)
+            elif self.lease is not None and one.sequence == self.lease.sequence:
+                continue
+            elif one.sequence <= cursor or all_read or not is_wake(one):
+                self._door.ack(one)
+            else:
+                kept.append(one)
+        self.rung = kept
+
+    def held(self) -> list[Delivery]:
+        held = {one.sequence: one for one in self.rung}
+        if self.lease is not None:
+            held[self.lease.sequence] = self.lease
+        return list(held.values())
+
+    def has_unread(self, cursor: int) -> bool:
+        return any(one.sequence > cursor and is_wake(one) for one in self.rung)
+
+    def drop(self) -> None:
+        """Hold nothing more; each of them has been answered or is given on."""
+        self.lease, self.rung = None, []
+
+    def _change_lease(self, fresh: Delivery) -> None:
+        old = self.lease
+        self.own(fresh)
+        if old is not None and old.sequence != fresh.sequence:
+            # Acknowledged like any other doorbell, when it is certain that the run is still ours.
+            self.rung = [one for one in self.rung if one.sequence != old.sequence] + [old]
+
+    def _forget_earlier(self, delivery: Delivery) -> None:
+        """Tokens of earlier deliveries of a message are renewed no longer: they would renew whoever has it then."""
+        known = self.rung if self.lease is None else (*self.rung, self.lease)
+        for one in known:
+            if one.sequence == delivery.sequence and one.token != delivery.token:
+                self._door.release(one)
+        self.rung = [one for one in self.rung if one.sequence != delivery.sequence]
+
+
+def is_wake(delivery: Delivery) -> bool:
+    return delivery.subject.split(".", 3)[2] == "wake"
+
+
+def _is_relit(delivery: Delivery, owner: str, epoch: int) -> bool:
+    """The owner's own fresh message becomes the lease: a zombie may know the token of the old one."""
+    if b'"Relit"' not in delivery.data:
+        return False
+    wake = decode_wake(delivery.data)
+    return isinstance(wake, Relit) and wake.owner == owner and wake.epoch == epoch
