@@ -7,6 +7,7 @@ If the first attempt arrives after all, the second one is refused, and the last 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,10 @@ from relight.subjects.records import Record
 from relight.subjects.turn import GENESIS, VERSION, Tombstone, Turn, hash_of
 
 __all__ = ("BrokenChainError", "Displaced", "History", "Journal", "Tail", "read_history", "read_tail")
+
+
+_PAGE_TURNS = 500
+"""Read at a time: few enough to be checked while the server looks for the next ones."""
 
 
 class Displaced(Exception):
@@ -168,26 +173,35 @@ async def read_history(door: Door, subject: str, last: Stored) -> History:
     turns: list[Turn] = []
     tail = Tail()
     size = 0
-    while tail.sequence < last.sequence:
-        page = await _page(door, subject, tail, last)
-        if not page:
-            raise BrokenChainError(f"message {last.sequence} of {subject} has vanished")
-        for stored in page:
-            tail = _linked(stored, tail, turns)
-            size += len(stored.data)
-            if stored.sequence == last.sequence:
-                break
+    reading: asyncio.Task[list[Stored]] | None = None
+    try:
+        while tail.sequence < last.sequence:
+            page = await (reading or _page(door, subject, tail.sequence, last))
+            if not page:
+                raise BrokenChainError(f"message {last.sequence} of {subject} has vanished")
+            if page[-1].sequence < last.sequence:
+                # The server looks for the next page while this one is checked.
+                reading = asyncio.create_task(_page(door, subject, page[-1].sequence, last))
+                await asyncio.sleep(0)
+            for stored in page:
+                tail = _linked(stored, tail, turns)
+                size += len(stored.data)
+                if stored.sequence == last.sequence:
+                    break
+    finally:
+        if reading is not None:
+            reading.cancel()
     return History(tuple(turns), tail, size)
 
 
-async def _page(door: Door, subject: str, tail: Tail, last: Stored) -> list[Stored]:
-    if tail.sequence == 0 and b'"number":1,' in last.data[:64]:
+async def _page(door: Door, subject: str, after: int, last: Stored) -> list[Stored]:
+    if after == 0 and b'"number":1,' in last.data[:64]:
         return [last]
-    page = await door.read(subject, after=tail.sequence, limit=1_000)
+    page = await door.read(subject, after=after, limit=_PAGE_TURNS)
     if page:
         return page
     # A replica may lag behind; the leader knows.
-    following = await door.next(subject, after=tail.sequence)
+    following = await door.next(subject, after=after)
     return [] if following is None else [following]
 
 
