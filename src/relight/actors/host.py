@@ -50,6 +50,7 @@ class Host:
         self._wakes: dict[str, Consumption] = {}
         self._placed: dict[str, str] = {}
         self._arrivals: set[asyncio.Task[None]] = set()
+        self._behind: dict[str, list[Delivery]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
@@ -164,13 +165,27 @@ class Host:
             return
         if delivery.is_new and self._ownership.begin_at_once(delivery, run):
             return
-        task = asyncio.get_running_loop().create_task(self._settle(delivery, run))
+        if run in self._behind:
+            self._behind[run].append(delivery)
+            return
+        self._behind[run] = []
+        self._settle_soon(delivery, run)
+
+    def _settle_soon(self, delivery: Delivery, run: str, owner: WorkerId | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(self._settle(delivery, run, owner))
         self._arrivals.add(task)
         task.add_done_callback(self._arrivals.discard)
 
-    async def _settle(self, delivery: Delivery, run: str) -> None:
+    async def _settle(self, delivery: Delivery, run: str, owner: WorkerId | None) -> None:
         try:
-            await self._ownership.settle(delivery, run)
+            owner = await self._ownership.settle(delivery, run, owner)
         finally:
+            behind = self._behind.pop(run, ())
             if run not in self._live.actors:
                 self._give_place(run)
+        # What came meanwhile needs no look of its own: a thousand children that end together wake one parent.
+        for one in behind:
+            if run in self._live.actors:
+                self._live.ring(run, one)
+            else:
+                self._settle_soon(one, run, owner)

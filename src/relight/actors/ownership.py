@@ -75,20 +75,40 @@ class Ownership:
             return False  # It is told and given back where all others are.
         return True
 
-    async def settle(self, delivery: Delivery, run: str) -> None:
+    async def settle(self, delivery: Delivery, run: str, owner: WorkerId | None = None) -> WorkerId | None:
+        """Do with a delivery what the rule says, or have it come again later.
+
+        Args:
+            delivery: Of a run whose coroutine this worker does not have.
+            run: Its id.
+            owner: Who took another delivery of the run a moment ago: asked first, because to look costs more.
+
+        Returns:
+            The worker that has taken the delivery over, if another one has.
+        """
         try:
-            await self._decide(delivery, run)
+            if owner is not None and await self._is_taken_by(owner, delivery, run):
+                return owner
+            return await self._decide(delivery, run)
         except p.UnknownWorkflowError as error:
             log.warning("workflow_unknown", run=run, workflow=str(error))
-            self._later(delivery)
         except (UnavailableError, ProtocolError) as error:
             log.warning("delivery_postponed", subject=delivery.subject, error=str(error))
-            self._later(delivery)
         except Exception:  # The one supervisor of arrivals.
             log.exception("arrival_failed", subject=delivery.subject)
-            self._later(delivery)
+        self._later(delivery)
+        return None
 
-    async def _decide(self, delivery: Delivery, run: str) -> None:
+    async def _is_taken_by(self, owner: WorkerId, delivery: Delivery, run: str) -> bool:
+        try:
+            answer = await self._door.ask(owner, self._question(delivery, run), timeout_s=LIMITS.ask_s)
+        except Silent:
+            return False
+        if answer == MINE:
+            self._door.release(delivery)
+        return answer == MINE
+
+    async def _decide(self, delivery: Delivery, run: str) -> WorkerId | None:
         last = await self._door.last(self._subjects.log(run))
         if run in self._live.actors:  # Another delivery of this run was faster.
             self._live.ring(run, delivery)
@@ -97,7 +117,8 @@ class Ownership:
         elif last is None:
             await self._decide_without_journal(delivery, run)
         else:
-            await self._decide_with_journal(delivery, run, last)
+            return await self._decide_with_journal(delivery, run, last)
+        return None
 
     # Nothing is recorded yet.
 
@@ -164,7 +185,7 @@ class Ownership:
 
     # A journal exists.
 
-    async def _decide_with_journal(self, delivery: Delivery, run: str, last: Stored) -> None:
+    async def _decide_with_journal(self, delivery: Delivery, run: str, last: Stored) -> WorkerId | None:
         try:
             tail = decode_turn(last.data)
         except ProtocolError as error:
@@ -172,10 +193,12 @@ class Ownership:
                 raise
             problem = f"the last turn (sequence {last.sequence}): {error}"
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], problem, last)
-            return
-        await self._decide_by_tail(delivery, run, last, tail)
+            return None
+        return await self._decide_by_tail(delivery, run, last, tail)
 
-    async def _decide_by_tail(self, delivery: Delivery, run: str, last: Stored, tail: Turn | Tombstone) -> None:
+    async def _decide_by_tail(
+        self, delivery: Delivery, run: str, last: Stored, tail: Turn | Tombstone
+    ) -> WorkerId | None:
         if isinstance(tail, Tombstone):
             await self._door.purge(delivery.subject)
             self._door.ack(delivery)
@@ -190,12 +213,13 @@ class Ownership:
         elif tail.owner == self._worker:
             await self._resume(delivery, run, last, tail, None)
         else:
-            await self._decide_by_owner(delivery, run, last, tail)
+            return await self._decide_by_owner(delivery, run, last, tail)
+        return None
 
-    async def _decide_by_owner(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> None:
+    async def _decide_by_owner(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> WorkerId | None:
         is_lease = delivery.delivered > 1 and _is_lease(delivery, tail)
         if not is_lease and await self._take_if_it_rests_nowhere(delivery, run, last, tail):
-            return
+            return None
         try:
             answer = await self._door.ask(WorkerId(tail.owner), self._question(delivery, run), timeout_s=LIMITS.ask_s)
         except Silent:
@@ -204,15 +228,17 @@ class Ownership:
             else:
                 # It comes again because we gave it back. That may count as a lapsed lease only after a lease's time.
                 self._later(delivery, delay_s_min=LIMITS.ack_wait_s if _is_lease(delivery, tail) else 0.0)
-            return
+            return None
         if answer == MINE:
             self._door.release(delivery)
-        elif answer == NOT_MINE:
+            return WorkerId(tail.owner)
+        if answer == NOT_MINE:
             await self._resume(delivery, run, last, tail, "handed_over")
         else:
             # A zombie may have acknowledged the lease: then no redelivery will ever say what these have said.
             is_lease = is_lease or delivery.delivered > _IN_VAIN_MAX
             await self._resume(delivery, run, last, tail, "owner_gone", only_if_waiting=not is_lease)
+        return None
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
         """Take a run that has waited for long without asking: nobody keeps its coroutine or runs its steps."""
