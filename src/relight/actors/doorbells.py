@@ -16,7 +16,7 @@ class Doorbells:
 
     Attributes:
         lease: The delivery under which the run is owned; None while it rests.
-        rung: What came and is not acknowledged.
+        rung: What came and is not acknowledged, by sequence.
         changes_lease: Whether the lease is to be changed for a fresh one, because others may have acknowledged it.
     """
 
@@ -26,7 +26,7 @@ class Doorbells:
         self._door = door
         self._run = run
         self.lease: Delivery | None = None
-        self.rung: list[Delivery] = []
+        self.rung: dict[int, Delivery] = {}
         self.changes_lease = False
 
     def own(self, lease: Delivery) -> None:
@@ -45,50 +45,47 @@ class Doorbells:
             self._change_lease(delivery)
         else:
             self._door.hold(self._run, delivery)
-        self.rung.append(delivery)
+        self.add(delivery)
+
+    def add(self, delivery: Delivery) -> None:
+        self.rung.pop(delivery.sequence, None)
+        self.rung[delivery.sequence] = delivery
 
     def answer(self, taken: Sequence[Delivery], *, cursor: int, all_read: bool) -> None:
         """Ring off what the journal covers; the lease stays. Until then all stay in hand, to be given on."""
-        sequences = {one.sequence for one in taken}
-        kept: list[Delivery] = []
-        for one in self.rung:
-            if one.sequence not in sequences:
-                kept.append(one)
-            elif self.lease is not None and one.sequence == self.lease.sequence:
-                continue
-            elif one.sequence <= cursor or all_read or not is_wake(one):
+        for sequence in [one.sequence for one in taken if one.sequence in self.rung]:
+            one = self.rung[sequence]
+            if self.lease is not None and one.sequence == self.lease.sequence:
+                del self.rung[sequence]
+            elif sequence <= cursor or all_read or not is_wake(one):
+                del self.rung[sequence]
                 self._door.ack(one)
-            else:
-                kept.append(one)
-        self.rung = kept
 
     def held(self) -> list[Delivery]:
-        held = {one.sequence: one for one in self.rung}
+        held = dict(self.rung)
         if self.lease is not None:
             held[self.lease.sequence] = self.lease
         return list(held.values())
 
     def has_unread(self, cursor: int) -> bool:
-        return any(one.sequence > cursor and is_wake(one) for one in self.rung)
+        return any(one.sequence > cursor and is_wake(one) for one in self.rung.values())
 
     def drop(self) -> None:
         """Hold nothing more; each of them has been answered or is given on."""
-        self.lease, self.rung = None, []
+        self.lease, self.rung = None, {}
 
     def _change_lease(self, fresh: Delivery) -> None:
         old = self.lease
         self.own(fresh)
         if old is not None and old.sequence != fresh.sequence:
             # Acknowledged like any other doorbell, when it is certain that the run is still ours.
-            self.rung = [one for one in self.rung if one.sequence != old.sequence] + [old]
+            self.add(old)
 
     def _forget_earlier(self, delivery: Delivery) -> None:
         """Tokens of earlier deliveries of a message are renewed no longer: they would renew whoever has it then."""
-        known = self.rung if self.lease is None else (*self.rung, self.lease)
-        for one in known:
-            if one.sequence == delivery.sequence and one.token != delivery.token:
+        for one in (self.rung.pop(delivery.sequence, None), self.lease):
+            if one is not None and one.sequence == delivery.sequence and one.token != delivery.token:
                 self._door.release(one)
-        self.rung = [one for one in self.rung if one.sequence != delivery.sequence]
 
 
 def is_wake(delivery: Delivery) -> bool:

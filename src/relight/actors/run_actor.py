@@ -130,7 +130,7 @@ class RunActor:
         if claim is not None:
             self._draft.record(claim)
         self._draft.carry_on()
-        self._doorbells.rung.append(lease)
+        self._doorbells.add(lease)
         # A run that waited is brought forward by the message that woke it; what else came has a doorbell of its own.
         self._reads_mailbox = claim is not None
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
@@ -232,7 +232,7 @@ class RunActor:
         self._take_outcomes(now_ms)
         if self._holds_first_turn:
             return
-        rung = tuple(self._doorbells.rung)
+        rung = tuple(self._doorbells.rung.values())
         if rung or self._reads_mailbox:
             await self._take_mail()
         self._draft.take_time()
@@ -271,7 +271,7 @@ class RunActor:
     async def _take_mail(self) -> None:
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
         self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
-        rung = [one for one in self._doorbells.rung if is_wake(one)]
+        rung = [one for one in self._doorbells.rung.values() if is_wake(one)]
         mails = await self._eventually(lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end))
         for mail in mails:
             if mail.wake is not None:
@@ -290,7 +290,7 @@ class RunActor:
         is_first = self._journal.tail.number == 0
         began_s = self._door.clock.elapsed_s()
         records = self._draft.take_records()
-        doorbells = tuple(self._doorbells.rung)
+        doorbells = tuple(self._doorbells.rung.values())
         await self._journal.append(
             records,
             epoch=self._epoch,
