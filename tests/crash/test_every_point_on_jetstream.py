@@ -28,6 +28,7 @@ QUICK = (
     "sends_unsafely",
     "in_line",
     "calls_children",
+    "continues",
 )
 SLOW = ("step_against_timer", "suspends_and_sleeps", "waits_with_a_step", "retries")
 IS_FULL = bool(os.environ.get("RELIGHT_TEST_FULL"))

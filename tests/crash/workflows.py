@@ -240,6 +240,17 @@ async def patches(ctx: WorkflowContext) -> str:
     return f"{text} {'new' if ctx.patched('second') else 'old'}"
 
 
+@workflow
+async def continues(ctx: WorkflowContext, left: int, heard: str) -> str:
+    """Goes on under three histories; takes one signal in each, whenever it came; a child lives across them."""
+    if left == 3:
+        await ctx.start(tidies_up)
+    heard += await slow(await ctx.wait_for_signal("item", type=str))
+    if left > 1:
+        ctx.continue_as_new(left - 1, heard)
+    return f"{heard} {await add(left, left)}"
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
@@ -275,5 +286,11 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=holds_a_tree, story=cancel_it, others=(tidies_up,)),
         Scenario(workflow=maps, others=(doubled,)),
         Scenario(workflow=patches),
+        Scenario(
+            workflow=continues,
+            args=(3, ""),
+            signals=[("item", "a", "1"), ("item", "b", "2"), ("item", "b", "2"), ("item", "c", "3")],
+            others=(tidies_up,),
+        ),
     )
 }

@@ -20,6 +20,7 @@ EXAMPLES = ROOT / "examples"
 
 SAID = {
     "approval": ("was answered already; the first answer counts", "published: Hello"),
+    "continue_as_new": ("7 orders, 42.5 in all", "of the last history"),
     "children": ("2 words in the first, 30 in all; then an empty chapter", "its first child: 2"),
     "fan_out": ("150\n5\n",),
     "interceptors": ("load_invoices begins, attempt 1", "invoices of acme", "invoices of globex"),

@@ -10,7 +10,7 @@ from tests.crash.workflows import SCENARIOS
 
 from relight.subjects import records as r
 from relight.subjects.codec import encode
-from relight.subjects.turn import GENESIS, Turn, hash_of
+from relight.subjects.turn import GENESIS, Turn, hash_of, opens_history
 from relight.testing.trial import Point, Scenario, Trial
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -33,7 +33,7 @@ async def record(name: str, scenario: Scenario) -> None:
 def without_tracebacks(turns: list[Turn]) -> list[bytes]:
     """Return the turns as they would be stored had no error a traceback, which names paths of the recording machine."""
     lines: list[bytes] = []
-    previous = GENESIS
+    previous = turns[0].previous if opens_history(turns[0]) else GENESIS
     for turn in turns:
         records = tuple(without_traceback(one) for one in turn.records)
         lines.append(encode(structs.replace(turn, records=records, previous=previous)))

@@ -12,7 +12,7 @@ import pytest
 from tests.crash.workflows import SCENARIOS
 
 from relight.subjects.codec import decode_turn
-from relight.subjects.turn import GENESIS, Turn, hash_of
+from relight.subjects.turn import GENESIS, Turn, hash_of, opens_history
 from relight.testing.replaying import replay_history
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -37,8 +37,9 @@ def test_it_still_replays(file: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.jsonl")), ids=lambda file: file.stem)
 def test_its_chain_holds(file: Path) -> None:
-    previous = GENESIS
-    for number, (line, turn) in enumerate(zip(lines_of(file), turns_of(file), strict=True), 1):
+    opened = turns_of(file)[0]
+    first, previous = (opened.number, opened.previous) if opens_history(opened) else (1, GENESIS)
+    for number, (line, turn) in enumerate(zip(lines_of(file), turns_of(file), strict=True), first):
         assert (turn.number, turn.previous) == (number, previous)
         previous = hash_of(line)
 

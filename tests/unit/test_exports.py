@@ -35,7 +35,6 @@ NOT_BUILT = {
 }
 NOT_BUILT_MEMBERS = {
     "WorkflowContext": (
-        "continue_as_new",
         "compensate",
         "requests",
         "publish",

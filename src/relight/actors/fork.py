@@ -72,7 +72,9 @@ async def _stored(door: Door, subject: str, run: str) -> History | None:
     if isinstance(decode_turn(last.data), Tombstone):
         raise RunNotFoundError(run)
     try:
-        return await read_history(door, subject, last)
+        history = await read_history(door, subject, last)
+        assert history.started, "it says so, or raises"
+        return history
     except BrokenChainError as error:
         raise RefusedError(f"run {run!r} is corrupt: {error}") from error
 
@@ -94,10 +96,9 @@ def planned(
     state = fold(turns)
     if state.parked is not None:
         turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unparked("fork")))
-    started = turns[0].records[0]
-    assert isinstance(started, r.RunStarted), "the first record of every history"
+    started = origin.started
     later_ms = now_ms - state.started_at_ms
-    rest = [CopiedTurn(turns[0].at_ms, turns[0].records[1:]), *turns[1:]]
+    rest = [record for one in turns for record in one.records if record is not started]
     first = msgspec.structs.replace(
         started,
         client=client,
@@ -107,10 +108,11 @@ def planned(
         parent_queue="",
         asked_ms=0,
         origin=run,
-        origin_records=1 + sum(len(one.records) for one in rest),
-        origin_hash=hash_of(b"".join(encode(record) for one in rest for record in one.records)),
+        origin_records=1 + len(rest),
+        origin_hash=hash_of(b"".join(encode(record) for record in rest)),
     )
-    return (CopiedTurn(turns[0].at_ms, (first, *turns[0].records[1:])), *turns[1:])
+    opening = tuple(first if record is started else record for record in turns[0].records)
+    return (CopiedTurn(turns[0].at_ms, opening), *turns[1:])
 
 
 def _kept(origin: History, cut: Cut) -> list[CopiedTurn] | None:
@@ -158,11 +160,10 @@ async def copied(door: Door, subject: str, run: str, plan: Copy, *, new_append_i
             raise ConflictError(f"run {run!r} was retired; its id is free again later; choose another") from error
         if history is None:
             journal = Journal(door, subject, owner=_NOBODY, new_append_id=new_append_id, tail=Tail())
-            started, done = plan[0].records[0], 0
+            started, done = _started_in(plan), 0
         else:
             started, done = _same(history, plan, run), sum(len(one.records) for one in history.turns)
             journal = Journal(door, subject, owner=_NOBODY, new_append_id=new_append_id, tail=history.tail)
-        assert isinstance(started, r.RunStarted), "the first record of every history"
         try:
             for turn in _after(plan, done):
                 await journal.append(turn.records, epoch=COPIED_EPOCH, lease=0, cursor=0, at_ms=turn.at_ms)
@@ -171,12 +172,14 @@ async def copied(door: Door, subject: str, run: str, plan: Copy, *, new_append_i
             continue  # Somebody copies the same, or not: look again.
 
 
-def _same(history: History, plan: Copy, run: str) -> r.Record:
-    """Return the first record that is stored, if it is that of this copy."""
-    found, wanted = history.turns[0].records[0], plan[0].records[0]
-    assert isinstance(wanted, r.RunStarted), "the first record of every history"
-    if isinstance(found, r.RunStarted) and _head(found) == _head(wanted):
-        return found
+def _started_in(plan: Copy) -> r.RunStarted:
+    return next(record for record in plan[0].records if isinstance(record, r.RunStarted))
+
+
+def _same(history: History, plan: Copy, run: str) -> r.RunStarted:
+    """Return the start that is stored, if it is that of this copy."""
+    if _head(history.started) == _head(_started_in(plan)):
+        return history.started
     raise ConflictError(f"run {run!r} exists with another history; choose another id")
 
 
@@ -196,7 +199,4 @@ def _after(plan: Copy, done: int) -> list[CopiedTurn]:
 
 def is_incomplete(history: History) -> bool:
     """Whether it is a copy that was never finished."""
-    started = history.turns[0].records[0]
-    if not isinstance(started, r.RunStarted) or started.origin is None:
-        return False
-    return sum(len(one.records) for one in history.turns) < started.origin_records
+    return sum(len(one.records) for one in history.turns) < history.started.origin_records

@@ -18,8 +18,8 @@ from relight.actors.door import Door, Stored
 from relight.config.limits import KIB, LIMITS
 from relight.errors import FencedError, ProtocolError, UnavailableError
 from relight.subjects.codec import decode_turn, encode, is_of_later_version
-from relight.subjects.records import Record
-from relight.subjects.turn import GENESIS, VERSION, Tombstone, Turn, hash_of
+from relight.subjects.records import Record, RunStarted
+from relight.subjects.turn import GENESIS, VERSION, Tombstone, Turn, hash_of, opens_history
 
 __all__ = ("BrokenChainError", "Displaced", "History", "Journal", "Tail", "read_history", "read_tail")
 
@@ -34,6 +34,7 @@ class Displaced(Exception):
     def __init__(self, tail: Turn | Tombstone | None) -> None:
         super().__init__("another owner has appended")
         self.tail = tail
+        self.opened = 0
 
 
 class BrokenChainError(Exception):
@@ -53,15 +54,33 @@ class Tail(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The turns of a journal, proven to be complete and unbroken."""
+    """The turns of a journal, proven to be complete and unbroken: all of them, or those from the last `Continued` on.
+
+    Attributes:
+        older_below: Below this sequence, turns from before the last `Continued` are still stored; 0: none are.
+    """
 
     turns: tuple[Turn, ...]
     tail: Tail
     bytes: int = 0
+    older_below: int = 0
+
+    @property
+    def started(self) -> RunStarted:
+        """What the run was started or continued with. Raises `BrokenChainError` if it does not say."""
+        for record in self.turns[0].records:
+            if isinstance(record, RunStarted):
+                return record
+        raise BrokenChainError("the first turn is no start")
 
 
 class Journal:
-    """Appends turns of one run in the name of one owner and epoch."""
+    """Appends turns of one run in the name of one owner and epoch.
+
+    Attributes:
+        tail: The last turn.
+        opened: Sequence of the last turn appended here that opens a history; 0: none.
+    """
 
     def __init__(self, door: Door, subject: str, *, owner: str, new_append_id: Callable[[], str], tail: Tail) -> None:
         self._door = door
@@ -107,6 +126,8 @@ class Journal:
             return False
         sequence = await self._written(turn.append, data)
         self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
+        if opens_history(turn):
+            self.opened = sequence
         return True
 
     async def _written(self, append_id: str, data: bytes) -> int:
@@ -165,6 +186,8 @@ async def read_tail(door: Door, subject: str) -> tuple[Stored, Turn | Tombstone]
 async def read_history(door: Door, subject: str, last: Stored) -> History:
     """Return the turns up to `last`, which came from the leader: it proves that nothing is missing.
 
+    Or beyond it, if the run was continued meanwhile and `last` removed.
+
     Raises:
         BrokenChainError: There is a gap, a break, or an unreadable message.
         ProtocolError: A message is of a later protocol version.
@@ -173,6 +196,7 @@ async def read_history(door: Door, subject: str, last: Stored) -> History:
     turns: list[Turn] = []
     tail = Tail()
     size = 0
+    older_below = 0
     reading: asyncio.Task[list[Stored]] | None = None
     try:
         while tail.sequence < last.sequence:
@@ -184,14 +208,19 @@ async def read_history(door: Door, subject: str, last: Stored) -> History:
                 reading = asyncio.create_task(_page(door, subject, page[-1].sequence, last))
                 await asyncio.sleep(0)
             for stored in page:
-                tail = _linked(stored, tail, turns)
+                turn, tail = _linked(stored, tail)
+                if opens_history(turn):
+                    older_below = stored.sequence if turns else 0
+                    turns.clear()
+                    size = 0
+                turns.append(turn)
                 size += len(stored.data)
                 if stored.sequence == last.sequence:
                     break
     finally:
         if reading is not None:
             reading.cancel()
-    return History(tuple(turns), tail, size)
+    return History(tuple(turns), tail, size, older_below)
 
 
 async def _page(door: Door, subject: str, after: int, last: Stored) -> list[Stored]:
@@ -205,7 +234,7 @@ async def _page(door: Door, subject: str, after: int, last: Stored) -> list[Stor
     return [] if following is None else [following]
 
 
-def _linked(stored: Stored, tail: Tail, turns: list[Turn]) -> Tail:
+def _linked(stored: Stored, tail: Tail) -> tuple[Turn, Tail]:
     try:
         turn = decode_turn(stored.data)
     except ProtocolError as error:
@@ -214,9 +243,10 @@ def _linked(stored: Stored, tail: Tail, turns: list[Turn]) -> Tail:
         raise BrokenChainError(f"turn {tail.number + 1} (sequence {stored.sequence}): {error}") from error
     if not isinstance(turn, Turn):
         raise BrokenChainError(f"sequence {stored.sequence} is a tombstone inside a history")
-    if turn.number != tail.number + 1:
+    # Those before a turn that opens a history are removed, at any moment, also while this reads.
+    is_next = turn.number == tail.number + 1
+    if not is_next and not (opens_history(turn) and turn.number > tail.number):
         raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) follows turn {tail.number}")
-    if turn.previous != tail.hash:
+    if is_next and turn.previous != tail.hash:
         raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) does not follow the turn before it")
-    turns.append(turn)
-    return Tail(stored.sequence, turn.number, hash_of(stored.data), turn.at_ms, turn.epoch)
+    return turn, Tail(stored.sequence, turn.number, hash_of(stored.data), turn.at_ms, turn.epoch)

@@ -26,7 +26,7 @@ from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.grammar import Subjects
-from relight.subjects.turn import Tombstone, Turn
+from relight.subjects.turn import Tombstone, Turn, opens_history
 
 __all__ = ("Letterbox", "Sight", "check_one_answer")
 
@@ -90,9 +90,10 @@ class Letterbox:
         await self._start()
         while True:
             turns, _ = await self._history()
-            for turn in turns[seen:]:
-                yield turn
-            seen = max(seen, len(turns))
+            for turn in turns:
+                if turn.number > seen:
+                    seen = turn.number
+                    yield turn
             if not follow or (turns and isinstance(turns[-1].records[-1], r.ENDS)):
                 return
             await self._more_than(seen)
@@ -103,7 +104,8 @@ class Letterbox:
         watch = await self._door.watch(self._subjects.done("*", self._run), lambda _subject, _data: rung.set())
         alarm = self._door.clock.call_later(_LOOK_AGAIN_S, rung.set)
         try:
-            if len((await self._history())[0]) == seen:
+            turns, _ = await self._history()
+            if not turns or turns[-1].number == seen:
                 await rung.wait()
         finally:
             alarm.cancel()
@@ -154,7 +156,8 @@ class Letterbox:
             last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
             fence = last.sequence if last is not None else 0
             turns, _ = await self._history_up_to(tail)
-            if sum(len(turn.records) for turn in turns) >= LIMITS.mailbox_purge:
+            is_continued = bool(turns) and opens_history(turns[0])
+            if is_continued or sum(len(turn.records) for turn in turns) >= LIMITS.mailbox_purge:
                 # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
                 turns, _ = await self._history()
             state = await self._state_with_unread(turns, fence)

@@ -257,8 +257,6 @@ class Ownership:
         """Return the history, or None if it is broken and the run is parked for it."""
         try:
             history = await read_history(self._door, self._subjects.log(run), last)
-            if not isinstance(history.turns[0].records[0], r.RunStarted):
-                raise BrokenChainError("the first turn is no start")
             if is_incomplete(history):
                 raise BrokenChainError("it is a copy that was not finished; repeat the fork under another id")
         except BrokenChainError as error:
@@ -289,9 +287,11 @@ class Ownership:
         self, delivery: Delivery, run: str, history: History, claim: r.Claimed | None, state: RunState | None
     ) -> None:
         """Drive a run from its history; without a state nothing of it is stored."""
-        started = history.turns[0].records[0]
-        assert isinstance(started, r.RunStarted)
+        started = history.started
         program = self._programs.create(run, started)
+        if history.older_below:
+            # Who opened this history died before it had removed the older one.
+            await self._door.purge(self._subjects.log(run), below=history.older_below)
         tail = history.turns[-1]
         epoch = tail.epoch if tail.owner == self._worker else tail.epoch + 1
         if delivery.delivered != 1 and state is not None:

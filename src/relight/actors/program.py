@@ -17,9 +17,11 @@ from relight.subjects import records as r
 __all__ = (
     "NOT_DECODED",
     "Again",
+    "Asked",
     "Attempt",
     "Beat",
     "BrokenProgramError",
+    "Continue",
     "Done",
     "Exhausted",
     "Failed",
@@ -100,10 +102,25 @@ class RunningStep(Protocol):
         ...
 
 
+class Continue(Struct, frozen=True):
+    """The code asks to go on under a new history. It is never recorded: what opens that history is.
+
+    Attributes:
+        arguments: The new ones.
+        calls: The highest occurrence in a key of a step until now.
+    """
+
+    arguments: tuple[Raw, ...]
+    calls: int
+
+
+Asked = r.Request | Continue
+
+
 class Program(Protocol):
     """One activation of one run."""
 
-    def feed(self, fact: r.Fact, at_ms: int, value: object = NOT_DECODED, /) -> list[r.Request]:
+    def feed(self, fact: r.Fact, at_ms: int, value: object = NOT_DECODED, /) -> list[Asked]:
         """Let the code see one fact and run until it is blocked; return what it asked for.
 
         Raises:
@@ -125,6 +142,10 @@ class Program(Protocol):
         Args:
             changes: Those of which the history took the new way.
         """
+        ...
+
+    def anew(self, started: r.RunStarted, /) -> Program:
+        """Return the activation of the history that follows this one, which is closed."""
         ...
 
     def emit_logs(self) -> None:

@@ -53,7 +53,6 @@ class RunActor:
         self.run = run
         self._crew = crew
         self._door = crew.door
-        self._program = program
         self._journal = journal
         self._draft = Draft(program, code=crew.programs.code)
         self._loop = asyncio.get_running_loop()
@@ -84,6 +83,10 @@ class RunActor:
     def lease(self) -> Delivery | None:
         """The delivery under which the run is owned; None while it rests."""
         return self._doorbells.lease
+
+    @property
+    def _program(self) -> p.Program:
+        return self._draft.program
 
     @property
     def state(self) -> RunState:
@@ -229,6 +232,8 @@ class RunActor:
     async def _take(self) -> None:
         now_ms = self._door.clock.now_ms()
         self._draft.begin_at(now_ms)
+        if self._draft.is_opening:
+            self._draft.go_on()
         self._take_outcomes(now_ms)
         if self._holds_first_turn:
             return
@@ -277,8 +282,11 @@ class RunActor:
             if mail.wake is not None:
                 self._draft.take_message(mail.wake)
             self._cursor = mail.sequence
-        self._consumed += len(mails)
-        self._reads_mailbox = self._reads_mailbox or self._mailbox.has_more
+            self._consumed += 1
+            if self._draft.is_opening:
+                break  # What follows is for the new history, whose code has not begun yet.
+        has_more = self._mailbox.has_more or (bool(mails) and self._cursor < mails[-1].sequence)
+        self._reads_mailbox = self._reads_mailbox or has_more
 
     def _mailbox_of(self) -> Mailbox:
         assert self._mailbox is not None
@@ -307,6 +315,10 @@ class RunActor:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
             self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)
         self._stop_cancelled()
+        if self._draft.is_opening:
+            self._ring()
+            log_subject = self._crew.subjects.log(self.run)
+            await self._eventually(lambda: self._door.purge(log_subject, below=self._journal.opened))
         if self._consumed >= LIMITS.mailbox_purge:
             await self._purge_mailbox()
         if self._draft.is_diverged and self.state.parked is None and self.state.end is None:

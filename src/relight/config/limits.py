@@ -125,6 +125,10 @@ class Limits:
     runs_listed_max: int = 1_000
     """Newest runs that a scan of subjects lists."""
 
+    names_carried_max: int = 200
+    """Ids of signals, and names of suspensions, that a run that continues as new remembers: a repeat is found among the
+    latest. At most 100 KiB of each, so that the turn fits into one message."""
+
     history_records_warn: int = 10_000
     """Records of one run from which a warning is logged."""
 

@@ -16,16 +16,17 @@ from collections.abc import Collection, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, TypeVar, final
+from typing import Any, NoReturn, TypeVar, final
 
 import structlog
 from msgspec import Raw
 
 from relight.actors import program as p
 from relight.config.limits import LIMITS
-from relight.errors import InvalidValueError, RelightError, StepFailed
+from relight.errors import InvalidValueError, RefusedError, RelightError, StepFailed
 from relight.sdk._child import Child
 from relight.sdk._context import WorkflowContext
+from relight.sdk._continuation import Continuation, check_room
 from relight.sdk._execution import Launcher
 from relight.sdk._failures import failure_of, step_failed
 from relight.sdk._loop import EndlessTurnError, RunLoop
@@ -69,9 +70,10 @@ class Activation:
         self.loop = RunLoop(
             arm=self._arm, disarm=self._disarm, callbacks_max=LIMITS.callbacks_per_record_max, seed=seed & 0xFFFF
         )
-        self._asked: list[r.Request] = []
+        self._asked: list[p.Asked] = []
         self._steps: dict[str, PendingStep] = {}
         self._occurrences: dict[str, int] = {}
+        self._calls_before = 0
         self._waits = 0
         self._suspensions: dict[str, deque[tuple[int, asyncio.Future[Raw]]]] = {}
         self._answers: dict[str, Raw] = {}
@@ -81,6 +83,7 @@ class Activation:
         self._ends: dict[str, r.End] = {}
         self._end_waits: dict[str, deque[tuple[int, asyncio.Future[r.End]]]] = {}
         self._kept_back: list[Child[Any]] = []
+        self._children: set[str] = set()
         self._changes: dict[str, bool] = {}
         self._marked: set[str] = set()
         self._calls = 0
@@ -92,7 +95,7 @@ class Activation:
 
     # What the run actor calls.
 
-    def feed(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[r.Request]:
+    def feed(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
         """Let the code see a fact, and return what it asks for until it is blocked."""
         self.at_ms = at_ms
         self.loop.set_time(at_ms / 1000)
@@ -122,6 +125,11 @@ class Activation:
         except InvalidValueError as error:
             return str(error)
         return ""
+
+    def anew(self, started: r.RunStarted, /) -> Activation:
+        successor = Activation(self.run, started, self.workflow, self._launcher)
+        successor._lines = self._lines
+        return successor
 
     @contextmanager
     def replaying(self, changes: Collection[str], /) -> Generator[None]:
@@ -180,6 +188,7 @@ class Activation:
                     future.set_exception(_awakeable_failed(number, reason))
             case r.ChildEnded(child=child, end=end):
                 self._ends[child] = end
+                self._children.discard(child)
                 for _, waiting in self._end_waits.pop(child, ()):
                     if not waiting.done():
                         waiting.set_result(end)
@@ -187,9 +196,13 @@ class Activation:
                 self._cancel_reason = reason
                 if self._main is not None:
                     self._main.cancel()
+            case r.Continued():
+                self._calls_before = fact.calls
+                self.started_at_ms = fact.started_at_ms
+                self._children.update(one.child for one in fact.children)
 
     def _begin(self) -> None:
-        self.started_at_ms = self.at_ms
+        self.started_at_ms = self.started_at_ms or self.at_ms
         context = contextvars.Context()
         context.run(SCOPE.set, self)
         self._main = self.loop.create_task(self._run_workflow(), context=context)
@@ -201,7 +214,11 @@ class Activation:
         args = self.workflow.signature.decode_arguments(self.started.arguments)
         try:
             result = await self._launcher.run_workflow(self.workflow, ctx, args, self.started.headers)
-        except (Exception, asyncio.CancelledError):  # Not `GeneratorExit`: what is thrown away does nothing more.
+        except (
+            Exception,
+            asyncio.CancelledError,
+            Continuation,
+        ):  # Not `GeneratorExit`: what is thrown away does nothing more.
             await self._await_children()
             raise
         await self._await_children()
@@ -240,12 +257,16 @@ class Activation:
 
     # The end.
 
-    def _end(self, main: asyncio.Task[Any]) -> r.Request:
+    def _end(self, main: asyncio.Task[Any]) -> p.Asked:
         if main.cancelled():
             if self._cancel_reason is not None:
                 return r.RunCancelled(self._cancel_reason)
             return r.RunFailed(failure_of(asyncio.CancelledError("the workflow cancelled itself")))
         error = main.exception()
+        if isinstance(error, Continuation):
+            if self._cancel_reason is not None:
+                return r.RunCancelled(self._cancel_reason)
+            return p.Continue(error.arguments, max(self._occurrences.values(), default=self._calls_before))
         if error is None:
             error = self._never_awaited()
         if error is not None:
@@ -295,6 +316,15 @@ class Activation:
             del pending
             # Each await raises its own object: a traceback must not grow with every replay.
             raise error.with_traceback(None) from None
+
+    def continue_as_new(self, args: tuple[object, ...]) -> NoReturn:
+        """End this history: its code sees a `BaseException`, and what it does then is the last of it."""
+        if asyncio.current_task() is not self._main:
+            raise RefusedError("only the workflow itself can continue as new, not a task of its own; return first")
+        arguments = tuple(Raw(one) for one in self.workflow.signature.encode_arguments(args))
+        unread = [*(data for kept in self._signals.values() for data in kept), *self._answers.values()]
+        check_room(arguments, unread, children=len(self._children))
+        raise Continuation(arguments)
 
     def takes_new_way(self, change: str) -> bool:
         """Whether the code takes the new way of a change: what it does once it does for as long as the run lives."""
@@ -357,6 +387,7 @@ class Activation:
     def schedule_child(self, scheduled: r.ChildScheduled, child: Child[Any]) -> None:
         """Announce a child, so that whoever ends this run knows of it."""
         self.ask(scheduled)
+        self._children.add(scheduled.child)
         if scheduled.close == "wait":
             self._kept_back.append(child)
 
@@ -387,7 +418,7 @@ class Activation:
         self._unawaited_max = max(_UNAWAITED_PRUNED_FROM, 2 * len(self._unawaited))
 
     def occurrence(self, name: str) -> str:
-        count = self._occurrences.get(name, 0) + 1
+        count = self._occurrences.get(name, self._calls_before) + 1
         self._occurrences[name] = count
         return f"{name}#{count}"
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, final, overload
 
 import structlog
 from msgspec import Raw
@@ -125,6 +125,22 @@ class WorkflowContext:
             InvalidIdError: The id can't be one.
         """
         return self._activation.takes_new_way(name_of("change id", change_id))
+
+    def continue_as_new(self, *args: object) -> NoReturn:
+        """Go on under the same id with a new, empty history: the workflow's code begins anew with these arguments.
+
+        What clients know of the run stays: `result()` waits across it, signals that nobody has received are kept, and
+        so are early answers, tags, the parent, the time-out and children, which are cancelled when the run ends. Steps,
+        timers, suspensions and awakeables that are open are cancelled. `finally` blocks run before it. A run that was
+        asked to cancel is cancelled instead.
+
+        Raises:
+            InvalidValueError: An argument does not fit its annotation.
+            PayloadTooLargeError: The arguments with the unread signals, 1 KiB more for each, and 1 KiB for each child
+                that has not ended, are larger than `limits.payload_bytes_max`.
+            RefusedError: It is called in a task of the workflow.
+        """
+        self._activation.continue_as_new(args)
 
     # Recorded, awaited.
 

@@ -245,13 +245,15 @@ class Run(Generic[R]):
     async def history(self, *, follow: bool = False, after: int = 0) -> AsyncIterator[Record]:
         """Iterate over the run's records from the one after `after`; with `follow` until the run ends.
 
+        Of a run that has continued as new: those since then.
+
         Raises:
             RunNotFoundError: The run is not known, or was retired.
         """
         sequence = 0
         async for turn in self._letterbox.turns(follow=follow):
             for record in turn.records:
-                sequence += 1
+                sequence = (record.records if isinstance(record, r.Continued) else sequence) + 1
                 if sequence > after:
                     yield StoredRecord(self.id, sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
 

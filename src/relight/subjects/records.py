@@ -25,6 +25,7 @@ __all__ = (
     "ChildEnded",
     "ChildScheduled",
     "Claimed",
+    "Continued",
     "DetailsSet",
     "Fact",
     "Failure",
@@ -77,7 +78,7 @@ class _Record(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=Tru
 
 
 class RunStarted(_Record, frozen=True):
-    """First record of every history.
+    """First record of every history, but for what `Continued` brings along.
 
     Attributes:
         workflow: The workflow's name.
@@ -113,6 +114,41 @@ class RunStarted(_Record, frozen=True):
     origin: str | None = None
     origin_records: int = 0
     origin_hash: str = ""
+
+
+class ChildScheduled(_Record, frozen=True):
+    """A request: a child run is to be started. `close` says what becomes of it when this run ends before it."""
+
+    child: str
+    workflow: str
+    queue: str
+    close: str
+    place: str = ""
+
+
+class Continued(_Record, frozen=True):
+    """First record of a history that goes on from an older one of the same run, which is removed.
+
+    What nobody had received follows it: signals and answers. Then `RunStarted`, with the new arguments.
+
+    Attributes:
+        generation: Counts the run's histories; the first one, without this record, is 1.
+        started_at_ms: When the run began: what its time-out counts from.
+        records: Of all histories before this one.
+        calls: The highest occurrence in any step's key until now; those of this history are higher, because
+            idempotency keys and ids of children are made of them.
+        signal_ids: Of the latest signals: each counts once, also across histories.
+        suspensions: The latest names: an answer that comes late must not be taken for an early one.
+        children: That have not ended.
+    """
+
+    generation: int
+    started_at_ms: int
+    records: int
+    calls: int = 0
+    signal_ids: tuple[str, ...] = ()
+    suspensions: tuple[str, ...] = ()
+    children: tuple[ChildScheduled, ...] = ()
 
 
 class StepCompleted(_Record, frozen=True):
@@ -278,16 +314,6 @@ class DetailsSet(_Record, frozen=True):
     data: Raw
 
 
-class ChildScheduled(_Record, frozen=True):
-    """A child run is to be started. `close` says what becomes of it when this run ends before it."""
-
-    child: str
-    workflow: str
-    queue: str
-    close: str
-    place: str = ""
-
-
 class ChildAwaited(_Record, frozen=True):
     """The code waits for the end of this child."""
 
@@ -343,6 +369,7 @@ Request = (
 )
 Fact = (
     RunStarted
+    | Continued
     | StepCompleted
     | StepFailed
     | TimerFired
@@ -368,6 +395,7 @@ Record = Fact | Note | Request
 
 FACTS = (
     RunStarted,
+    Continued,
     StepCompleted,
     StepFailed,
     TimerFired,

@@ -6,9 +6,9 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from relight.subjects.records import Record
+from relight.subjects.records import Continued, Record
 
-__all__ = ("GENESIS", "VERSION", "Tombstone", "Turn", "hash_of")
+__all__ = ("GENESIS", "VERSION", "Tombstone", "Turn", "hash_of", "opens_history")
 
 VERSION = 1
 
@@ -54,6 +54,11 @@ class Tombstone(Struct, frozen=True, omit_defaults=True, tag="retired", tag_fiel
     number: int
     retired_at_ms: int
     previous: str
+
+
+def opens_history(turn: Turn) -> bool:
+    """Whether nothing that was recorded before this turn matters any more."""
+    return type(turn.records[0]) is Continued
 
 
 def hash_of(message: bytes) -> str:

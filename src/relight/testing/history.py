@@ -34,15 +34,18 @@ class History(NamedTuple):
 
     @property
     def started(self) -> r.RunStarted:
-        """The first record.
+        """What the run was started or continued with.
 
         Raises:
             RefusedError: It is none of a whole history.
         """
         first = self.moments[0].record if self.moments else None
-        if not isinstance(first, r.RunStarted):
+        if isinstance(first, r.RunStarted):
+            return first
+        started = (one.record for one in self.moments if isinstance(one.record, r.RunStarted))
+        if not isinstance(first, r.Continued) or (found := next(started, None)) is None:
             raise RefusedError("this is no whole history: it does not begin with RunStarted")
-        return first
+        return found
 
 
 class _Head(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from relight.errors import ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, decode_wake, encode
 from relight.subjects.messages import TimerDue
-from relight.subjects.turn import GENESIS, Turn, hash_of
+from relight.subjects.turn import GENESIS, Turn, hash_of, opens_history
 from relight.testing.memory.server import MemoryServer
 
 __all__ = ("Observer", "in_lines")
@@ -44,7 +44,10 @@ class Observer:
         return [one.run for one in starts if one is not None]
 
     def turns(self, run: str) -> list[Turn]:
-        return [_turn(data) for data in self.journal(run)]
+        """Those from the last `Continued` on."""
+        turns = [_turn(data) for data in self.journal(run)]
+        openings = [index for index, turn in enumerate(turns) if opens_history(turn)]
+        return turns[openings[-1] :] if openings else turns
 
     def journal(self, run: str) -> list[bytes]:
         stored = self._server.stream.read(self._server.subjects.log(run), after=0, limit=_EVERYTHING)
@@ -90,8 +93,11 @@ class Observer:
 
     def broken_link(self, run: str) -> str | None:
         """Say where the chain of the run's journal breaks, None if it holds."""
-        previous = GENESIS
-        for number, data in enumerate(self.journal(run), 1):
+        journal = self.journal(run)
+        first, previous = 1, GENESIS
+        if journal and opens_history(opened := _turn(journal[0])):
+            first, previous = opened.number, opened.previous
+        for number, data in enumerate(journal, first):
             turn = _turn(data)
             if turn.number != number or turn.previous != previous:
                 return f"turn {turn.number} (the {number}. message) does not follow the one before it"

@@ -11,6 +11,7 @@ from typing import assert_never
 from msgspec import Raw
 
 from relight.actors import program as p
+from relight.actors.run.continuation import opening
 from relight.actors.run.inbox import due, receive
 from relight.actors.run.replay import Script, is_fact
 from relight.actors.run.state import OpenStep, RunState, fold
@@ -30,7 +31,9 @@ class Draft:
         state: What the history amounts to, the draft included.
         records: What the next append will write.
         at_ms: The draft's time.
+        program: The activation.
         is_diverged: The code can't follow the history; it must be activated anew to go on.
+        is_opening: The records open a new history; what its code asks for belongs into the next turn.
     """
 
     def __init__(self, program: p.Program, *, code: str) -> None:
@@ -38,7 +41,8 @@ class Draft:
         self.records: list[r.Record] = []
         self.at_ms = 0
         self.is_diverged = False
-        self._program = program
+        self.is_opening = False
+        self.program = program
         self._code = code
         self._script = Script(program.feed)
         self._problem = ""
@@ -57,7 +61,7 @@ class Draft:
         self.state = fold((turn.at_ms, turn.records) for turn in turns) if state is None else state
         self.at_ms = self.state.at_ms
         try:
-            with self._program.replaying(self.state.changes):
+            with self.program.replaying(self.state.changes):
                 for turn in turns:
                     self._script.replay(turn.records, turn.at_ms)
         except (NonDeterminismError, p.BrokenProgramError) as error:
@@ -123,7 +127,7 @@ class Draft:
         parked = self.state.parked
         if parked is None or parked.step != wake.step or wake.error is not None or wake.rerun or self.is_diverged:
             return False
-        problem = self._program.refuses(wake.step, wake.result)
+        problem = self.program.refuses(wake.step, wake.result)
         if problem:
             self.park(parked.reason, problem, parked.step)
         return bool(problem)
@@ -196,6 +200,31 @@ class Draft:
 
     # The code.
 
+    def go_on(self) -> None:
+        """Record what the code asks for at the beginning of the history that was opened by the turn before."""
+        self.is_opening = False
+        if self.state.end is None:
+            self._ask(self._script.rest())
+
+    def _continue(self, asked: p.Continue) -> None:
+        """Open a new history. What this turn has so far is part of the old one, of which nothing is read any more."""
+        records = opening(self.state, asked, unwritten=len(self.records))
+        started = records[-1]
+        assert isinstance(started, r.RunStarted), "the last one of an opening"
+        self.is_opening = True
+        self.records = list(records)
+        self._beats.clear()
+        self._interrupted.clear()
+        for record in records:
+            self.state.apply(record, self.at_ms)
+        self.program = self.program.anew(started)
+        self._script = Script(self.program.feed)
+        try:
+            self._script.replay(records, self.at_ms)
+        except p.BrokenProgramError as error:
+            self.is_diverged = True
+            self.park("stuck", str(error))
+
     def _feed(self, fact: r.Fact, value: object) -> None:
         try:
             requests = self._script.live(fact, self.at_ms, value)
@@ -205,7 +234,10 @@ class Draft:
         else:
             self._ask(requests)
 
-    def _ask(self, requests: Iterable[r.Request]) -> None:
+    def _ask(self, requests: Iterable[p.Asked]) -> None:
         for request in requests:
+            if isinstance(request, p.Continue):
+                self._continue(request)
+                return
             self.records.append(request)
             self.state.apply(request, self.at_ms)

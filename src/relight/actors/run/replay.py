@@ -8,6 +8,7 @@ from typing import Protocol, get_args
 
 from typing_extensions import TypeIs
 
+from relight.actors import program as p
 from relight.errors import NonDeterminismError
 from relight.subjects import records as r
 
@@ -15,7 +16,7 @@ __all__ = ("Feed", "Script", "in_words", "is_fact")
 
 
 class Feed(Protocol):
-    def __call__(self, fact: r.Fact, at_ms: int, value: object = ..., /) -> list[r.Request]: ...
+    def __call__(self, fact: r.Fact, at_ms: int, value: object = ..., /) -> list[p.Asked]: ...
 
 
 class Script:
@@ -27,7 +28,7 @@ class Script:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._asked: deque[r.Request] = deque()
+        self._asked: deque[p.Asked] = deque()
         self._deferred: list[r.Fact] | None = None
 
     def replay(self, records: Iterable[r.Record], at_ms: int) -> None:
@@ -46,13 +47,13 @@ class Script:
             else:
                 self._asked.extend(self.note(record, at_ms))
 
-    def rest(self) -> list[r.Request]:
+    def rest(self) -> list[p.Asked]:
         """What the code asked for beyond the end of the history; it belongs into the next turn."""
         rest = list(self._asked)
         self._asked.clear()
         return rest
 
-    def live(self, fact: r.Fact, at_ms: int, *value: object) -> list[r.Request]:
+    def live(self, fact: r.Fact, at_ms: int, *value: object) -> list[p.Asked]:
         """Let the code see a fact, unless the run is parked; return what it asks for."""
         if type(fact) is r.RunStarted and fact.not_before_ms is not None:
             self._deferred = []
@@ -61,7 +62,7 @@ class Script:
             return []
         return self._feed(fact, at_ms, *value)
 
-    def note(self, record: r.Note, at_ms: int) -> list[r.Request]:
+    def note(self, record: r.Note, at_ms: int) -> list[p.Asked]:
         """Take a record that the code does not see; going on from being parked feeds what was deferred."""
         if isinstance(record, r.Parked) and self._deferred is None:
             self._deferred = []
@@ -96,7 +97,7 @@ def _is_request(record: r.Record) -> TypeIs[r.Request]:
     return type(record) in _REQUESTS
 
 
-def _identity(request: r.Request) -> tuple[object, ...]:
+def _identity(request: p.Asked) -> tuple[object, ...]:
     """What must be the same in every replay. Places move with edits, times and texts may change with them."""
     match request:
         case r.StepScheduled(step=step, digest=digest):
@@ -129,7 +130,7 @@ def _identity(request: r.Request) -> tuple[object, ...]:
             return (type(request).__name__,)
 
 
-def in_words(record: r.Record) -> str:
+def in_words(record: r.Record | p.Continue) -> str:
     """Say what a record is, with the place of the call where it has one."""
     match record:
         case r.StepScheduled(step=step, digest=digest):
@@ -150,6 +151,8 @@ def in_words(record: r.Record) -> str:
             said = f"the new way of change {change!r}"
         case r.ChildEnded(child=child):
             said = f"the end of child {child!r}"
+        case p.Continue():
+            said = "to continue as new"
         case r.StepCompleted(step=step) | r.StepFailed(step=step):
             said = f"the outcome of step {step}"
         case r.StepCancelled(step=step):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from msgspec import Raw, Struct
@@ -67,6 +67,8 @@ class RunState:
 
     started: r.RunStarted | None = None
     started_at_ms: int = 0
+    generation: int = 1
+    records_before: int = 0
     at_ms: int = 0
     end: End | None = None
     parked: r.Parked | None = None
@@ -79,10 +81,10 @@ class RunState:
     steps: dict[str, OpenStep] = field(default_factory=dict[str, OpenStep])
     timers: dict[int, int] = field(default_factory=dict[int, int])
     waits: dict[int, OpenWait] = field(default_factory=dict[int, OpenWait])
-    suspensions_seen: set[str] = field(default_factory=set[str])
+    suspensions_seen: dict[str, None] = field(default_factory=dict[str, None])
     answers_kept: dict[str, r.AnswerReceived] = field(default_factory=dict[str, r.AnswerReceived])
     signals_kept: dict[str, deque[r.SignalReceived]] = field(default_factory=dict[str, deque[r.SignalReceived]])
-    signal_ids: set[str] = field(default_factory=set[str])
+    signal_ids: dict[str, None] = field(default_factory=dict[str, None])
     children: dict[str, Child] = field(default_factory=dict[str, Child])
     changes: set[str] = field(default_factory=set[str])
     ends_kept: set[str] = field(default_factory=set[str])
@@ -161,7 +163,25 @@ def fold(history: Iterable[tuple[int, Iterable[r.Record]]]) -> RunState:
 def _started(state: RunState, record: r.RunStarted) -> None:
     state.started = record
     state.has_dues = record.timeout_ms is not None or record.not_before_ms is not None
-    state.started_at_ms = state.since_ms = state.at_ms
+    state.since_ms = state.at_ms
+    if state.generation == 1:
+        state.started_at_ms = state.at_ms
+
+
+def _continued(state: RunState, record: r.Continued) -> None:
+    """Nothing of an older history counts, whether it was read or not."""
+    fresh = RunState(
+        at_ms=state.at_ms,
+        records=1,
+        generation=record.generation,
+        started_at_ms=record.started_at_ms,
+        records_before=record.records,
+        signal_ids=dict.fromkeys(record.signal_ids),
+        suspensions_seen=dict.fromkeys(record.suspensions),
+        children={one.child: Child(one.child, one.workflow, one.queue, one.close) for one in record.children},
+    )
+    for one in fields(RunState):
+        setattr(state, one.name, getattr(fresh, one.name))
 
 
 def _progress(state: RunState) -> None:
@@ -183,7 +203,7 @@ def _timer_fired(state: RunState, record: r.TimerFired) -> None:
 
 def _signal_received(state: RunState, record: r.SignalReceived) -> None:
     if record.id:
-        state.signal_ids.add(record.id)
+        state.signal_ids[record.id] = None
     for number, wait in state.waits.items():
         if wait.kind == "signal" and wait.name == record.name:
             del state.waits[number]
@@ -295,7 +315,7 @@ def _child_ended(state: RunState, record: r.ChildEnded) -> None:
 
 
 def _suspended(state: RunState, record: r.Suspended) -> None:
-    state.suspensions_seen.add(record.name)
+    state.suspensions_seen[record.name] = None
     if state.answers_kept.pop(record.name, None) is None:
         state.waits[record.wait] = OpenWait("suspension", record.name, state.at_ms, record.data, record.problem)
 
@@ -342,6 +362,7 @@ _ENDED: dict[type, str] = {
 # A table, because a chain of 31 `case`s costs more than the work; a test proves that it treats every record.
 _APPLY: dict[type, Callable[[RunState, Any], None]] = {
     r.RunStarted: _started,
+    r.Continued: _continued,
     r.StepCompleted: _step_ended,
     r.StepFailed: _step_ended,
     r.TimerFired: _timer_fired,

@@ -1,0 +1,59 @@
+"""The records that open a new history of a run which continues as new. Pure.
+
+They fit into one journal message, so that no crash can come between them: the workflow's context refuses to continue
+when what is to be carried over is too large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import msgspec
+
+from relight.actors import program as p
+from relight.actors.run.state import RunState
+from relight.config.limits import LIMITS
+from relight.subjects import records as r
+
+__all__ = ("opening",)
+
+
+def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Record, ...]:
+    """Return the first records of the new history; the last of them is its start.
+
+    Carried over is what others have sent and nobody has received, children that have not ended, and what makes
+    repeated messages harmless. Steps, timers and waits that are open are not.
+
+    Args:
+        state: At the end of the old history.
+        asked: What the code asked for.
+        unwritten: Records of the old history that will never be written.
+    """
+    assert state.started is not None, "its code has run"
+    generation = state.generation + 1
+    continued = r.Continued(
+        generation=generation,
+        started_at_ms=state.started_at_ms,
+        records=state.records_before + state.records - unwritten,
+        calls=asked.calls,
+        signal_ids=_latest(state.signal_ids),
+        suspensions=_latest(state.suspensions_seen),
+        children=tuple(r.ChildScheduled(one.id, one.workflow, one.queue, one.close) for one in state.children.values()),
+    )
+    started = msgspec.structs.replace(
+        state.started,
+        arguments=asked.arguments,
+        # Another one, so that random ids and the tokens of awakeables are not those of before.
+        seed=blake2b(f"{state.started.seed} {generation}".encode(), digest_size=16).hexdigest(),
+        not_before_ms=None,
+        origin_records=0,
+        origin_hash="",
+    )
+    signals = (r.SignalReceived(one.name, one.data, one.id) for kept in state.signals_kept.values() for one in kept)
+    answers = (r.AnswerReceived(one.name, one.data) for one in state.answers_kept.values())
+    return (continued, *signals, *answers, started)
+
+
+def _latest(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)[-LIMITS.names_carried_max :]
