@@ -59,6 +59,14 @@ async def listens(ctx: WorkflowContext, generation: int, heard: list[str]) -> li
 
 
 @workflow
+async def collects(ctx: WorkflowContext, heard: str) -> str:
+    heard += await ctx.wait_for_signal("word", type=str)
+    if len(heard) < 3:
+        ctx.continue_as_new(heard)
+    return heard
+
+
+@workflow
 async def spins(ctx: WorkflowContext, number: int) -> None:
     ctx.continue_as_new(number + 1)
 
@@ -133,6 +141,20 @@ async def test_unread_signals_and_early_answers_are_carried_over_and_repeats_cou
     await run.resume("then", "")
 
     assert await site.result(run.result()) == ["gone", "soon", "a", "b"]
+
+
+async def test_messages_that_were_read_together_go_one_by_one_to_the_histories_that_take_them(
+    site: WorkersInMemory,
+) -> None:
+    run = await site.result(site.client.start(collects, ""))
+    for word in "abc":
+        await run.signal("word", word)
+
+    worker = await site.add(collects)
+    assert await site.result(run.result()) == "abc"
+
+    worker.kill()
+    replay([one async for one in run.history()], workflows=[collects])
 
 
 async def test_children_live_on_and_are_cancelled_when_the_run_ends(site: WorkersInMemory) -> None:
