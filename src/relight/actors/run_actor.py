@@ -28,6 +28,7 @@ from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
 from relight.actors.run.draft import Draft
+from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import OpenStep, RunState
 from relight.config.limits import LIMITS
 from relight.errors import UnavailableError
@@ -311,6 +312,8 @@ class RunActor:
         await self._prove_ownership()
         self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
         self._program.emit_logs()
+        if is_long(self.state) and self.state.records - len(records) < LIMITS.history_records_warn:
+            log.warning("history_long", run=self.run, records=self.state.records, remedy=REMEDY)
         if is_first and self.state.end is None:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
             self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)

@@ -76,6 +76,7 @@ class Sighting:
             ],
             "timers": [{"timer": n, "due": moment(due_ms).isoformat()} for n, due_ms in state.timers.items()],
             "waits": [_wait(one) for one in state.waits.values()],
+            "warnings": list(seen.warnings),
             "history_records": seen.history_records,
             "history_bytes": seen.history_bytes,
             "unread": self.sight.unread,
@@ -106,6 +107,7 @@ class Sighting:
         if seen.worker is not None:
             pairs.append(("worker", seen.worker))
         pairs.append(("history", self._sizes()))
+        pairs += [("warning", (one, "yellow")) for one in seen.warnings]
         return [*pairs, *(("to go on", (one, "bold")) for one in self.commands())]
 
     def commands(self) -> list[str]:

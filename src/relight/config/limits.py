@@ -130,7 +130,13 @@ class Limits:
     latest. At most 100 KiB of each, so that the turn fits into one message."""
 
     history_records_warn: int = 10_000
-    """Records of one run from which a warning is logged."""
+    """Records of one history from which a warning is logged."""
+
+    history_records_max: int = 100_000
+    """Records of one history from which its run is parked: a replay of more takes seconds, and it would never end."""
+
+    history_records_more: int = 1_000
+    """What a run that was parked for its length may add once somebody lets it go on, to continue as new."""
 
 
 LIMITS = Limits()

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from relight.actors.letters import Sight
+from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import OpenStep, OpenWait, RunState
 from relight.sdk._durations import moment
 
@@ -35,6 +36,7 @@ class RunDescription:
         worker: That wrote its last turn; of a fork whose turns are all copied: none.
         history_records: Records in its history.
         history_bytes: Their size as stored.
+        warnings: What a person should know although the run goes on.
         origin: The run of which it is a fork.
     """
 
@@ -50,6 +52,7 @@ class RunDescription:
     history_records: int
     history_bytes: int
     origin: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -> RunDescription:
@@ -78,6 +81,7 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
         history_records=state.records if sight.tail is not None else 0,
         history_bytes=sight.bytes,
         origin=None if state.started is None else state.started.origin,
+        warnings=(f"its history has {state.records} records; {REMEDY}",) if is_long(state) else (),
     )
 
 

@@ -13,6 +13,7 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.actors.run.continuation import opening
 from relight.actors.run.inbox import due, receive
+from relight.actors.run.length import REMEDY, is_too_long
 from relight.actors.run.replay import Script, is_fact
 from relight.actors.run.state import OpenStep, RunState, fold
 from relight.config.limits import LIMITS
@@ -195,6 +196,8 @@ class Draft:
 
     def take_records(self) -> list[r.Record]:
         """Hand the records over to be appended; the draft is empty then."""
+        if is_too_long(self.state) and not self.is_opening:
+            self.park("stuck", f"its history has {self.state.records} records; {REMEDY}")
         records, self.records = self.records, []
         return records
 

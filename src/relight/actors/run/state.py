@@ -75,6 +75,7 @@ class RunState:
     deaths: int = 0
     cancel_requested: bool = False
     records: int = 0
+    records_unparked: int = 0
     since_ms: int = 0
     last_error: r.Failure | None = None
     details: Raw | None = None
@@ -269,6 +270,7 @@ def _parked(state: RunState, record: r.Parked) -> None:
 
 def _unparked(state: RunState, record: r.Unparked) -> None:
     state.parked = None
+    state.records_unparked = state.records
     if state.is_delayed:
         state.started_at_ms = state.at_ms
     state.is_begun = True
