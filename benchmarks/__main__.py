@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks import (
     children,
+    conversation,
     failover,
     idle,
     import_time,
@@ -35,6 +36,7 @@ _ROWS: dict[str, Callable[..., Iterator[Row]]] = {
     "wake": wake.rows,
     "failover": failover.rows,
     "children": children.rows,
+    "conversation": conversation.rows,
     "waiting": waiting.rows,
     "retention": retention.rows,
     "replay": replay.rows,

@@ -10,6 +10,8 @@ from relight import WorkflowContext, step, workflow
 
 __all__ = (
     "WORKFLOWS",
+    "converses",
+    "converses_by_reference",
     "gathers_children",
     "listener",
     "moments_of_steps",
@@ -19,6 +21,10 @@ __all__ = (
     "three_steps",
     "waiter",
 )
+
+
+_MESSAGE_CHARACTERS = 4_096
+"""500 of them are 2 MB."""
 
 
 @step
@@ -85,4 +91,43 @@ async def sleeper(ctx: WorkflowContext, due: datetime) -> float:
     return await late_s(due.timestamp())
 
 
-WORKFLOWS = (moments_of_steps, three_steps, gathers_children, one_step, waiter, listener, steps_then_wait, sleeper)
+@step
+async def reply(conversation: list[str]) -> str:
+    """What a model says next: it gets the whole conversation, and returns only what is new."""
+    return f"{len(conversation)} ".ljust(_MESSAGE_CHARACTERS, "x")
+
+
+@step
+async def reply_to_last(length: int, last: str) -> str:
+    """The same for a step that keeps the conversation elsewhere."""
+    return f"{length} ".ljust(_MESSAGE_CHARACTERS, "x")
+
+
+@workflow
+async def converses(ctx: WorkflowContext, turns: int) -> int:
+    conversation: list[str] = []
+    for _ in range(turns):
+        conversation.append(await reply(conversation))
+    return sum(map(len, conversation))
+
+
+@workflow
+async def converses_by_reference(ctx: WorkflowContext, turns: int) -> int:
+    conversation: list[str] = []
+    for number in range(turns):
+        conversation.append(await reply_to_last(number, conversation[-1] if conversation else ""))
+    return sum(map(len, conversation))
+
+
+WORKFLOWS = (
+    moments_of_steps,
+    three_steps,
+    gathers_children,
+    one_step,
+    waiter,
+    listener,
+    steps_then_wait,
+    sleeper,
+    converses,
+    converses_by_reference,
+)

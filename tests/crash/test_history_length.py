@@ -9,11 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import WorkflowContext, workflow
+from relight import WorkflowContext, step, workflow
 from relight.actors import run_actor
 from relight.actors.run import length
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
+from relight.subjects.codec import encode
 
 SHORT = replace(LIMITS, history_records_warn=20, history_records_max=40, history_records_more=10)
 
@@ -33,6 +34,19 @@ async def mended(ctx: WorkflowContext, count: int = 0) -> int:
         if ctx.patched(f"cut-{count}"):
             ctx.continue_as_new(count)
     return count
+
+
+@step
+async def reply(conversation: list[str]) -> str:
+    return f"{len(conversation)} ".ljust(4_096, "x")
+
+
+@workflow
+async def converses(ctx: WorkflowContext, turns: int) -> int:
+    conversation: list[str] = []
+    for _ in range(turns):
+        conversation.append(await reply(conversation))
+    return len(conversation)
 
 
 @pytest.fixture
@@ -72,3 +86,14 @@ async def test_one_that_is_too_long_parks_its_run_which_goes_on_when_it_is_mende
     await run.signal("one", False)
 
     assert await site.result(run.result()) == 30
+
+
+async def test_what_a_turn_stores_does_not_grow_with_what_its_steps_are_passed() -> None:
+    async with workers_in_memory() as site:
+        await site.add(converses)
+        run = await site.result(site.client.start(converses, 100))
+        await site.result(run.result())
+
+        sizes = [len(encode(turn)) for turn in site.turns(run.id)][1:-1]
+
+    assert sum(sizes[-10:]) < 1.01 * sum(sizes[:10])
