@@ -89,6 +89,7 @@ class Activation:
         self._calls = 0
         self._unawaited_max = _UNAWAITED_PRUNED_FROM
         self._unawaited: dict[int, tuple[Coroutine[Any, Any, Any], str, str]] = {}
+        self._unreadable = ""
         self._cancel_reason: str | None = None
         self._main: asyncio.Task[Any] | None = None
         self._lines: list[tuple[str, dict[str, Any]]] = []
@@ -104,6 +105,8 @@ class Activation:
             self.loop.run_until_blocked()
         except EndlessTurnError as error:
             raise p.BrokenProgramError(str(error)) from error
+        if self._unreadable:
+            raise p.BrokenProgramError(self._unreadable)
         if self._main is not None and self._main.done():
             self._asked.append(self._end(self._main))
             self.close()
@@ -211,7 +214,12 @@ class Activation:
 
     async def _run_workflow(self) -> Any:
         ctx = WorkflowContext(self)
-        args = self.workflow.signature.decode_arguments(self.started.arguments)
+        try:
+            args = self.workflow.signature.decode_arguments(self.started.arguments)
+        except InvalidValueError as error:
+            if self.started.unchecked:
+                raise
+            await self.wait_for_other_code(error)
         try:
             result = await self._launcher.run_workflow(self.workflow, ctx, args, self.started.headers)
         except (
@@ -350,10 +358,10 @@ class Activation:
             return kept
         return await self._wait(number, self._suspensions.setdefault(name, deque()))
 
-    async def wait_signal(self, name: str, place: str) -> Raw:
+    async def wait_signal(self, name: str, place: str, problem: str) -> Raw:
         """Wait for the next signal of this name; the oldest kept one is taken at once."""
         number = self.next_wait()
-        self.ask(r.SignalAwaited(number, name, place))
+        self.ask(r.SignalAwaited(number, name, place, problem))
         kept = self._signals.get(name)
         if kept:
             return kept.popleft()
@@ -378,6 +386,12 @@ class Activation:
         number = self.next_wait()
         self.ask(r.ChildAwaited(number, child, place))
         return await self._wait(number, self._end_waits.setdefault(child, deque()))
+
+    async def wait_for_other_code(self, problem: InvalidValueError) -> NoReturn:
+        """What was recorded can't be read by this code: the run is parked as stuck, and goes on when it is mended."""
+        self._unreadable = str(problem)
+        while True:
+            await self.loop.create_future()
 
     def left_ms(self) -> int | None:
         """What is left of the run's own time-out."""

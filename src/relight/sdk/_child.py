@@ -11,7 +11,7 @@ import msgspec
 
 from relight.actors.family import CLOSES
 from relight.config.limits import LIMITS
-from relight.errors import PayloadTooLargeError, RefusedError
+from relight.errors import InvalidValueError, PayloadTooLargeError, RefusedError
 from relight.sdk._outcome import outcome_of
 from relight.sdk._place import caller
 from relight.sdk._sending import CANCEL_CHILD, SEND_SIGNAL, START_CHILD
@@ -56,7 +56,10 @@ class Child(Generic[R]):
             RunTimedOut: Its time-out passed.
         """
         end = await self._activation.wait_end(self.id, caller())
-        return outcome_of(self.id, end, self._type)
+        try:
+            return outcome_of(self.id, end, self._type)
+        except InvalidValueError as error:
+            return await self._activation.wait_for_other_code(error)
 
     async def signal(self, name: str, data: object = None) -> None:
         """Send it a signal, once. Raises `StepFailed` if its mailbox is full or it has ended."""

@@ -207,12 +207,14 @@ class WorkflowContext:
         place = caller()
         kind = value_type(type)
         async with _limit(f"signal {name!r}", timeout):
+            problem = ""
             while True:
-                data = await self._activation.wait_signal(name, place)
+                data = await self._activation.wait_signal(name, place, problem)
                 try:
                     return cast("T", kind.decode(data, what=f"signal {name!r}"))
                 except InvalidValueError as error:
                     self.log.warning("signal_passed_over", signal=name, problem=str(error))
+                    problem = str(error)
 
     async def signals(self, name: str, *, type: TypeForm[T]) -> AsyncIterator[T]:
         """Iterate over the signals of this name, for as long as the run lives."""

@@ -46,6 +46,7 @@ def run_started(
         digest=digest([name.encode(), *arguments]),
         seed=seed,
         client=client,
+        unchecked=isinstance(workflow, str),
         timeout_ms=None if timeout_s is None else round(timeout_s * 1000),
         not_before_ms=_not_before_ms(options, now_ms),
         tags=_tags(options.get("tags", {})),

@@ -94,6 +94,7 @@ class RunStarted(_Record, frozen=True):
         asked_ms: When it asked for this one, unless this one may outlive it.
         tags: The user's, for lists.
         headers: The interceptors', they travel to every step.
+        unchecked: Its sender knew the workflow by name only, so nobody has compared the arguments with its annotations.
         origin: The run of whose history the first `origin_records` records are a copy, this one included.
         origin_hash: Of the copied records behind this one: two forks with one hash are the same.
     """
@@ -111,6 +112,7 @@ class RunStarted(_Record, frozen=True):
     asked_ms: int = 0
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
+    unchecked: bool = False
     origin: str | None = None
     origin_records: int = 0
     origin_hash: str = ""
@@ -293,9 +295,12 @@ class Suspended(_Record, frozen=True):
 
 
 class SignalAwaited(_Record, frozen=True):
+    """`problem` says why the signal before this one was passed over."""
+
     wait: int
     name: str
     place: str = ""
+    problem: str = ""
 
 
 class WaitCancelled(_Record, frozen=True):

@@ -47,6 +47,7 @@ def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Re
         # Another one, so that random ids and the tokens of awakeables are not those of before.
         seed=blake2b(f"{state.started.seed} {generation}".encode(), digest_size=16).hexdigest(),
         not_before_ms=None,
+        unchecked=False,
         origin_records=0,
         origin_hash="",
     )

@@ -108,10 +108,10 @@ def _identity(request: p.Asked) -> tuple[object, ...]:
             return ("timer", timer)
         case r.TimerCancelled(timer=timer):
             return ("timer cancelled", timer)
-        case r.Suspended(wait=wait, name=name):
-            return ("suspension", wait, name)
-        case r.SignalAwaited(wait=wait, name=name):
-            return ("signal", wait, name)
+        case r.Suspended(wait=wait, name=name, problem=problem):
+            return ("suspension", wait, name, bool(problem))
+        case r.SignalAwaited(wait=wait, name=name, problem=problem):
+            return ("signal", wait, name, bool(problem))
         case r.WaitCancelled(wait=wait):
             return ("wait cancelled", wait)
         case r.AwakeableCreated(wait=wait, token=token):
@@ -137,10 +137,10 @@ def in_words(record: r.Record | p.Continue) -> str:
             said = f"step {step} with arguments {digest}"
         case r.TimerArmed(timer=timer):
             said = f"timer {timer}"
-        case r.Suspended(name=name):
-            said = f"suspension {name!r}"
-        case r.SignalAwaited(name=name):
-            said = f"a wait for signal {name!r}"
+        case r.Suspended(name=name, problem=problem):
+            said = f"suspension {name!r}{_after('an answer', problem)}"
+        case r.SignalAwaited(name=name, problem=problem):
+            said = f"a wait for signal {name!r}{_after('one', problem)}"
         case r.AwakeableCreated(wait=wait):
             said = f"awakeable {wait}"
         case r.ChildScheduled(child=child, workflow=workflow):
@@ -165,3 +165,7 @@ def in_words(record: r.Record | p.Continue) -> str:
             said = type(record).__name__
     place = getattr(record, "place", "")
     return f"{said} ({place})" if place else said
+
+
+def _after(what: str, problem: str) -> str:
+    return f" after {what} that could not be read: {problem}" if problem else ""

@@ -327,7 +327,7 @@ def _signal_awaited(state: RunState, record: r.SignalAwaited) -> None:
     if kept:
         kept.popleft()
     else:
-        state.waits[record.wait] = OpenWait("signal", record.name, state.at_ms)
+        state.waits[record.wait] = OpenWait("signal", record.name, state.at_ms, problem=record.problem)
 
 
 def _awakeable_created(state: RunState, record: r.AwakeableCreated) -> None:
