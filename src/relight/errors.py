@@ -92,13 +92,23 @@ class RunFailed(RelightError):
         error_type: Qualified name of the recorded error's class.
         bases: Those of its base classes.
         traceback: The recorded traceback as text.
+        not_undone: The steps given to `ctx.compensate` that failed, by their keys, each with its error.
     """
 
-    def __init__(self, message: str, *, error_type: str, traceback: str = "", bases: Sequence[str] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_type: str,
+        traceback: str = "",
+        bases: Sequence[str] = (),
+        not_undone: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message + _not_undone(not_undone))
         self.error_type = error_type
         self.bases = tuple(bases)
         self.traceback = traceback
+        self.not_undone = dict(not_undone or {})
 
     def matches(self, *types: type[BaseException]) -> bool:
         """Whether the recorded error was one of these, or a subclass (by the recorded names of its bases)."""
@@ -106,7 +116,19 @@ class RunFailed(RelightError):
 
 
 class RunCancelled(RelightError):
-    """The run ended because it was cancelled; its clean-up has run."""
+    """The run ended because it was cancelled; its clean-up has run.
+
+    Attributes:
+        not_undone: The steps given to `ctx.compensate` that failed, by their keys, each with its error.
+    """
+
+    def __init__(self, message: str = "", *, not_undone: Mapping[str, str] | None = None) -> None:
+        super().__init__(message + _not_undone(not_undone))
+        self.not_undone = dict(not_undone or {})
+
+
+def _not_undone(errors: Mapping[str, str] | None) -> str:
+    return f" (not undone: {'; '.join(f'{step}: {error}' for step, error in errors.items())})" if errors else ""
 
 
 class RunTerminated(RelightError):

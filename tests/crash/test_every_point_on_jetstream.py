@@ -29,6 +29,7 @@ QUICK = (
     "in_line",
     "calls_children",
     "continues",
+    "undoes",
 )
 SLOW = ("step_against_timer", "suspends_and_sleeps", "waits_with_a_step", "retries")
 IS_FULL = bool(os.environ.get("RELIGHT_TEST_FULL"))

@@ -251,6 +251,28 @@ async def continues(ctx: WorkflowContext, left: int, heard: str) -> str:
     return f"{heard} {await add(left, left)}"
 
 
+@step(retry=Retry(attempts=2, delay=0.05, jitter=0))
+async def cannot_undo(what: str) -> None:
+    raise ConnectionError(f"{what} is away")
+
+
+@workflow
+async def undoes(ctx: WorkflowContext) -> str:
+    """Fails after three steps, one of which can't be undone."""
+    for text in ("flight", "hotel"):
+        ctx.compensate(slow, f"no {text}")
+        await add(1, 1)
+    ctx.compensate(cannot_undo, "car")
+    return str(await fails())
+
+
+@workflow
+async def undoes_when_cancelled(ctx: WorkflowContext) -> str:
+    ctx.compensate(add, 1, 2)
+    ctx.compensate(slow, "no flight")
+    return await ctx.wait_for_signal("never", type=str)
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
@@ -286,6 +308,8 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=holds_a_tree, story=cancel_it, others=(tidies_up,)),
         Scenario(workflow=maps, others=(doubled,)),
         Scenario(workflow=patches),
+        Scenario(workflow=undoes),
+        Scenario(workflow=undoes_when_cancelled, story=cancel_it),
         Scenario(
             workflow=continues,
             args=(3, ""),

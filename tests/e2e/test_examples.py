@@ -22,6 +22,11 @@ SAID = {
     "approval": ("was answered already; the first answer counts", "published: Hello"),
     "continue_as_new": ("7 orders, 42.5 in all", "of the last history"),
     "children": ("2 words in the first, 30 in all; then an empty chapter", "its first child: 2"),
+    "compensation": (
+        "booked: ['flight-rome', 'hotel-rome', 'charge-rome']",
+        "cancelled the hotel for tokyo, if there was one\ncancelled the flight for tokyo",
+        "failed and undone: the card was declined; by a step: True; not undone: {}",
+    ),
     "fan_out": ("150\n5\n",),
     "interceptors": ("load_invoices begins, attempt 1", "invoices of acme", "invoices of globex"),
     "order": ("to ann: confirmed", "#1\n", "to ben: declined: ben has no 9900.00"),

@@ -17,7 +17,9 @@ import pytest
 import relight
 import relight.testing
 
-USAGES = (Path(__file__).with_name("usage_1_engine.py"), Path(__file__).with_name("usage_2_children.py"))
+USAGES = tuple(
+    Path(__file__).with_name(name) for name in ("usage_1_engine.py", "usage_2_children.py", "usage_3_holding.py")
+)
 
 
 def marked_lines() -> set[tuple[str, int]]:
@@ -64,6 +66,7 @@ CALLABLES: dict[str, tuple[Callable[..., Any], str]] = {
     "ctx.now": (relight.WorkflowContext.now, "self"),
     "ctx.uuid4": (relight.WorkflowContext.uuid4, "self"),
     "ctx.set_details": (relight.WorkflowContext.set_details, "self, value"),
+    "ctx.compensate": (relight.WorkflowContext.compensate, "self, undo, /, *args, **kwargs"),
     "ctx.step": (relight.WorkflowContext.step, "self, name, function, /, *args, **kwargs"),
     "ctx.sleep": (relight.WorkflowContext.sleep, "self, duration"),
     "ctx.sleep_until": (relight.WorkflowContext.sleep_until, "self, time"),

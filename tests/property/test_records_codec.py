@@ -49,9 +49,10 @@ RECORDS: st.SearchStrategy[r.Record] = st.one_of(
     st.builds(r.WaitCancelled, wait=NUMBERS),
     st.builds(r.AwakeableCreated, wait=NUMBERS, token=TEXT, place=TEXT),
     st.builds(r.DetailsSet, data=RAW),
+    st.builds(r.CompensationRegistered, step=TEXT, digest=TEXT, place=TEXT),
     st.builds(r.RunCompleted, result=RAW),
-    st.builds(r.RunFailed, error=FAILURES),
-    st.builds(r.RunCancelled, reason=TEXT),
+    st.builds(r.RunFailed, error=FAILURES, not_undone=st.dictionaries(TEXT, TEXT, max_size=2)),
+    st.builds(r.RunCancelled, reason=TEXT, not_undone=st.dictionaries(TEXT, TEXT, max_size=2)),
 )  # fmt: skip
 
 TURNS = st.builds(

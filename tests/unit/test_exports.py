@@ -35,7 +35,6 @@ NOT_BUILT = {
 }
 NOT_BUILT_MEMBERS = {
     "WorkflowContext": (
-        "compensate",
         "requests",
         "publish",
         "wait_for_event",

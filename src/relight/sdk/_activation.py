@@ -25,6 +25,7 @@ from relight.actors import program as p
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RelightError, StepFailed
 from relight.sdk._child import Child
+from relight.sdk._compensation import Compensations
 from relight.sdk._context import WorkflowContext
 from relight.sdk._continuation import Continuation, check_room
 from relight.sdk._execution import Launcher
@@ -83,6 +84,7 @@ class Activation:
         self._ends: dict[str, r.End] = {}
         self._end_waits: dict[str, deque[tuple[int, asyncio.Future[r.End]]]] = {}
         self._kept_back: list[Child[Any]] = []
+        self._compensations: Compensations | None = None
         self._children: set[str] = set()
         self._changes: dict[str, bool] = {}
         self._marked: set[str] = set()
@@ -222,15 +224,30 @@ class Activation:
             await self.wait_for_other_code(error)
         try:
             result = await self._launcher.run_workflow(self.workflow, ctx, args, self.started.headers)
-        except (
-            Exception,
-            asyncio.CancelledError,
-            Continuation,
-        ):  # Not `GeneratorExit`: what is thrown away does nothing more.
+            if self._compensations is not None:
+                self._check_end(result)
+        # Not `GeneratorExit`: what is thrown away does nothing more.
+        except (Exception, asyncio.CancelledError, Continuation) as error:
+            if self._cancel_reason is not None or not isinstance(error, Continuation):
+                await self._compensate()
             await self._await_children()
             raise
-        await self._await_children()
+        try:
+            await self._await_children()
+        except asyncio.CancelledError:
+            await self._compensate()
+            raise
         return result
+
+    async def _compensate(self) -> None:
+        if self._compensations is not None:
+            await self._compensations.run()
+
+    def _check_end(self, result: object) -> None:
+        """Raise now what would fail the run after its code, so that it is undone too."""
+        if (error := self._never_awaited()) is not None:
+            raise error
+        self.workflow.signature.result.record(result, what=f"the result of {self.workflow.name}")
 
     async def _await_children(self) -> None:
         for child in self._kept_back:
@@ -266,19 +283,20 @@ class Activation:
     # The end.
 
     def _end(self, main: asyncio.Task[Any]) -> p.Asked:
+        not_undone = {} if self._compensations is None else self._compensations.not_undone
         if main.cancelled():
             if self._cancel_reason is not None:
-                return r.RunCancelled(self._cancel_reason)
-            return r.RunFailed(failure_of(asyncio.CancelledError("the workflow cancelled itself")))
+                return r.RunCancelled(self._cancel_reason, not_undone)
+            return r.RunFailed(failure_of(asyncio.CancelledError("the workflow cancelled itself")), not_undone)
         error = main.exception()
         if isinstance(error, Continuation):
             if self._cancel_reason is not None:
-                return r.RunCancelled(self._cancel_reason)
+                return r.RunCancelled(self._cancel_reason, not_undone)
             return p.Continue(error.arguments, max(self._occurrences.values(), default=self._calls_before))
         if error is None:
             error = self._never_awaited()
         if error is not None:
-            return r.RunFailed(failure_of(error))
+            return r.RunFailed(failure_of(error), not_undone)
         try:
             data, _ = self.workflow.signature.result.record(main.result(), what=f"the result of {self.workflow.name}")
         except RelightError as refused:
@@ -298,18 +316,25 @@ class Activation:
         """Return the coroutine of one recorded call."""
         place = caller()
         self._calls = number = self._calls + 1
-        coroutine = self._await_step(number, step, args, kwargs, place)
+        coroutine = self.await_step(number, step, args, kwargs, place)
         if len(self._unawaited) >= self._unawaited_max:
             self._forget_closed()
         self._unawaited[number] = (coroutine, step.name, place)
         return coroutine
 
-    async def _await_step(
-        self, number: int, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: str
+    async def await_step(
+        self,
+        number: int,
+        step: Step[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        place: str,
+        digest: str = "",
     ) -> Any:
+        """Ask for a step and wait for its outcome; `number` is 0 for a call of our own."""
         self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
         key = self.occurrence(step.name)
-        digest = step.signature.digest(args, kwargs)
+        digest = digest or step.signature.digest(args, kwargs)
         pending = PendingStep(key, step, args, kwargs, self.loop.create_future())
         self._steps[key] = pending
         self.ask(r.StepScheduled(key, digest, place, step.policy.effect == "unsafe"))
@@ -333,6 +358,11 @@ class Activation:
         unread = [*(data for kept in self._signals.values() for data in kept), *self._answers.values()]
         check_room(arguments, unread, children=len(self._children))
         raise Continuation(arguments)
+
+    def compensate(self, undo: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Register what undoes something if the run fails or is cancelled."""
+        self._compensations = self._compensations or Compensations(self)
+        self._compensations.register(undo, args, kwargs)
 
     def takes_new_way(self, change: str) -> bool:
         """Whether the code takes the new way of a change: what it does once it does for as long as the run lives."""

@@ -126,6 +126,22 @@ class WorkflowContext:
         """
         return self._activation.takes_new_way(name_of("change id", change_id))
 
+    def compensate(self, undo: Step[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Register the call of a step that undoes something. If the run fails or is cancelled, it is executed.
+
+        The undos run when the workflow's code has ended, one after the other, the latest first, with the arguments as
+        they are now and the step's own options. If one fails the others still run; the run ends with what ended it, and
+        its `not_undone` names the undo. Another cancellation does not stop them. A run that is terminated or that times
+        out runs none of its code any more, no undo either; one that continues as new keeps none.
+
+        Register it before the step that is to be undone if that may have had an effect although it failed.
+
+        Raises:
+            InvalidValueError: An argument can't be written as JSON.
+            TypeError: It is no step, or can't be called so.
+        """
+        self._activation.compensate(undo, args, kwargs)
+
     def continue_as_new(self, *args: object) -> NoReturn:
         """Go on under the same id with a new, empty history: the workflow's code begins anew with these arguments.
 

@@ -13,6 +13,7 @@ from relight.actors.letters import Sight
 from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import OpenStep, OpenWait, RunState
 from relight.sdk._durations import moment
+from relight.subjects import records as r
 
 if TYPE_CHECKING:
     from relight.sdk._run import Parked, RunStatus
@@ -68,6 +69,8 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
         error: str | None = f"{parked.reason}: {parked.message}"
     else:
         error = None if state.last_error is None else f"{state.last_error.type}: {state.last_error.message}"
+    if isinstance(state.end, r.RunFailed | r.RunCancelled) and state.end.not_undone:
+        error = f"{error}; not undone: {', '.join(state.end.not_undone)}"
     return RunDescription(
         status=cast("RunStatus", state.status if sight.tail is not None else "queued"),
         parked=None if parked is None else cast("Parked", parked.reason),

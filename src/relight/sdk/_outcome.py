@@ -18,10 +18,16 @@ def outcome_of(run: str, end: r.Record, type: ValueType[R]) -> R:
     match end:
         case r.RunCompleted(result=result):
             return type.decode(result, what=f"the result of run {run!r}")
-        case r.RunFailed(error=error):
-            raise RunFailed(error.message, error_type=error.type, traceback=error.traceback, bases=error.bases)
-        case r.RunCancelled(reason=reason):
-            raise RunCancelled(reason or f"run {run!r} was cancelled")
+        case r.RunFailed(error=error, not_undone=not_undone):
+            raise RunFailed(
+                error.message,
+                error_type=error.type,
+                traceback=error.traceback,
+                bases=error.bases,
+                not_undone=not_undone,
+            )
+        case r.RunCancelled(reason=reason, not_undone=not_undone):
+            raise RunCancelled(reason or f"run {run!r} was cancelled", not_undone=not_undone)
         case r.RunTerminated(reason=reason):
             raise RunTerminated(reason or f"run {run!r} was terminated")
         case _:

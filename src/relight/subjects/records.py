@@ -25,6 +25,7 @@ __all__ = (
     "ChildEnded",
     "ChildScheduled",
     "Claimed",
+    "CompensationRegistered",
     "Continued",
     "DetailsSet",
     "Fact",
@@ -333,16 +334,30 @@ class PatchMarked(_Record, frozen=True):
     change: str
 
 
+class CompensationRegistered(_Record, frozen=True):
+    """If the run fails or is cancelled, this call of `step` undoes something. `step` is the name alone."""
+
+    step: str
+    digest: str
+    place: str = ""
+
+
 class RunCompleted(_Record, frozen=True):
     result: Raw = NULL
 
 
 class RunFailed(_Record, frozen=True):
+    """`not_undone`: the steps that were to undo something and failed, by their keys; at most the first 100."""
+
     error: Failure
+    not_undone: dict[str, str] = {}
 
 
 class RunCancelled(_Record, frozen=True):
+    """`not_undone`: as in `RunFailed`."""
+
     reason: str = ""
+    not_undone: dict[str, str] = {}
 
 
 End = RunCompleted | RunFailed | RunCancelled | RunTimedOut | RunTerminated
@@ -368,6 +383,7 @@ Request = (
     | ChildScheduled
     | ChildAwaited
     | PatchMarked
+    | CompensationRegistered
     | RunCompleted
     | RunFailed
     | RunCancelled

@@ -122,6 +122,8 @@ def _identity(request: p.Asked) -> tuple[object, ...]:
             return ("child awaited", wait, child)
         case r.PatchMarked(change=change):
             return ("patch", change)
+        case r.CompensationRegistered(step=step, digest=digest):
+            return ("compensation", step, digest)
         case r.RunCompleted(result=result):
             return ("completed", bytes(result))
         case r.RunFailed(error=error):
@@ -149,6 +151,8 @@ def in_words(record: r.Record | p.Continue) -> str:
             said = f"a wait for child {child!r}"
         case r.PatchMarked(change=change):
             said = f"the new way of change {change!r}"
+        case r.CompensationRegistered(step=step, digest=digest):
+            said = f"a compensation by step {step} with arguments {digest}"
         case r.ChildEnded(child=child):
             said = f"the end of child {child!r}"
         case p.Continue():

@@ -308,6 +308,10 @@ def _patch_marked(state: RunState, record: r.PatchMarked) -> None:
     state.changes.add(record.change)
 
 
+def _compensation_registered(state: RunState, record: r.CompensationRegistered) -> None:
+    """The code knows when it is due."""
+
+
 def _child_ended(state: RunState, record: r.ChildEnded) -> None:
     state.children.pop(record.child, None)
     state.ends_kept.add(record.child)
@@ -393,6 +397,7 @@ _APPLY: dict[type, Callable[[RunState, Any], None]] = {
     r.ChildScheduled: _child_scheduled,
     r.ChildAwaited: _child_awaited,
     r.PatchMarked: _patch_marked,
+    r.CompensationRegistered: _compensation_registered,
     r.RunCompleted: _ended,
     r.RunFailed: _ended,
     r.RunCancelled: _ended,
