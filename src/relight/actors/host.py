@@ -132,7 +132,7 @@ class Host:
         # Also while draining: a run whose steps still get their time is not to be run elsewhere.
         if ask.run not in self._live.actors or self._loop is None:
             return None if ask.everyone else NOT_MINE
-        delivery = Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered)
+        delivery = Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered, ask.is_new)
         self._loop.call_soon_threadsafe(self._adopt, delivery)
         return MINE
 
@@ -177,12 +177,16 @@ class Host:
         task.add_done_callback(self._arrivals.discard)
 
     async def _settle(self, delivery: Delivery, run: str, owner: WorkerId | None) -> None:
+        began_s = self.door.clock.elapsed_s()
         try:
             owner = await self._ownership.settle(delivery, run, owner)
         finally:
             behind = self._behind.pop(run, ())
             if run not in self._live.actors:
                 self._give_place(run)
+        if run in self._live.actors and self.door.clock.elapsed_s() - began_s > LIMITS.ack_wait_s / 2:
+            # This process was stopped while it decided: others may have had the delivery, and acknowledged it.
+            self._live.actors[run].look_after_gap()
         # What came meanwhile needs no look of its own: a thousand children that end together wake one parent.
         for one in behind:
             if run in self._live.actors:

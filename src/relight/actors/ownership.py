@@ -294,7 +294,7 @@ class Ownership:
             await self._door.purge(self._subjects.log(run), below=history.older_below)
         tail = history.turns[-1]
         epoch = tail.epoch if tail.owner == self._worker else tail.epoch + 1
-        if delivery.delivered != 1 and state is not None:
+        if not delivery.is_new and state is not None:
             # Sent before the claim: if this process dies in between, the message wakes the run all the same.
             await self._relight(delivery.subject.split(".")[4], run, epoch)
         if run in self._live.actors:
@@ -374,6 +374,7 @@ class Ownership:
                 fence=delivery.fence,
                 everyone=everyone,
                 asked_ms=self._door.clock.now_ms(),
+                is_new=delivery.is_new,
             )
         )
 
