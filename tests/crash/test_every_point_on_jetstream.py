@@ -94,7 +94,7 @@ async def ended(relight: Relight, scenario: Scenario, id: str) -> tuple[str, ...
     try:
         result = await run.result(timeout=_ONE_RUN_S)
     except RunFailed as failed:
-        return ("failed", failed.error_type, str(failed))
+        return ("failed", failed.error_type, str(failed).partition(" (not undone")[0], *failed.not_undone)
     finally:
         answering.cancel()
     return ("completed", scenario.workflow.signature.result.record(result, what="the result")[0].decode())

@@ -82,10 +82,12 @@ class Promises:
         match self._observer.state(run).end:
             case r.RunCompleted(result=result):
                 return ("completed", bytes(result).decode())
-            case r.RunFailed(error=error):
-                return ("failed", error.type, error.message)
-            case r.RunCancelled(reason=reason) | r.RunTerminated(reason=reason) as end:
-                return (type(end).__name__, reason)
+            case r.RunFailed(error=error, not_undone=not_undone):
+                return ("failed", error.type, error.message, *not_undone)
+            case r.RunCancelled(reason=reason, not_undone=not_undone):
+                return ("cancelled", reason, *not_undone)
+            case r.RunTerminated(reason=reason):
+                return ("terminated", reason)
             case r.RunTimedOut():
                 return ("timed out",)
             case None:
