@@ -277,9 +277,13 @@ async def test_an_awakeable_token_that_is_none_is_refused(client: Relight) -> No
     with pytest.raises(RefusedError, match="no run 'run' is known"):
         await client.complete("run~1~abc")
     run = await client.start(pauses)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(InvalidIdError) as refused:
         await client.complete(f"{run.id}~1~abc")
-    assert "\n" not in str(refused.value)
+    assert str(refused.value) == (
+        f"awakeable token '{run.id}~1~abc' is none of run '{run.id}'; pass what ctx.awakeable().token was"
+    )
+    with pytest.raises(InvalidIdError, match="is none of run"):
+        await client.complete(f"{run.id}~one~abc")
 
 
 def unused_port() -> int:

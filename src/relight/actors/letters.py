@@ -10,6 +10,7 @@ from typing import final
 from relight.actors.door import Door, Stored
 from relight.actors.journal import BrokenChainError, read_history
 from relight.actors.mailbox import decoded
+from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import StoredStart, read_start
@@ -17,6 +18,7 @@ from relight.config.limits import LIMITS
 from relight.errors import (
     AlreadyAnsweredError,
     FencedError,
+    InvalidIdError,
     MailboxFullError,
     RefusedError,
     RunNotFoundError,
@@ -148,6 +150,7 @@ class Letterbox:
 
         Raises:
             AlreadyAnsweredError: There is an answer already.
+            InvalidIdError: The run has not made the awakeable.
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
         data = encode(wake)
@@ -164,6 +167,7 @@ class Letterbox:
             if state.end is not None:
                 raise RefusedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
             if not receive(state, wake, code=""):
+                await self._check_was_made(wake, state)
                 raise AlreadyAnsweredError(self._run, name)
             try:
                 await self._door.publish(subject, data, fence=fence)
@@ -189,6 +193,14 @@ class Letterbox:
         await self._door.publish(await self._subject(), encode(wake))
 
     # What these need.
+
+    async def _check_was_made(self, wake: m.Wake, state: RunState) -> None:
+        if not isinstance(wake, m.AnswerAwakeable | m.FailAwakeable):
+            return
+        first = (await self._start()).started
+        if not was_made(wake.token, seed=first.seed, generations=state.generation):
+            remedy = "pass what ctx.awakeable().token was"
+            raise InvalidIdError("awakeable token", wake.token, f"is none of run {self._run!r}; {remedy}")
 
     async def _subject(self) -> str:
         if not self._queue:

@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Collection, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, NoReturn, TypeVar, final
 
 import structlog
 from msgspec import Raw
 
 from relight.actors import program as p
+from relight.actors.run.awakeables import awakeable_token
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RelightError, StepFailed
 from relight.sdk._child import Child
@@ -438,8 +438,7 @@ class Activation:
     def make_awakeable(self, place: str) -> tuple[int, str]:
         """Create an awakeable; its token names the run and can't be guessed."""
         number = self.next_wait()
-        secret = blake2b(f"awakeable {number}".encode(), key=self.started.seed.encode()[:64], digest_size=16)
-        token = f"{self.run}~{number}~{secret.hexdigest()}"
+        token = awakeable_token(self.run, number, self.started.seed)
         self._awakeables[number] = self.loop.create_future()
         self.ask(r.AwakeableCreated(number, token, place))
         return number, token

@@ -356,7 +356,7 @@ class Relight:
         """Answer an awakeable by its token. Returns when durable.
 
         Raises:
-            InvalidIdError: It is no token of an awakeable.
+            InvalidIdError: It is no token of an awakeable that its run has made.
             RunNotFoundError: Its run is not known.
             AlreadyAnsweredError: It was answered, or its run has ended.
         """

@@ -7,11 +7,11 @@ when what is to be carried over is too large.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 import msgspec
 
 from relight.actors import program as p
+from relight.actors.run.awakeables import seed_after
 from relight.actors.run.state import RunState
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
@@ -44,8 +44,7 @@ def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Re
     started = msgspec.structs.replace(
         state.started,
         arguments=asked.arguments,
-        # Another one, so that random ids and the tokens of awakeables are not those of before.
-        seed=blake2b(f"{state.started.seed} {generation}".encode(), digest_size=16).hexdigest(),
+        seed=seed_after(state.started.seed, generation),
         not_before_ms=None,
         unchecked=False,
         origin_records=0,
