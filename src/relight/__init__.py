@@ -20,8 +20,10 @@ from relight.errors import (
     PayloadTooLargeError,
     RefusedError,
     RelightError,
+    RequestRejected,
     RetryAfter,
     RunCancelled,
+    RunEndedError,
     RunFailed,
     RunNotFoundError,
     RunTerminated,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from relight.sdk._description import RunDescription
     from relight.sdk._durations import Duration
     from relight.sdk._interceptors import Interceptor, RunCall, SignalCall, StartCall, StepCall
+    from relight.sdk._request import Request
     from relight.sdk._run import Parked, Record, Run, RunStatus
     from relight.sdk._scope import StepInfo
     from relight.sdk._step import Effect, Retry, Step, StepOptions, step
@@ -69,12 +72,15 @@ __all__ = (
     "RefusedError",
     "Relight",
     "RelightError",
+    "Request",
+    "RequestRejected",
     "Retry",
     "RetryAfter",
     "Run",
     "RunCall",
     "RunCancelled",
     "RunDescription",
+    "RunEndedError",
     "RunFailed",
     "RunNotFoundError",
     "RunStatus",
@@ -111,6 +117,7 @@ _HOMES = {
     "Parked": "_run",
     "Record": "_run",
     "Relight": "_client",
+    "Request": "_request",
     "Retry": "_step",
     "Run": "_run",
     "RunCall": "_interceptors",

@@ -20,8 +20,10 @@ __all__ = (
     "ProtocolError",
     "RefusedError",
     "RelightError",
+    "RequestRejected",
     "RetryAfter",
     "RunCancelled",
+    "RunEndedError",
     "RunFailed",
     "RunNotFoundError",
     "RunTerminated",
@@ -143,6 +145,22 @@ class WaitTimedOut(RelightError, TimeoutError):
     """`suspend`, `wait_for_signal`, an awakeable or `result` had no answer in time. The run itself goes on."""
 
 
+class RequestRejected(RelightError):
+    """A run has refused a request: its workflow did, or the data does not fit what it takes.
+
+    Attributes:
+        request: Its name.
+        reason: Why, in the workflow's words.
+        path: Where the data does not fit; empty if the workflow itself has refused.
+    """
+
+    def __init__(self, reason: str, *, request: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.request = request
+        self.reason = reason
+        self.path = path
+
+
 # What user code raises to steer Relight.
 
 
@@ -212,8 +230,12 @@ class RunNotFoundError(RefusedError, LookupError):
         self.run_id = run_id
 
 
+class RunEndedError(RefusedError):
+    """The run has ended: it takes no message any more, and what it has not answered it never will."""
+
+
 class AlreadyAnsweredError(RefusedError):
-    """The suspension or awakeable has its answer; the first one counts."""
+    """The suspension, awakeable or request has its answer; the first one counts."""
 
     def __init__(self, run_id: str, name: str) -> None:
         super().__init__(f"{name!r} of run {run_id!r} was answered already; the first answer counts")

@@ -6,7 +6,18 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from relight import Retry, Run, RunFailed, StepFailed, WorkflowContext, step, workflow
+from relight import (
+    RequestRejected,
+    Retry,
+    Run,
+    RunEndedError,
+    RunFailed,
+    StepFailed,
+    UnavailableError,
+    WorkflowContext,
+    step,
+    workflow,
+)
 from relight.testing.stage import Stage, stage_here
 from relight.testing.trial import Scenario
 
@@ -273,6 +284,42 @@ async def undoes_when_cancelled(ctx: WorkflowContext) -> str:
     return await ctx.wait_for_signal("never", type=str)
 
 
+@workflow
+async def answers_requests(ctx: WorkflowContext, total: int) -> int:
+    """Answers each by a step; rejects one; continues as new between two; ends with one that it has not answered."""
+    async for asked in ctx.requests("add", type=int):
+        if asked.data < 0:
+            await asked.reject("negative")
+        elif asked.data == 0:
+            return total
+        else:
+            total = await add(total, asked.data)
+            await asked.reply(total)
+            if asked.data == 2:
+                ctx.continue_as_new(total)
+    return total
+
+
+async def ask_it(stage: Stage, run: Run[Any]) -> None:
+    """Whoever asks again after a crash gets the answers that were given."""
+    said: list[object] = []
+    for id, number in {"a": 1, "b": -1, "c": 2, "d": 3}.items():
+        said.append(await _asked(run, number, id))
+    with suppress(RunEndedError):
+        await run.request("add", 0, type=int, id="e")
+    assert said == [1, "negative", 3, 6], said
+
+
+async def _asked(run: Run[Any], number: int, id: str) -> object:
+    while True:
+        try:
+            return await run.request("add", number, type=int, id=id)
+        except RequestRejected as rejected:
+            return rejected.reason
+        except UnavailableError:
+            continue
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
@@ -316,5 +363,6 @@ SCENARIOS: dict[str, Scenario] = {
             signals=[("item", "a", "1"), ("item", "b", "2"), ("item", "b", "2"), ("item", "c", "3")],
             others=(tidies_up,),
         ),
+        Scenario(workflow=answers_requests, args=(0,), story=ask_it),
     )
 }

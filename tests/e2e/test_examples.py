@@ -31,6 +31,12 @@ SAID = {
     "interceptors": ("load_invoices begins, attempt 1", "invoices of acme", "invoices of globex"),
     "order": ("to ann: confirmed", "#1\n", "to ben: declined: ben has no 9900.00"),
     "quickstart": ("fetching Lyon\nfetching Oslo\nfetching Nairobi\n7\n",),
+    "requests": (
+        "bread -> {'bread': 1}",
+        "jam -> rejected: no more jam",
+        "(at data)",
+        "{'bread': 1, 'jam': 2}\n",
+    ),
     "retries": ("done at attempt 3", "broken#1: still no disk (an OSError)", "hopeless#1: there is no such customer\n"),
     "signals": ("['bread', 'butter', 'jam']",),
     "testing_example": ("passed",),

@@ -17,9 +17,7 @@ import pytest
 import relight
 import relight.testing
 
-USAGES = tuple(
-    Path(__file__).with_name(name) for name in ("usage_1_engine.py", "usage_2_children.py", "usage_3_holding.py")
-)
+USAGES = sorted(Path(__file__).parent.glob("usage_*.py"))
 
 
 def marked_lines() -> set[tuple[str, int]]:
@@ -73,11 +71,13 @@ CALLABLES: dict[str, tuple[Callable[..., Any], str]] = {
     "ctx.suspend": (relight.WorkflowContext.suspend, "self, name, data=None, *, type=object, timeout=None"),
     "ctx.wait_for_signal": (relight.WorkflowContext.wait_for_signal, "self, name, *, type, timeout=None"),
     "ctx.signals": (relight.WorkflowContext.signals, "self, name, *, type"),
+    "ctx.requests": (relight.WorkflowContext.requests, "self, name, *, type"),
     "ctx.awakeable": (relight.WorkflowContext.awakeable, "self, *, type, timeout=None"),
     "ctx.signal": (relight.WorkflowContext.signal, "self, run_id, name, data=None"),
     "Run.result": (relight.Run[Any].result, "self, *, timeout=None"),
     "Run.resume": (relight.Run[Any].resume, "self, name, data=None"),
     "Run.signal": (relight.Run[Any].signal, "self, name, data=None, *, id=None"),
+    "Run.request": (relight.Run[Any].request, "self, name, data=None, *, type, timeout=None, id=None"),
     "Run.describe": (relight.Run[Any].describe, "self"),
     "Run.history": (relight.Run[Any].history, "self, *, follow=False, after=0"),
     "Run.cancel": (relight.Run[Any].cancel, "self, *, reason=''"),

@@ -34,6 +34,15 @@ async def notes(ctx: WorkflowContext) -> list[str]:
 
 
 @workflow
+async def asked(ctx: WorkflowContext) -> None:
+    async for request in ctx.requests("double", type=int):
+        if request.data > 0:
+            await request.reply({"doubled": 2 * request.data})
+        else:
+            await request.reject("not positive")
+
+
+@workflow
 async def token(ctx: WorkflowContext) -> str:
     awaited = ctx.awakeable(type=str)
     return await awaited

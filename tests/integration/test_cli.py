@@ -149,6 +149,23 @@ async def test_a_signal_with_an_id_counts_once(terminal: Terminal, client: Relig
     assert await run.result(timeout=20) == ["one", "two"]
 
 
+async def test_a_request_prints_its_answer_or_why_there_is_none(terminal: Terminal, client: Relight) -> None:
+    run = await client.start("asked", type=object)
+
+    answered, as_json, rejected, shown = await asyncio.gather(
+        terminal.run("request", run.id, "double", "4", "--timeout", "20s"),
+        terminal.run("request", run.id, "double", "5", "--id", "r-1", "--json"),
+        terminal.run("request", run.id, "double", "-4"),
+        terminal.run("show", run.id),
+    )
+
+    assert (answered.code, answered.out.strip()) == (0, '{"doubled": 8}')
+    assert as_json.document == {"run": run.id, "requested": "double", "answer": {"doubled": 10}}
+    assert one_line_of(rejected) == "not positive"
+    assert f"relight request {run.id} double JSON" in shown.out
+    await run.terminate()
+
+
 async def test_an_awakeable_is_completed_by_its_token(terminal: Terminal, client: Relight) -> None:
     run = await started(client, "token", until="waiting")
     token = (await terminal.run("show", run, "--json")).document["waits"][0]["name"]

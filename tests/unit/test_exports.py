@@ -25,7 +25,6 @@ NOT_BUILT = {
     "Limit",
     "Part",
     "Queue",
-    "Request",
     "Stream",
     "Tool",
     "Topic",
@@ -35,14 +34,13 @@ NOT_BUILT = {
 }
 NOT_BUILT_MEMBERS = {
     "WorkflowContext": (
-        "requests",
         "publish",
         "wait_for_event",
         "limit",
         "lock",
         "stream",
     ),
-    "Run": ("pause", "unpause", "request", "stream"),
+    "Run": ("pause", "unpause", "stream"),
     "Relight": ("publish",),
 }
 

@@ -21,6 +21,7 @@ from relight.errors import (
     InvalidIdError,
     MailboxFullError,
     RefusedError,
+    RunEndedError,
     RunNotFoundError,
     UnavailableError,
 )
@@ -134,12 +135,16 @@ class Letterbox:
 
         Raises:
             RunNotFoundError: The run is not known.
-            RefusedError: The run has ended.
+            RunEndedError: The run has ended.
             MailboxFullError: It has too many unread messages.
             UnavailableError: No acknowledgement. The message may have been stored; with an id, sending it again is
                 harmless.
         """
         await self._check_alive()
+        await self.deposit(wake)
+
+    async def deposit(self, wake: m.Wake) -> None:
+        """What `post` does, for a run of which the caller knows whether it has ended."""
         subject = await self._subject()
         if await self._door.count(subject) >= LIMITS.mailbox_messages_max:
             await self._check_room()
@@ -165,7 +170,7 @@ class Letterbox:
                 turns, _ = await self._history()
             state = await self._state_with_unread(turns, fence)
             if state.end is not None:
-                raise RefusedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
+                raise RunEndedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
             if not receive(state, wake, code=""):
                 await self._check_was_made(wake, state)
                 raise AlreadyAnsweredError(self._run, name)
@@ -222,7 +227,7 @@ class Letterbox:
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(self._run)
         if isinstance(turn.records[-1], r.ENDS):
-            raise RefusedError(f"run {self._run!r} has ended; it takes no messages any more")
+            raise RunEndedError(f"run {self._run!r} has ended; it takes no messages any more")
 
     async def _check_room(self) -> None:
         turns, _ = await self._history()

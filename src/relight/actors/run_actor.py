@@ -27,6 +27,7 @@ from relight.actors.doorbells import Doorbells, is_wake
 from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
+from relight.actors.replies import tell_askers
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import OpenStep, RunState
@@ -314,6 +315,8 @@ class RunActor:
         self._program.emit_logs()
         if is_long(self.state) and self.state.records - len(records) < LIMITS.history_records_warn:
             log.warning("history_long", run=self.run, records=self.state.records, remedy=REMEDY)
+        if self.state.answers.given:
+            tell_askers(self._door, self._crew.subjects, self.run, self.state.answers, self._draft.at_ms)
         if is_first and self.state.end is None:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
             self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)

@@ -1,16 +1,17 @@
-"""What is said to a run: `resume`, `signal`, `complete`."""
+"""What is said to a run: `resume`, `signal`, `request`, `complete`."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
 
-from relight.cli.arguments import Data, RunName
+from relight.cli.arguments import Data, RunName, read_seconds
 from relight.cli.session import client
 from relight.cli.verb import Edge, verb
 
-__all__ = ("complete", "resume", "signal")
+__all__ = ("complete", "request", "resume", "signal")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As the workflow calls it.")]
 
@@ -35,6 +36,27 @@ async def signal(
     async with client(edge.place) as relight:
         await relight.get_run(run).signal(name, data, id=id)
     _done(edge, {"run": run, "signalled": name}, f"sent signal {name!r} to run {run}")
+
+
+@verb("request", takes_json=True)
+async def request(
+    edge: Edge,
+    run: RunName,
+    name: Name,
+    data: Data = None,
+    id: Annotated[str | None, typer.Option("--id", help="Asking again with this id gives the same answer.")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", parser=read_seconds, metavar="DURATION", help="Waits no longer than this."),
+    ] = None,
+) -> None:
+    """Ask a run something and print its answer."""
+    async with client(edge.place) as relight:
+        answer = await relight.get_run(run).request(name, data, type=object, id=id, timeout=timeout)
+    if edge.output.is_json:
+        edge.output.json({"run": run, "requested": name, "answer": answer})
+    else:
+        edge.output.line(json.dumps(answer, ensure_ascii=False))
 
 
 @verb("complete", takes_json=True)

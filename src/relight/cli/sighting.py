@@ -147,6 +147,10 @@ def _for_wait(run: str, wait: OpenWait) -> list[str]:
         return [f"{command('resume', run, wait.name)} JSON"]
     if wait.kind == "signal":
         return [f"{command('signal', run, wait.name)} JSON"]
+    if wait.kind == "request":
+        return [f"{command('request', run, wait.name)} JSON"]
+    if wait.kind == "child":
+        return [command("show", wait.name)]
     return [f"{command('complete', wait.name)} JSON"]
 
 

@@ -129,6 +129,15 @@ class Limits:
     """Ids of signals, and names of suspensions, that a run that continues as new remembers: a repeat is found among the
     latest. At most 100 KiB of each, so that the turn fits into one message."""
 
+    requests_carried_max: int = 64
+    """Ids of requests that a run that continues as new remembers."""
+
+    answers_carried_max: int = 32
+    """Answers to requests that a run that continues as new keeps for those who have not heard them."""
+
+    answers_carried_bytes_max: int = 32 * KIB
+    """Of the results among them; beyond it only those of the last turn are kept."""
+
     history_records_warn: int = 10_000
     """Records of one history from which a warning is logged."""
 

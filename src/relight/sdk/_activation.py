@@ -32,6 +32,7 @@ from relight.sdk._execution import Launcher
 from relight.sdk._failures import failure_of, step_failed
 from relight.sdk._loop import EndlessTurnError, RunLoop
 from relight.sdk._place import caller
+from relight.sdk._request import Requests
 from relight.sdk._scope import SCOPE
 from relight.sdk._step import Async, Step
 from relight.sdk._workflow import Workflow
@@ -83,6 +84,7 @@ class Activation:
         self._awakeables: dict[int, asyncio.Future[Raw]] = {}
         self._ends: dict[str, r.End] = {}
         self._end_waits: dict[str, deque[tuple[int, asyncio.Future[r.End]]]] = {}
+        self._requests: Requests | None = None
         self._kept_back: list[Child[Any]] = []
         self._compensations: Compensations | None = None
         self._children: set[str] = set()
@@ -164,6 +166,16 @@ class Activation:
         self._signal_waits.clear()
         self._awakeables.clear()
         self._end_waits.clear()
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
+
+    @property
+    def requests(self) -> Requests:
+        """What the run was asked; most runs never are."""
+        if self._requests is None:
+            self._requests = Requests(self)
+        return self._requests
 
     # Facts.
 
@@ -183,6 +195,8 @@ class Activation:
                 self.loop.fire(timer)
             case r.SignalReceived(name=name, data=data):
                 self._take_signal(name, data)
+            case r.RequestReceived():
+                self.requests.take(fact)
             case r.AnswerReceived(name=name, data=data):
                 self._take_answer(name, data)
             case r.AwakeableCompleted(awakeable=number, data=data):
@@ -204,6 +218,8 @@ class Activation:
             case r.Continued():
                 self._calls_before = fact.calls
                 self.started_at_ms = fact.started_at_ms
+                if fact.request_ids:
+                    self.requests.carry_on(fact)
                 self._children.update(one.child for one in fact.children)
 
     def _begin(self) -> None:
@@ -356,6 +372,8 @@ class Activation:
             raise RefusedError("only the workflow itself can continue as new, not a task of its own; return first")
         arguments = tuple(Raw(one) for one in self.workflow.signature.encode_arguments(args))
         unread = [*(data for kept in self._signals.values() for data in kept), *self._answers.values()]
+        if self._requests is not None:
+            unread += self._requests.carried()
         check_room(arguments, unread, children=len(self._children))
         raise Continuation(arguments)
 
@@ -386,7 +404,7 @@ class Activation:
         kept = self._answers.pop(name, None)
         if kept is not None:
             return kept
-        return await self._wait(number, self._suspensions.setdefault(name, deque()))
+        return await self.wait(number, self._suspensions.setdefault(name, deque()))
 
     async def wait_signal(self, name: str, place: str, problem: str) -> Raw:
         """Wait for the next signal of this name; the oldest kept one is taken at once."""
@@ -395,9 +413,10 @@ class Activation:
         kept = self._signals.get(name)
         if kept:
             return kept.popleft()
-        return await self._wait(number, self._signal_waits.setdefault(name, deque()))
+        return await self.wait(number, self._signal_waits.setdefault(name, deque()))
 
-    async def _wait(self, number: int, waits: deque[tuple[int, asyncio.Future[T]]]) -> T:
+    async def wait(self, number: int, waits: deque[tuple[int, asyncio.Future[T]]]) -> T:
+        """Wait under a number that was recorded; to be cancelled is recorded too."""
         future: asyncio.Future[T] = self.loop.create_future()
         entry = (number, future)
         waits.append(entry)
@@ -415,7 +434,7 @@ class Activation:
             return self._ends[child]
         number = self.next_wait()
         self.ask(r.ChildAwaited(number, child, place))
-        return await self._wait(number, self._end_waits.setdefault(child, deque()))
+        return await self.wait(number, self._end_waits.setdefault(child, deque()))
 
     async def wait_for_other_code(self, problem: InvalidValueError) -> NoReturn:
         """What was recorded can't be read by this code: the run is parked as stuck, and goes on when it is mended."""

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 from typing_extensions import TypeForm, TypeVarTuple, Unpack
 
+from relight.actors.answers import Answers
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
@@ -121,6 +122,7 @@ class Relight:
         self._stack: AsyncExitStack | None = None
         self._door: Door | None = None
         self._ends: Ends | None = None
+        self._answers: Answers | None = None
 
     async def __aenter__(self) -> Self:
         """Connect; make or check the streams.
@@ -134,6 +136,8 @@ class Relight:
         async with AsyncExitStack() as stack:
             self._door = await stack.enter_async_context(self.backend.client_door())
             self._ends = await stack.enter_async_context(Ends(self._door, self.subjects, self._client))
+            self._answers = Answers(self._door, self.subjects, self._client)
+            stack.push_async_callback(self._answers.close)
             self._stack = stack.pop_all()
         return self
 
@@ -154,6 +158,16 @@ class Relight:
         """Who waits for the ends of runs here."""
         assert self._ends is not None, "open, as `door` has checked"
         return self._ends
+
+    @property
+    def answers(self) -> Answers:
+        """Who asks runs here."""
+        assert self._answers is not None, "open, as `door` has checked"
+        return self._answers
+
+    def new_id(self) -> str:
+        """Return an id that nobody has used."""
+        return self._token(12)
 
     # Starting.
 

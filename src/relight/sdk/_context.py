@@ -21,6 +21,7 @@ from relight.sdk._child import Child, ChildCall
 from relight.sdk._durations import Duration, moment, moment_ms, seconds
 from relight.sdk._map import Mapping
 from relight.sdk._place import caller
+from relight.sdk._request import Request, requests_of
 from relight.sdk._sending import SEND_SIGNAL
 from relight.sdk._step import Policy, Step
 from relight.sdk._values import ValueType, value_type
@@ -236,6 +237,16 @@ class WorkflowContext:
         """Iterate over the signals of this name, for as long as the run lives."""
         while True:
             yield await self.wait_for_signal(name, type=type)
+
+    def requests(self, name: str, *, type: TypeForm[T]) -> AsyncIterator[Request[T]]:
+        """Iterate over what is asked of the run by `run.request(name, …)`, for as long as it lives.
+
+        Each request comes once and is answered once, by `reply` or `reject`; it may be handed to a task. Those that
+        came early are kept, in order. Data that is no `type` is rejected without being seen here. Who has asked and got
+        no answer hears when the run ends.
+        """
+        requests = self._activation.requests
+        return requests_of(requests, name_of("request name", name), value_type(type), caller())
 
     def awakeable(self, *, type: TypeForm[T], timeout: Duration | None = None) -> Awakeable[T]:
         """Make a token by which anybody may answer, once: `client.complete(token, value)`, `client.fail(token, …)`.

@@ -8,17 +8,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
 from msgspec import Raw
+from typing_extensions import TypeForm
 
 from relight.actors import letters
 from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, Sight
-from relight.errors import RunNotFoundError, WaitTimedOut
+from relight.errors import RequestRejected, RunNotFoundError, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
 from relight.sdk._interceptors import SignalCall, through
 from relight.sdk._outcome import outcome_of
-from relight.sdk._values import ValueType
+from relight.sdk._values import ValueType, value_type
 from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.ids import name_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ("Parked", "Record", "Run", "RunStatus")
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _CHILDREN_SHOWN = 10
 """Of those for which a run waits, by `describe()` with how they stand; each is a look at its history."""
@@ -115,7 +117,7 @@ class Run(Generic[R]):
 
         Raises:
             AlreadyAnsweredError: It was answered already, or has timed out.
-            RefusedError: The run has ended.
+            RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
             InvalidValueError: The data can't be written as JSON.
             PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
@@ -129,7 +131,7 @@ class Run(Generic[R]):
 
         Raises:
             MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
-            RefusedError: The run has ended.
+            RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
             InvalidValueError: The data can't be written as JSON.
             PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
@@ -145,6 +147,57 @@ class Run(Generic[R]):
         call = SignalCall(run_id=self.id, name=name, headers={})
         await through(self._relight.interceptors, "signal", post)(call)
 
+    async def request(
+        self,
+        name: str,
+        data: object = None,
+        *,
+        type: TypeForm[T],
+        timeout: Duration | None = None,
+        id: str | None = None,
+    ) -> T:
+        """Ask the run something and return its answer, which is recorded before this returns.
+
+        It counts once. With an `id` of one's own that also holds for another process that asks again: it gets the
+        answer that was given. Without `timeout` it waits for as long as the run lives; also while it is parked.
+
+        Raises:
+            RequestRejected: The workflow has refused it, or the data does not fit what it takes (`path` says where).
+            RunEndedError: The run has ended, or ended meanwhile, without an answer. It may have seen the request.
+            WaitTimedOut: No answer within `timeout`. It may still be handled; asking again with its `id`, which the
+                error names, attaches to it.
+            RunNotFoundError: The run is not known.
+            RefusedError: This `id` was answered long before the run continued as new; the answer was not kept.
+            MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
+            InvalidValueError: The data can't be written as JSON, or the answer is no `type`.
+            PayloadTooLargeError: The data is larger than `limits.payload_bytes_max` bytes.
+            UnavailableError: It could not be sent within 30 s. The run may have been asked; ask again with its `id`.
+        """
+        name_of("request name", name)
+        is_new = id is None
+        request = m.Request(
+            name=name,
+            id=self._relight.new_id() if id is None else name_of("request id", id),
+            data=Raw(encode_any(data, what=f"request {name!r}")),
+            client=self._relight.answers.client,
+        )
+        what = f"request {name!r} (id {request.id!r}) to run {self.id!r}"
+        kind = value_type(type)
+        limit_s = None if timeout is None else seconds("timeout", timeout)
+        limit = asyncio.timeout(limit_s)
+        try:
+            async with limit:
+                answer = await self._relight.answers.answer_of(
+                    self.id, request.id, lambda: self._letterbox.deposit(request), is_new=is_new
+                )
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise WaitTimedOut(f"{what} had no answer within {limit_s:g} s; it may still be handled") from error
+        if isinstance(answer, r.RequestRejected):
+            raise RequestRejected(answer.reason, request=name, path=answer.path)
+        return cast("T", kind.decode(answer.result, what=f"the answer to {what}"))
+
     async def answer_awakeable(self, token: str, wake: m.Wake) -> None:
         """What `client.complete` and `client.fail` do."""
         await self._letterbox.post_once(wake, token)
@@ -153,7 +206,7 @@ class Run(Generic[R]):
         """Ask the run to stop: its current await raises `CancelledError`, clean-up steps run. Returns when durable.
 
         Raises:
-            RefusedError: The run has ended.
+            RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
         """
         await self._letterbox.post(m.Cancel(reason=checked_text(reason, what="the reason")))

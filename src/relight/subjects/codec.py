@@ -9,10 +9,12 @@ import msgspec
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError
 from relight.subjects.messages import AskOwner, Start, Wake
-from relight.subjects.records import End
+from relight.subjects.records import End, RequestRejected, RequestReplied
 from relight.subjects.turn import VERSION, Tombstone, Turn
 
 __all__ = (
+    "answer_notice_of",
+    "decode_answer_notice",
     "decode_ask",
     "decode_notice",
     "decode_start",
@@ -31,6 +33,8 @@ _start: msgspec.json.Decoder[Start] = msgspec.json.Decoder(Start)
 _wake: msgspec.json.Decoder[Wake] = msgspec.json.Decoder(Wake)
 _ask: msgspec.json.Decoder[AskOwner] = msgspec.json.Decoder(AskOwner)
 _end: msgspec.json.Decoder[End] = msgspec.json.Decoder(End)
+
+_answer: msgspec.json.Decoder[RequestReplied | RequestRejected] = msgspec.json.Decoder(RequestReplied | RequestRejected)
 
 encode = _encoder.encode
 
@@ -89,6 +93,17 @@ def notice_of(end: End | None) -> bytes:
 def decode_notice(data: bytes) -> End | None:
     """Return the end that a `done` notice tells; None if it tells only that there is one."""
     return _decoded(_end, data) if data else None
+
+
+def answer_notice_of(answer: RequestReplied | RequestRejected) -> bytes:
+    """Return the payload of an `answer` notice: the answer, or nothing if it is too large to be sent on the chance."""
+    data = encode(answer)
+    return data if len(data) <= LIMITS.notice_bytes_max else b""
+
+
+def decode_answer_notice(data: bytes) -> RequestReplied | RequestRejected | None:
+    """Return the answer that an `answer` notice tells; None if it tells only that there is one."""
+    return _decoded(_answer, data) if data else None
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:

@@ -7,6 +7,7 @@
     relight.<ns>.owner.<worker>
     relight.<ns>.owner.announcements
     relight.<ns>.done.<client>.<run>
+    relight.<ns>.answer.<client>.<run>
 
 The builders take validated ids (`ids.token`), so they never check: a subject can't be injected through them.
 """
@@ -24,6 +25,7 @@ __all__ = (
     "ANNOUNCEMENTS",
     "EVERY_WORKER",
     "RETIRED",
+    "AnswerSubject",
     "DoneSubject",
     "LogSubject",
     "OwnerSubject",
@@ -89,7 +91,14 @@ class DoneSubject:
     run: RunId
 
 
-Subject = StartSubject | WakeSubject | LogSubject | TimerSubject | OwnerSubject | DoneSubject
+@dataclass(frozen=True)
+class AnswerSubject:
+    namespace: Namespace
+    client: str
+    run: RunId
+
+
+Subject = StartSubject | WakeSubject | LogSubject | TimerSubject | OwnerSubject | DoneSubject | AnswerSubject
 
 
 class Subjects:
@@ -141,6 +150,10 @@ class Subjects:
     def done(self, client: str, run: str) -> str:
         return f"{self._root}.done.{client}.{run}"
 
+    def answer(self, client: str, run: str) -> str:
+        """Where an owner tells a client that its request was answered."""
+        return f"{self._root}.answer.{client}.{run}"
+
     def turned(self, run: str) -> str:
         """Where an owner says that a turn of this run is durable, for those who follow its history."""
         return f"{self._root}.done.turn.{run}"
@@ -186,6 +199,8 @@ def parse(subject: str) -> Subject | None:
             return OwnerSubject(Namespace(namespace), WorkerId(worker)) if _tokens(namespace, worker) else None
         case ["relight", namespace, "done", client, run]:
             return DoneSubject(Namespace(namespace), client, RunId(run)) if _tokens(namespace, client, run) else None
+        case ["relight", namespace, "answer", client, run]:
+            return AnswerSubject(Namespace(namespace), client, RunId(run)) if _tokens(namespace, client, run) else None
         case _:
             return None
 

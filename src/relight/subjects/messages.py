@@ -18,6 +18,7 @@ __all__ = (
     "NewCode",
     "ParentOver",
     "Relit",
+    "Request",
     "Resolve",
     "Retry",
     "Signal",
@@ -49,6 +50,15 @@ class Signal(_Wake, frozen=True):
     data: Raw = NULL
     id: str = ""
     headers: dict[str, str] = {}
+
+
+class Request(_Wake, frozen=True):
+    """Asked of the run, which answers once; `client` is told of the answer."""
+
+    name: str
+    id: str
+    data: Raw = NULL
+    client: str = ""
 
 
 class Answer(_Wake, frozen=True):
@@ -127,6 +137,7 @@ class Relit(_Wake, frozen=True):
 
 Wake = (
     Signal
+    | Request
     | Answer
     | AnswerAwakeable
     | FailAwakeable

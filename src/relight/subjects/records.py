@@ -35,6 +35,10 @@ __all__ = (
     "PatchMarked",
     "Record",
     "Request",
+    "RequestAwaited",
+    "RequestReceived",
+    "RequestRejected",
+    "RequestReplied",
     "RunCancelled",
     "RunCompleted",
     "RunFailed",
@@ -129,6 +133,23 @@ class ChildScheduled(_Record, frozen=True):
     place: str = ""
 
 
+class RequestReplied(_Record, frozen=True):
+    """A request of the code: the answer to what was asked of the run. `client` is told of it."""
+
+    id: str
+    result: Raw = NULL
+    client: str = ""
+
+
+class RequestRejected(_Record, frozen=True):
+    """The code, or the type for which it asked, refused what was asked; `path` says where its data does not fit."""
+
+    id: str
+    reason: str
+    path: str = ""
+    client: str = ""
+
+
 class Continued(_Record, frozen=True):
     """First record of a history that goes on from an older one of the same run, which is removed.
 
@@ -143,6 +164,8 @@ class Continued(_Record, frozen=True):
         signal_ids: Of the latest signals: each counts once, also across histories.
         suspensions: The latest names: an answer that comes late must not be taken for an early one.
         children: That have not ended.
+        request_ids: Of the latest requests to the run: each counts once.
+        answers: The latest answers to them, for those who have not heard yet.
     """
 
     generation: int
@@ -152,6 +175,8 @@ class Continued(_Record, frozen=True):
     signal_ids: tuple[str, ...] = ()
     suspensions: tuple[str, ...] = ()
     children: tuple[ChildScheduled, ...] = ()
+    request_ids: tuple[str, ...] = ()
+    answers: tuple[RequestReplied | RequestRejected, ...] = ()
 
 
 class StepCompleted(_Record, frozen=True):
@@ -177,6 +202,15 @@ class SignalReceived(_Record, frozen=True):
     data: Raw = NULL
     id: str = ""
     headers: dict[str, str] = {}
+
+
+class RequestReceived(_Record, frozen=True):
+    """A message that wants an answer; kept until the code takes it. `client` is who asked."""
+
+    name: str
+    id: str
+    data: Raw = NULL
+    client: str = ""
 
 
 class AnswerReceived(_Record, frozen=True):
@@ -304,8 +338,16 @@ class SignalAwaited(_Record, frozen=True):
     problem: str = ""
 
 
+class RequestAwaited(_Record, frozen=True):
+    """The code waits for the next message of this name that wants an answer."""
+
+    wait: int
+    name: str
+    place: str = ""
+
+
 class WaitCancelled(_Record, frozen=True):
-    """Nobody waits for this suspension, signal or awakeable any more."""
+    """Nobody waits for this suspension, signal, request or awakeable any more."""
 
     wait: int
 
@@ -377,6 +419,9 @@ Request = (
     | TimerCancelled
     | Suspended
     | SignalAwaited
+    | RequestAwaited
+    | RequestReplied
+    | RequestRejected
     | WaitCancelled
     | AwakeableCreated
     | DetailsSet
@@ -395,6 +440,7 @@ Fact = (
     | StepFailed
     | TimerFired
     | SignalReceived
+    | RequestReceived
     | AnswerReceived
     | AwakeableCompleted
     | AwakeableFailed
@@ -421,6 +467,7 @@ FACTS = (
     StepFailed,
     TimerFired,
     SignalReceived,
+    RequestReceived,
     AnswerReceived,
     AwakeableCompleted,
     AwakeableFailed,

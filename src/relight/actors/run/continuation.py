@@ -22,8 +22,9 @@ __all__ = ("opening",)
 def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Record, ...]:
     """Return the first records of the new history; the last of them is its start.
 
-    Carried over is what others have sent and nobody has received, children that have not ended, and what makes
-    repeated messages harmless. Steps, timers and waits that are open are not.
+    Carried over is what others have sent and nobody has received or answered, answers that may not have been heard,
+    children that have not ended, and what makes repeated messages harmless. Steps, timers and waits that are open are
+    not.
 
     Args:
         state: At the end of the old history.
@@ -39,6 +40,8 @@ def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Re
         calls=asked.calls,
         signal_ids=_latest(state.signal_ids),
         suspensions=_latest(state.suspensions_seen),
+        request_ids=tuple(state.request_ids)[-LIMITS.requests_carried_max :],
+        answers=state.answers.answers,
         children=tuple(r.ChildScheduled(one.id, one.workflow, one.queue, one.close) for one in state.children.values()),
     )
     started = msgspec.structs.replace(
@@ -52,7 +55,8 @@ def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Re
     )
     signals = (r.SignalReceived(one.name, one.data, one.id) for kept in state.signals_kept.values() for one in kept)
     answers = (r.AnswerReceived(one.name, one.data) for one in state.answers_kept.values())
-    return (continued, *signals, *answers, started)
+    requests = (one.received for one in state.requests.values())
+    return (continued, *signals, *requests, *answers, started)
 
 
 def _latest(names: Iterable[str]) -> tuple[str, ...]:

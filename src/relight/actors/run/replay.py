@@ -112,6 +112,10 @@ def _identity(request: p.Asked) -> tuple[object, ...]:
             return ("suspension", wait, name, bool(problem))
         case r.SignalAwaited(wait=wait, name=name, problem=problem):
             return ("signal", wait, name, bool(problem))
+        case r.RequestAwaited(wait=wait, name=name):
+            return ("request", wait, name)
+        case r.RequestReplied(id=id) | r.RequestRejected(id=id):
+            return (type(request).__name__, id)
         case r.WaitCancelled(wait=wait):
             return ("wait cancelled", wait)
         case r.AwakeableCreated(wait=wait, token=token):
@@ -143,6 +147,12 @@ def in_words(record: r.Record | p.Continue) -> str:
             said = f"suspension {name!r}{_after('an answer', problem)}"
         case r.SignalAwaited(name=name, problem=problem):
             said = f"a wait for signal {name!r}{_after('one', problem)}"
+        case r.RequestAwaited(name=name):
+            said = f"a wait for request {name!r}"
+        case r.RequestReplied(id=id):
+            said = f"the reply to request {id!r}"
+        case r.RequestRejected(id=id, reason=reason):
+            said = f"the rejection of request {id!r}: {reason}"
         case r.AwakeableCreated(wait=wait):
             said = f"awakeable {wait}"
         case r.ChildScheduled(child=child, workflow=workflow):

@@ -13,9 +13,10 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from relight.actors.run.answers import GivenAnswers
 from relight.subjects import records as r
 
-__all__ = ("Child", "End", "OpenStep", "OpenWait", "RunState", "fold")
+__all__ = ("Child", "End", "OpenRequest", "OpenStep", "OpenWait", "RunState", "fold")
 
 End = r.End
 
@@ -49,6 +50,15 @@ class OpenWait:
     since_ms: int
     data: Raw | None = None
     problem: str = ""
+
+
+@dataclass(slots=True)
+class OpenRequest:
+    """What was asked of the run and is not answered yet."""
+
+    received: r.RequestReceived
+    since_ms: int
+    is_taken: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +96,9 @@ class RunState:
     answers_kept: dict[str, r.AnswerReceived] = field(default_factory=dict[str, r.AnswerReceived])
     signals_kept: dict[str, deque[r.SignalReceived]] = field(default_factory=dict[str, deque[r.SignalReceived]])
     signal_ids: dict[str, None] = field(default_factory=dict[str, None])
+    requests: dict[str, OpenRequest] = field(default_factory=dict[str, OpenRequest])
+    request_ids: dict[str, None] = field(default_factory=dict[str, None])
+    answers: GivenAnswers = field(default_factory=GivenAnswers)
     children: dict[str, Child] = field(default_factory=dict[str, Child])
     changes: set[str] = field(default_factory=set[str])
     ends_kept: set[str] = field(default_factory=set[str])
@@ -179,6 +192,8 @@ def _continued(state: RunState, record: r.Continued) -> None:
         records_before=record.records,
         signal_ids=dict.fromkeys(record.signal_ids),
         suspensions_seen=dict.fromkeys(record.suspensions),
+        request_ids=dict.fromkeys(record.request_ids),
+        answers=GivenAnswers.carried(record.answers, state.at_ms),
         children={one.child: Child(one.child, one.workflow, one.queue, one.close) for one in record.children},
     )
     for one in fields(RunState):
@@ -212,6 +227,30 @@ def _signal_received(state: RunState, record: r.SignalReceived) -> None:
     else:
         state.signals_kept.setdefault(record.name, deque()).append(record)
     _progress(state)
+
+
+def _request_received(state: RunState, record: r.RequestReceived) -> None:
+    state.request_ids[record.id] = None
+    opened = state.requests[record.id] = OpenRequest(record, state.at_ms)
+    for number, wait in state.waits.items():
+        if wait.kind == "request" and wait.name == record.name:
+            del state.waits[number]
+            opened.is_taken = True
+            break
+    _progress(state)
+
+
+def _request_awaited(state: RunState, record: r.RequestAwaited) -> None:
+    for kept in state.requests.values():
+        if not kept.is_taken and kept.received.name == record.name:
+            kept.is_taken = True
+            return
+    state.waits[record.wait] = OpenWait("request", record.name, state.at_ms)
+
+
+def _request_answered(state: RunState, record: r.RequestReplied | r.RequestRejected) -> None:
+    state.requests.pop(record.id, None)
+    state.answers.add(record, state.at_ms)
 
 
 def _answer_received(state: RunState, record: r.AnswerReceived) -> None:
@@ -373,6 +412,10 @@ _APPLY: dict[type, Callable[[RunState, Any], None]] = {
     r.StepFailed: _step_ended,
     r.TimerFired: _timer_fired,
     r.SignalReceived: _signal_received,
+    r.RequestReceived: _request_received,
+    r.RequestAwaited: _request_awaited,
+    r.RequestReplied: _request_answered,
+    r.RequestRejected: _request_answered,
     r.AnswerReceived: _answer_received,
     r.AwakeableCompleted: _awakeable_ended,
     r.AwakeableFailed: _awakeable_ended,
