@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,11 +10,14 @@ from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import WorkflowContext, step, workflow
-from relight.actors import run_actor
+from relight.actors import journal, reading, run_actor
+from relight.actors.journal import read_pages
 from relight.actors.run import length
+from relight.actors.run.draft import Draft
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import encode
+from relight.subjects.turn import GENESIS, VERSION, Turn, hash_of
 
 SHORT = replace(LIMITS, history_records_warn=20, history_records_max=40, history_records_more=10)
 
@@ -47,6 +50,21 @@ async def converses(ctx: WorkflowContext, turns: int) -> int:
     for _ in range(turns):
         conversation.append(await reply(conversation))
     return len(conversation)
+
+
+@workflow(name="travels")
+async def before(ctx: WorkflowContext) -> list[str]:
+    return [*[await reply([]) for _ in range(6)], await ctx.suspend("on", type=str)]
+
+
+@workflow(name="travels")
+async def changed(ctx: WorkflowContext) -> list[str]:
+    """Asks for a change in what was recorded, and once more behind it."""
+    way = ["new" if ctx.patched("change") else "old"]
+    for _ in range(6):
+        await reply([])
+    way.append(await ctx.suspend("on", type=str))
+    return [*way, "new" if ctx.patched("change") else "old"]
 
 
 @pytest.fixture
@@ -97,3 +115,58 @@ async def test_what_a_turn_stores_does_not_grow_with_what_its_steps_are_passed()
         sizes = [len(encode(turn)) for turn in site.turns(run.id)][1:-1]
 
     assert sum(sizes[-10:]) < 1.01 * sum(sizes[:10])
+
+
+@pytest.mark.parametrize("kept_bytes", [1, 10_000_000])
+async def test_a_history_that_is_too_large_to_be_kept_is_replayed_page_by_page(
+    kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LIMITS", replace(LIMITS, history_kept_bytes=kept_bytes))
+    monkeypatch.setattr(journal, "_PAGE_TURNS", 2)
+    pages: list[int] = []
+    replay_page = Draft.replay_page
+
+    def counted(draft: Draft, turns: Sequence[Turn]) -> None:
+        pages.append(len(turns))
+        replay_page(draft, turns)
+
+    monkeypatch.setattr(Draft, "replay_page", counted)
+    async with workers_in_memory() as site:
+        worker = await site.add(before)
+        run = await site.result(site.client.start(before))
+        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+        worker.kill()
+        await site.add(changed)
+        await run.resume("on", "on")
+
+        assert await site.result(run.result()) == ["old", "on", "old"]
+
+    assert max(pages) == (2 if kept_bytes == 1 else 6)
+    assert sum(pages) == 6
+
+
+async def test_a_journal_that_is_continued_and_purged_while_it_is_read_is_read_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "_PAGE_TURNS", 1)
+    started = r.RunStarted("w", "q")
+    async with workers_in_memory() as site:
+        door, log = site.server.door("reader"), site.client.subjects.log("run")
+        previous = GENESIS
+        for number in range(1, 6):
+            data = encode(
+                Turn(VERSION, number, "", "w", 1, 0, 1, previous, (started if number == 1 else r.Claimed("resumed"),))
+            )
+            await door.publish(log, data)
+            previous = hash_of(data)
+        last = await door.last(log)
+        assert last is not None
+
+        numbers: list[int] = []
+        async for page in read_pages(door, log, last):
+            numbers += [turn.number for turn in page.turns]
+            if numbers == [1, 2]:
+                opened = Turn(VERSION, 6, "", "w", 1, 0, 1, previous, (r.Continued(2, 0, 5), started))
+                await door.purge(log, below=await door.publish(log, encode(opened)))
+
+    assert numbers in ([1, 2, 6], [1, 2, 3, 6])

@@ -6,8 +6,10 @@ import pytest
 from msgspec import Raw
 
 from relight import RefusedError
-from relight.actors.fork import Cut, cut_after, cut_before, is_incomplete, planned
-from relight.actors.journal import History, Tail
+from relight.actors.fork import Cut, cut_after, cut_before, planned
+from relight.actors.journal import History, Page, Tail
+from relight.actors.reading import Reading
+from relight.actors.run.state import RunState
 from relight.subjects import records as r
 from relight.subjects.turn import VERSION, Turn
 
@@ -23,6 +25,12 @@ def history(*turns: tuple[r.Record, ...]) -> History:
         for number, records in enumerate(turns, 1)
     ]
     return History(tuple(made), Tail())
+
+
+def reading(*turns: tuple[r.Record, ...]) -> Reading:
+    read = Reading(RunState(), [], None, Tail())
+    read.take(Page([*history(*turns).turns], Tail(), 1))
+    return read
 
 
 def plan(cut: Cut, *turns: tuple[r.Record, ...], **replace: bytes) -> list[tuple[int, tuple[r.Record, ...]]]:
@@ -92,6 +100,6 @@ def test_a_step_without_outcome_is_refused() -> None:
 def test_a_copy_that_lacks_records_is_seen() -> None:
     made = [records for _, records in plan(cut_after("b#1"), FIRST, SECOND, THIRD)]
 
-    assert is_incomplete(history(*made[:2]))
-    assert not is_incomplete(history(*made))
-    assert not is_incomplete(history(FIRST))
+    assert reading(*made[:2]).is_incomplete
+    assert not reading(*made).is_incomplete
+    assert not reading(FIRST).is_incomplete

@@ -23,7 +23,7 @@ from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.turn import Tombstone, hash_of
 
-__all__ = ("COPIED_EPOCH", "Cut", "copied", "cut_after", "cut_before", "is_incomplete", "planned", "read_origin")
+__all__ = ("COPIED_EPOCH", "Cut", "copied", "cut_after", "cut_before", "planned", "read_origin")
 
 COPIED_EPOCH = 0
 """Of turns that no worker has written."""
@@ -195,8 +195,3 @@ def _after(plan: Copy, done: int) -> list[CopiedTurn]:
             left.append(CopiedTurn(turn.at_ms, turn.records[done:]))
         done = max(0, done - len(turn.records))
     return left
-
-
-def is_incomplete(history: History) -> bool:
-    """Whether it is a copy that was never finished."""
-    return sum(len(one.records) for one in history.turns) < history.started.origin_records

@@ -8,8 +8,9 @@ If the first attempt arrives after all, the second one is refused, and the last 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -21,7 +22,17 @@ from relight.subjects.codec import decode_turn, encode, is_of_later_version
 from relight.subjects.records import Record, RunStarted
 from relight.subjects.turn import GENESIS, VERSION, Tombstone, Turn, hash_of, opens_history
 
-__all__ = ("BrokenChainError", "Displaced", "History", "Journal", "Tail", "read_history", "read_tail")
+__all__ = (
+    "BrokenChainError",
+    "Displaced",
+    "History",
+    "Journal",
+    "Page",
+    "Tail",
+    "read_history",
+    "read_pages",
+    "read_tail",
+)
 
 
 _PAGE_TURNS = 500
@@ -52,18 +63,16 @@ class Tail(Struct, frozen=True, gc=False):
     epoch: int = 0
 
 
+_NOTHING = Tail()
+
+
 @dataclass(frozen=True, slots=True)
 class History:
-    """The turns of a journal, proven to be complete and unbroken: all of them, or those from the last `Continued` on.
-
-    Attributes:
-        older_below: Below this sequence, turns from before the last `Continued` are still stored; 0: none are.
-    """
+    """The turns of a journal, proven to be complete and unbroken: all, or those from the last `Continued` on."""
 
     turns: tuple[Turn, ...]
     tail: Tail
     bytes: int = 0
-    older_below: int = 0
 
     @property
     def started(self) -> RunStarted:
@@ -183,44 +192,83 @@ async def read_tail(door: Door, subject: str) -> tuple[Stored, Turn | Tombstone]
     return None if last is None else (last, decode_turn(last.data))
 
 
-async def read_history(door: Door, subject: str, last: Stored) -> History:
-    """Return the turns up to `last`, which came from the leader: it proves that nothing is missing.
+class Page(NamedTuple):
+    """Some turns that follow each other, and the tail behind them.
 
-    Or beyond it, if the run was continued meanwhile and `last` removed.
+    Attributes:
+        turns: Those from the last `Continued` on, if there is one.
+        bytes: As stored.
+        opened: Sequence of that `Continued`: what was read before it does not count. 0: there is none.
+        has_older: The page had turns before it.
+    """
+
+    turns: list[Turn]
+    tail: Tail
+    bytes: int
+    opened: int = 0
+    has_older: bool = False
+
+
+async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _NOTHING) -> AsyncIterator[Page]:
+    """Iterate over the turns behind `after` up to `last`, which came from the leader: nothing is missing.
+
+    Or beyond it, if the run was continued meanwhile and `last` removed. At most one page more than the one in use is
+    in memory.
 
     Raises:
         BrokenChainError: There is a gap, a break, or an unreadable message.
         ProtocolError: A message is of a later protocol version.
         UnavailableError: The server was not reached.
     """
-    turns: list[Turn] = []
-    tail = Tail()
-    size = 0
-    older_below = 0
+    tail = after
     reading: asyncio.Task[list[Stored]] | None = None
     try:
         while tail.sequence < last.sequence:
-            page = await (reading or _page(door, subject, tail.sequence, last))
-            if not page:
+            stored = await (reading or _page(door, subject, tail.sequence, last))
+            if not stored:
                 raise BrokenChainError(f"message {last.sequence} of {subject} has vanished")
-            if page[-1].sequence < last.sequence:
+            if stored[-1].sequence < last.sequence:
                 # The server looks for the next page while this one is checked.
-                reading = asyncio.create_task(_page(door, subject, page[-1].sequence, last))
+                reading = asyncio.create_task(_page(door, subject, stored[-1].sequence, last))
                 await asyncio.sleep(0)
-            for stored in page:
-                turn, tail = _linked(stored, tail)
-                if opens_history(turn):
-                    older_below = stored.sequence if turns else 0
-                    turns.clear()
-                    size = 0
-                turns.append(turn)
-                size += len(stored.data)
-                if stored.sequence == last.sequence:
-                    break
+            page = _checked(stored, tail, last)
+            tail = page.tail
+            yield page
     finally:
         if reading is not None:
             reading.cancel()
-    return History(tuple(turns), tail, size, older_below)
+
+
+def _checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
+    turns: list[Turn] = []
+    size = opened = 0
+    has_older = False
+    for one in stored:
+        turn, tail = _linked(one, tail)
+        if opens_history(turn):
+            has_older = has_older or bool(turns)
+            opened, size = one.sequence, 0
+            turns.clear()
+        turns.append(turn)
+        size += len(one.data)
+        if one.sequence == last.sequence:
+            break
+    return Page(turns, tail, size, opened, has_older)
+
+
+async def read_history(door: Door, subject: str, last: Stored) -> History:
+    """Return all turns up to `last`. For who needs them all at once; raises like `read_pages`."""
+    turns: list[Turn] = []
+    tail = Tail()
+    size = 0
+    async for page in read_pages(door, subject, last):
+        if page.opened:
+            turns.clear()
+            size = 0
+        turns += page.turns
+        tail = page.tail
+        size += page.bytes
+    return History(tuple(turns), tail, size)
 
 
 async def _page(door: Door, subject: str, after: int, last: Stored) -> list[Stored]:

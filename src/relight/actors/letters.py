@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import final
 
 from relight.actors.door import Door, Stored
-from relight.actors.journal import BrokenChainError, read_history
+from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
 from relight.actors.mailbox import decoded
+from relight.actors.reading import Reading, read
 from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
 from relight.actors.run.state import RunState, fold
@@ -29,7 +30,7 @@ from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.grammar import Subjects
-from relight.subjects.turn import Tombstone, Turn, opens_history
+from relight.subjects.turn import Tombstone, Turn
 
 __all__ = ("Letterbox", "Sight", "check_one_answer")
 
@@ -75,40 +76,43 @@ class Letterbox:
             UnavailableError: The leader was not reached.
         """
         start = await self._start()
-        turns, size = await self._history()
-        tail = turns[-1] if turns else None
-        if tail is None:
-            state = RunState()
-            state.apply(start.started, start.stored_at_ms)
-            state.is_begun = False
-        else:
-            state = fold((turn.at_ms, turn.records) for turn in turns)
-        cursor = tail.cursor if tail is not None else 0
-        unread = await self._unread(cursor)
-        return Sight(run=self._run, state=state, tail=tail, unread=len(unread), bytes=size)
+        history = await self._history()
+        if history.last is None:
+            history.state.apply(start.started, start.stored_at_ms)
+            history.state.is_begun = False
+        unread = await self._unread(history.last.cursor if history.last is not None else 0)
+        return Sight(run=self._run, state=history.state, tail=history.last, unread=len(unread), bytes=history.bytes)
 
     async def turns(self, *, follow: bool) -> AsyncIterator[Turn]:
         """Iterate over the turns; with `follow` until the run ends."""
-        seen = 0
+        tail = Tail()
         await self._start()
         while True:
-            turns, _ = await self._history()
-            for turn in turns:
-                if turn.number > seen:
-                    seen = turn.number
-                    yield turn
-            if not follow or (turns and isinstance(turns[-1].records[-1], r.ENDS)):
+            has_ended = False
+            last = await self._last()
+            try:
+                async for page in _pages(self._door, self._subjects.log(self._run), last, tail):
+                    for turn in page.turns:
+                        yield turn
+                        has_ended = isinstance(turn.records[-1], r.ENDS)
+                    tail = page.tail
+            except BrokenChainError:
+                assert last is not None, "something was read"
+                turn = _turn_in(last)
+                yield turn
+                has_ended, tail = isinstance(turn.records[-1], r.ENDS), Tail(last.sequence, turn.number)
+            if not follow or has_ended:
                 return
-            await self._more_than(seen)
+            await self._more_than(tail)
 
-    async def _more_than(self, seen: int) -> None:
+    async def _more_than(self, seen: Tail) -> None:
         """Return when there may be more turns: of the end a notice tells, of others a look from time to time."""
         rung = asyncio.Event()
         watch = await self._door.watch(self._subjects.done("*", self._run), lambda _subject, _data: rung.set())
         alarm = self._door.clock.call_later(_LOOK_AGAIN_S, rung.set)
         try:
-            turns, _ = await self._history()
-            if not turns or turns[-1].number == seen:
+            last = await self._last()
+            if last is None or last.sequence == seen.sequence:
                 await rung.wait()
         finally:
             alarm.cancel()
@@ -163,12 +167,11 @@ class Letterbox:
         while True:
             last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
             fence = last.sequence if last is not None else 0
-            turns, _ = await self._history_up_to(tail)
-            is_continued = bool(turns) and opens_history(turns[0])
-            if is_continued or sum(len(turn.records) for turn in turns) >= LIMITS.mailbox_purge:
+            history = await self._history_up_to(tail)
+            if history.state.generation > 1 or history.state.records >= LIMITS.mailbox_purge:
                 # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
-                turns, _ = await self._history()
-            state = await self._state_with_unread(turns, fence)
+                history = await self._history()
+            state = await self._state_with_unread(history, fence)
             if state.end is not None:
                 raise RunEndedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
             if not receive(state, wake, code=""):
@@ -230,20 +233,18 @@ class Letterbox:
             raise RunEndedError(f"run {self._run!r} has ended; it takes no messages any more")
 
     async def _check_room(self) -> None:
-        turns, _ = await self._history()
-        unread = await self._unread(turns[-1].cursor if turns else 0)
+        last = (await self._history()).last
+        unread = await self._unread(last.cursor if last is not None else 0)
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 
-    async def _state_with_unread(self, turns: tuple[Turn, ...], up_to: int) -> RunState:
+    async def _state_with_unread(self, history: Reading, up_to: int) -> RunState:
         """What the run will have become when it has consumed its mailbox."""
-        if turns:
-            state = fold((turn.at_ms, turn.records) for turn in turns)
-        else:
+        state = history.state
+        if history.last is None:
             start = await self._start()
-            state = RunState()
             state.apply(start.started, start.stored_at_ms)
-        cursor = turns[-1].cursor if turns else 0
+        cursor = history.last.cursor if history.last is not None else 0
         if up_to > cursor:
             for stored in await self._unread(cursor):
                 wake = decoded(stored.subject, stored.data)
@@ -251,21 +252,25 @@ class Letterbox:
                     state.apply(record, state.at_ms)
         return state
 
-    async def _history(self) -> tuple[tuple[Turn, ...], int]:
-        return await self._history_up_to(await self._door.last(self._subjects.log(self._run)))
+    async def _last(self) -> Stored | None:
+        last = await self._door.last(self._subjects.log(self._run))
+        if last is not None and isinstance(decode_turn(last.data), Tombstone):
+            raise RunNotFoundError(self._run)
+        return last
 
-    async def _history_up_to(self, last: Stored | None) -> tuple[tuple[Turn, ...], int]:
+    async def _history(self) -> Reading:
+        return await self._history_up_to(await self._last())
+
+    async def _history_up_to(self, last: Stored | None) -> Reading:
         if last is None:
-            return (), 0
+            return Reading(RunState(), [], None, Tail())
         if isinstance(decode_turn(last.data), Tombstone):
             raise RunNotFoundError(self._run)
         try:
-            history = await read_history(self._door, self._subjects.log(self._run), last)
+            return await read(self._door, self._subjects.log(self._run), last)
         except BrokenChainError:
-            turn = decode_turn(last.data)
-            assert isinstance(turn, Turn), "a tombstone was found above"
-            return (turn,), len(last.data)
-        return history.turns, history.bytes
+            turn = _turn_in(last)
+            return Reading(fold([(turn.at_ms, turn.records)]), [turn], turn, Tail(), len(last.data))
 
     async def _unread(self, cursor: int) -> list[Stored]:
         subject = await self._subject()
@@ -279,6 +284,18 @@ class Letterbox:
             if not page:
                 return unread
             unread += page
+
+
+async def _pages(door: Door, subject: str, last: Stored | None, after: Tail) -> AsyncIterator[Page]:
+    if last is not None:
+        async for page in read_pages(door, subject, last, after=after):
+            yield page
+
+
+def _turn_in(last: Stored) -> Turn:
+    turn = decode_turn(last.data)
+    assert isinstance(turn, Turn), "a tombstone was found before"
+    return turn
 
 
 def check_one_answer(result: object, error: str | None, *, rerun: bool) -> None:

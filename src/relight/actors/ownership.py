@@ -24,11 +24,13 @@ from relight.actors import program as p
 from relight.actors.crew import Crew
 from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored
 from relight.actors.family import is_orphan, may_be_orphan, tell_family
-from relight.actors.fork import COPIED_EPOCH, is_incomplete
-from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
+from relight.actors.fork import COPIED_EPOCH
+from relight.actors.journal import BrokenChainError, Displaced, Journal, Tail, read_pages
 from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import decoded
-from relight.actors.run.state import RunState, fold
+from relight.actors.reading import Reading, read
+from relight.actors.run.draft import Draft
+from relight.actors.run.state import RunState
 from relight.actors.run_actor import RunActor
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
@@ -38,7 +40,7 @@ from relight.subjects.codec import decode_start, decode_turn, encode, is_of_late
 from relight.subjects.grammar import WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, TimerDue, Wake
-from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
+from relight.subjects.turn import Tombstone, Turn, hash_of
 
 __all__ = ("Ownership",)
 
@@ -152,8 +154,7 @@ class Ownership:
         self._door.ack(delivery)
 
     def _begin(self, delivery: Delivery, run: str, started: r.RunStarted, *, has_mail: bool = False) -> None:
-        program = self._programs.create(run, started)
-        actor = self._actor(run, program, Tail(), epoch=1, cursor=0)
+        actor = self._actor(run, self._draft(run, started), Tail(), epoch=1, cursor=0)
         actor.begin(delivery, started, has_mail=has_mail)
 
     async def _begin_again(self, delivery: Delivery, run: str) -> None:
@@ -164,10 +165,7 @@ class Ownership:
             return
         start = decode_start(delivery.data)
         now_ms = self._door.clock.now_ms()
-        turn = Turn(VERSION, 0, "", "", 0, 0, now_ms, "", (start.run,))
-        await self._take_over(
-            delivery, run, History((turn,), Tail(at_ms=now_ms)), r.Claimed("redelivered", deaths=1), None
-        )
+        await self._take_over_start(delivery, run, start.run, Tail(at_ms=now_ms), r.Claimed("redelivered", deaths=1))
 
     async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
         mailbox = self._subjects.wake(queue, run)
@@ -247,17 +245,16 @@ class Ownership:
         history = await self._history(delivery, run, last)
         if history is None:
             return True
-        state = _state_of(history)
-        if state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
+        if history.state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
             return False
-        await self._take_over(delivery, run, history, _claim(state, "handed_over"), state)
+        await self._take_over(delivery, run, history, _claim(history.state, "handed_over"))
         return True
 
-    async def _history(self, delivery: Delivery, run: str, last: Stored) -> History | None:
+    async def _history(self, delivery: Delivery, run: str, last: Stored) -> Reading | None:
         """Return the history, or None if it is broken and the run is parked for it."""
         try:
-            history = await read_history(self._door, self._subjects.log(run), last)
-            if is_incomplete(history):
+            history = await read(self._door, self._subjects.log(run), last)
+            if history.is_incomplete:
                 raise BrokenChainError("it is a copy that was not finished; repeat the fork under another id")
         except BrokenChainError as error:
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], str(error), last)
@@ -277,39 +274,72 @@ class Ownership:
         history = await self._history(delivery, run, last)
         if history is None:
             return
-        state = _state_of(history)
-        if only_if_waiting and state.has_work:
+        if only_if_waiting and history.state.has_work:
             self._later(delivery)
             return
-        await self._take_over(delivery, run, history, _claim(state, cause), state)
+        await self._take_over(delivery, run, history, _claim(history.state, cause))
 
-    async def _take_over(
-        self, delivery: Delivery, run: str, history: History, claim: r.Claimed | None, state: RunState | None
-    ) -> None:
-        """Drive a run from its history; without a state nothing of it is stored."""
-        started = history.started
-        program = self._programs.create(run, started)
-        if history.older_below:
+    async def _take_over(self, delivery: Delivery, run: str, history: Reading, claim: r.Claimed | None) -> None:
+        """Drive a run from its history."""
+        assert history.last is not None, "something was read"
+        if history.has_older:
             # Who opened this history died before it had removed the older one.
-            await self._door.purge(self._subjects.log(run), below=history.older_below)
-        tail = history.turns[-1]
-        epoch = tail.epoch if tail.owner == self._worker else tail.epoch + 1
-        if not delivery.is_new and state is not None:
+            await self._door.purge(self._subjects.log(run), below=history.opened)
+        draft = await self._replayed(run, history)
+        epoch = history.last.epoch if history.last.owner == self._worker else history.last.epoch + 1
+        if draft is None:
+            self._later(delivery)
+            return
+        if not delivery.is_new:
             # Sent before the claim: if this process dies in between, the message wakes the run all the same.
             await self._relight(delivery.subject.split(".")[4], run, epoch)
+        if not self._is_free(delivery, run, draft):
+            return
+        actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=history.last.cursor)
+        actor.resume(delivery, claim, read_at_s=history.began_s)
+
+    async def _take_over_start(
+        self, delivery: Delivery, run: str, started: r.RunStarted, tail: Tail, claim: r.Claimed
+    ) -> None:
+        """Drive a run of which nothing is stored but its start."""
+        draft = self._draft(run, started)
+        if self._is_free(delivery, run, draft):
+            self._actor(run, draft, tail, epoch=1, cursor=0).begin(delivery, started, claim, has_mail=True)
+
+    def _is_free(self, delivery: Delivery, run: str, draft: Draft) -> bool:
+        """Whether the run may be driven from here; if not, the delivery is passed on."""
         if run in self._live.actors:
-            program.close()
+            draft.program.close()
             self._live.ring(run, delivery)
-            return
-        if self._live.is_draining:
-            program.close()
+        elif self._live.is_draining:
+            draft.program.close()
             self._door.nak(delivery)
-            return
-        actor = self._actor(run, program, history.tail, epoch=epoch, cursor=tail.cursor)
-        if state is not None:
-            actor.resume(delivery, history.turns, claim, state)
         else:
-            actor.begin(delivery, started, claim, has_mail=True)
+            return True
+        return False
+
+    def _draft(self, run: str, started: r.RunStarted) -> Draft:
+        return Draft(self._programs.create(run, started), code=self._programs.code)
+
+    async def _replayed(self, run: str, history: Reading) -> Draft | None:
+        """Return the code at the end of the history; None if it is another one by now."""
+        draft = self._draft(run, history.started)
+        if history.turns is not None:
+            draft.replay(history.turns, history.state)
+            return draft
+        draft.begin_replay(history.state)
+        last = await self._door.last(self._subjects.log(run))
+        if last is None or last.sequence != history.tail.sequence:
+            return None
+        try:
+            after = Tail(sequence=max(0, history.opened - 1))
+            async for page in read_pages(self._door, self._subjects.log(run), last, after=after):
+                if page.opened not in (0, history.opened):
+                    return None
+                draft.replay_page(page.turns)
+        except BrokenChainError:
+            return None  # It was whole a moment ago: the run was retired.
+        return draft
 
     async def _relight(self, queue: str, run: str, epoch: int) -> None:
         await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
@@ -339,7 +369,7 @@ class Ownership:
         if tail.family and _is_lease(delivery, tail):
             history = await self._history(delivery, run, last)
             if history is not None:
-                await tell_family(self._door, self._subjects, run, _state_of(history))
+                await tell_family(self._door, self._subjects, run, history.state)
         if await self._door.last(self._subjects.timers(run)) is not None:
             await self._door.purge(self._subjects.timers(run))
         start = await read_start(self._door, self._subjects, run)
@@ -348,8 +378,8 @@ class Ownership:
 
     # Small things.
 
-    def _actor(self, run: str, program: p.Program, tail: Tail, *, epoch: int, cursor: int) -> RunActor:
-        actor = RunActor(self._crew, run, program=program, journal=self._journal(run, tail), epoch=epoch, cursor=cursor)
+    def _actor(self, run: str, draft: Draft, tail: Tail, *, epoch: int, cursor: int) -> RunActor:
+        actor = RunActor(self._crew, run, draft=draft, journal=self._journal(run, tail), epoch=epoch, cursor=cursor)
         self._live.actors[run] = actor
         return actor
 
@@ -384,10 +414,6 @@ class Ownership:
             return  # It may be somebody's lease by now. If it is not, the server delivers it again.
         delay_s = min(LIMITS.nak_delay_s * 2 ** min(delivery.delivered - 1, 10), LIMITS.nak_delay_max_s)
         self._door.nak(delivery, delay_s=max(delay_s, delay_s_min))
-
-
-def _state_of(history: History) -> RunState:
-    return fold((turn.at_ms, turn.records) for turn in history.turns)
 
 
 def _claim(state: RunState, cause: str | None) -> r.Claimed | None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from relight.actors.door import Door, Stored
 from relight.actors.family import tell_family
-from relight.actors.journal import BrokenChainError, read_history, read_tail
-from relight.actors.run.state import fold
+from relight.actors.journal import BrokenChainError, read_tail
+from relight.actors.reading import read
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, RefusedError, RelightError, RunNotFoundError
 from relight.subjects import records as r
@@ -156,10 +156,10 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
 async def _tell_family(door: Door, subjects: Subjects, run: str, last: Stored) -> None:
     """The message that would have told it once more, after its owner had died, is about to be removed."""
     try:
-        history = await read_history(door, subjects.log(run), last)
+        state = (await read(door, subjects.log(run), last)).state
     except BrokenChainError as error:
         raise RefusedError(f"run {run!r} is corrupt: {error}") from error
-    await tell_family(door, subjects, run, fold((turn.at_ms, turn.records) for turn in history.turns))
+    await tell_family(door, subjects, run, state)
 
 
 async def _clear(

@@ -36,7 +36,6 @@ from relight.errors import UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import NewCode, Relit, TimerDue
-from relight.subjects.turn import Turn
 
 __all__ = ("RunActor",)
 
@@ -51,12 +50,12 @@ log = structlog.get_logger("relight")
 class RunActor:
     """Drives one run while this worker owns it."""
 
-    def __init__(self, crew: Crew, run: str, *, program: p.Program, journal: Journal, epoch: int, cursor: int) -> None:
+    def __init__(self, crew: Crew, run: str, *, draft: Draft, journal: Journal, epoch: int, cursor: int) -> None:
         self.run = run
         self._crew = crew
         self._door = crew.door
         self._journal = journal
-        self._draft = Draft(program, code=crew.programs.code)
+        self._draft = draft
         self._loop = asyncio.get_running_loop()
         self._epoch = epoch
         self._cursor = cursor
@@ -124,11 +123,11 @@ class RunActor:
             self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._claim_soon)
         self._go()
 
-    def resume(self, lease: Delivery, turns: Sequence[Turn], claim: r.Claimed | None, state: RunState) -> None:
-        """Drive a run from its history, folded in `state`; `claim` is appended before anything else happens."""
+    def resume(self, lease: Delivery, claim: r.Claimed | None, *, read_at_s: float) -> None:
+        """Drive a run whose history the draft has replayed; `claim` is appended before anything else happens."""
         self._doorbells.own(lease)
+        self._proven_s = read_at_s
         self._is_resumed = True
-        self._draft.replay(turns, state)
         self._draft.begin_at(self._door.clock.now_ms())
         if self.state.started is not None:
             self._queue = self.state.started.queue

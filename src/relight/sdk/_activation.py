@@ -141,7 +141,7 @@ class Activation:
     @contextmanager
     def replaying(self, changes: Collection[str], /) -> Generator[None]:
         self.is_replaying = True
-        self._changes = dict.fromkeys(changes, True)
+        self._changes.update(dict.fromkeys(changes, True))
         self.loop.enter()
         try:
             yield

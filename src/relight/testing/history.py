@@ -70,6 +70,8 @@ def history_of(records: Iterable[Record]) -> History:
         stored.append(one)
     if not stored:
         raise RefusedError("a history without records can't be replayed")
+    openings = [number for number, one in enumerate(stored) if isinstance(one.data, r.Continued)]
+    stored = stored[openings[-1] :] if openings else stored
     moments = (Moment(round(one.at.timestamp() * 1000), one.data) for one in stored)
     return History(stored[0].run_id, tuple(moments))
 

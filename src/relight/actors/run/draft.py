@@ -59,8 +59,18 @@ class Draft:
             turns: All of them.
             state: What they amount to, if it is known already; from now on it belongs to the draft.
         """
-        self.state = fold((turn.at_ms, turn.records) for turn in turns) if state is None else state
-        self.at_ms = self.state.at_ms
+        self.begin_replay(fold((turn.at_ms, turn.records) for turn in turns) if state is None else state)
+        self.replay_page(turns)
+
+    def begin_replay(self, state: RunState) -> None:
+        """Take what a history amounts to; its turns follow, page by page."""
+        self.state = state
+        self.at_ms = state.at_ms
+
+    def replay_page(self, turns: Sequence[Turn]) -> None:
+        """Bring the code forward; once it can't follow, nothing more is fed."""
+        if self.is_diverged:
+            return
         try:
             with self.program.replaying(self.state.changes):
                 for turn in turns:

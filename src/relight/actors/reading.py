@@ -1,0 +1,82 @@
+"""What a history amounts to, read page by page: of a long one the turns are not kept, but read again for the replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relight.actors.door import Door, Stored
+from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
+from relight.actors.run.state import RunState
+from relight.config.limits import LIMITS
+from relight.subjects.records import RunStarted
+from relight.subjects.turn import Turn
+
+__all__ = ("Reading", "read")
+
+
+@dataclass(slots=True)
+class Reading:
+    """A history that is proven to be complete and unbroken, from its last `Continued` on.
+
+    Attributes:
+        state: What it amounts to.
+        turns: All of them; None if they are too many to be kept.
+        last: The last one, None if there is none yet.
+        tail: Where the next one is appended.
+        bytes: As stored.
+        opened: Sequence of the last `Continued`; 0: there is none.
+        has_older: Turns from before it are still stored.
+        began_s: When it was begun to read, on the server's clock.
+    """
+
+    state: RunState
+    turns: list[Turn] | None
+    last: Turn | None
+    tail: Tail
+    bytes: int = 0
+    opened: int = 0
+    has_older: bool = False
+    began_s: float = 0.0
+
+    @property
+    def started(self) -> RunStarted:
+        """What the run was started or continued with. Raises `BrokenChainError` if it does not say."""
+        if self.state.started is None:
+            raise BrokenChainError("the first turn is no start")
+        return self.state.started
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether it is a copy that was never finished. Raises like `started`."""
+        return self.state.records < self.started.origin_records
+
+    def take(self, page: Page) -> None:
+        """Add the next page."""
+        if page.opened:
+            self.opened = page.opened
+            self.has_older = self.last is not None or page.has_older
+            self.turns, self.bytes = [], 0
+        for turn in page.turns:
+            for record in turn.records:
+                self.state.apply(record, turn.at_ms)
+        self.bytes += page.bytes
+        self.last = page.turns[-1]
+        self.tail = page.tail
+        if self.turns is not None:
+            self.turns += page.turns
+            if self.bytes > LIMITS.history_kept_bytes:
+                self.turns = None
+
+
+async def read(door: Door, subject: str, last: Stored) -> Reading:
+    """Return the history up to `last`, which came from the leader; or beyond it, if the run continued meanwhile.
+
+    Raises:
+        BrokenChainError: There is a gap, a break, or an unreadable message.
+        ProtocolError: A message is of a later protocol version.
+        UnavailableError: The server was not reached.
+    """
+    reading = Reading(RunState(), [], None, Tail(), began_s=door.clock.elapsed_s())
+    async for page in read_pages(door, subject, last):
+        reading.take(page)
+    return reading
