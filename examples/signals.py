@@ -26,6 +26,13 @@ async def main() -> None:
         await run.signal("item", "that is all")
         print(await run.result())
 
+        # Whoever is first starts the list; the others' signals go to the same run.
+        for item in ("milk", "eggs", "that is all"):
+            shared = await client.signal_with_start(
+                shopping_list, signal="item", data=item, signal_id=item, id="list-7"
+            )
+        print(await shared.result())
+
 
 if __name__ == "__main__":
     asyncio.run(main())

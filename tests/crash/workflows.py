@@ -323,6 +323,8 @@ async def _asked(run: Run[Any], number: int, id: str) -> object:
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
+    if one.with_start is not None:
+        return f"{one.workflow.name}_with_its_start"
     if one.others == (signals_another,):
         return f"{one.workflow.name}_told_by_another"
     return f"{one.workflow.name}{'_delayed' if one.options else ''}"
@@ -364,5 +366,6 @@ SCENARIOS: dict[str, Scenario] = {
             others=(tidies_up,),
         ),
         Scenario(workflow=answers_requests, args=(0,), story=ask_it),
+        Scenario(workflow=takes_signals, with_start=("item", "a", "1"), signals=[("item", "end", "2")]),
     )
 }

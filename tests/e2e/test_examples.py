@@ -38,7 +38,7 @@ SAID = {
         "{'bread': 1, 'jam': 2}\n",
     ),
     "retries": ("done at attempt 3", "broken#1: still no disk (an OSError)", "hopeless#1: there is no such customer\n"),
-    "signals": ("['bread', 'butter', 'jam']",),
+    "signals": ("['bread', 'butter', 'jam']", "['milk', 'eggs']"),
     "testing_example": ("passed",),
     "timers": ("had no answer within 0.2 s", "the fast answer"),
     "unsafe_step": ("and then the worker dies", "unknown_outcome: ", "seen on the account statement"),

@@ -86,6 +86,10 @@ CALLABLES: dict[str, tuple[Callable[..., Any], str]] = {
     "Run.resolve": (relight.Run[Any].resolve, "self, step, *, result=None, error=None, rerun=False"),
     "Relight.local": (relight.Relight.local, "directory=None, *, namespace=None, interceptors=()"),
     "Relight.start": (relight.Relight.start, "self, workflow, /, *args, **options"),
+    "Relight.signal_with_start": (
+        relight.Relight.signal_with_start,
+        "self, workflow, /, *args, signal, data=None, signal_id=None, **options",
+    ),
     "Relight.call": (relight.Relight.call, "self, workflow, /, *args, **options"),
     "Relight.get_run": (relight.Relight.get_run, "self, id, *, type=object"),
     "Relight.runs": (relight.Relight.runs, "self, *, workflow=None, status=None, tags=None"),

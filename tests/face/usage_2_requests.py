@@ -5,7 +5,7 @@ mypy --strict and pyright strict. It is checked, never run; `test_face.py` says 
 from collections.abc import AsyncIterator
 from typing import assert_type
 
-from relight import Request, Run, WorkflowContext, workflow
+from relight import Relight, Request, Run, WorkflowContext, workflow
 
 
 @workflow
@@ -25,11 +25,22 @@ async def cart(ctx: WorkflowContext) -> list[str]:
     return items
 
 
-async def main(run: Run[list[str]]) -> None:
+@workflow
+async def chat(ctx: WorkflowContext, name: str) -> int:
+    return len(name)
+
+
+async def main(relight: Relight, run: Run[list[str]]) -> None:
     assert_type(await run.request("add", "jam", type=list[str]), list[str])
     assert_type(await run.request("add", "jam", type=int, timeout=5, id="add-1"), int)
     assert_type(await run.request("size", type=int | None), int | None)
 
+    started = await relight.signal_with_start(chat, "ann", signal="word", data="hello", signal_id="w-1", id="chat-ann")
+    assert_type(started, Run[int])
+    assert_type(await relight.signal_with_start("chat", signal="word", type=str, id="chat-ben"), Run[str])
+
+    await relight.signal_with_start(chat, "ann", id="chat-ann")  # refused
+    await relight.signal_with_start(chat, 5, signal="word")  # refused
     await run.request("add", "jam")  # refused
     await run.request("add", "jam", int)  # refused
     run.request("add", "jam", type=int)  # refused

@@ -62,6 +62,7 @@ def type_in_words(hint: Any) -> str:
         int: "integer",
         records.Failure: "failure",
         records.RunStarted: "RunStarted",
+        records.SignalReceived: "SignalReceived",
         records.ChildScheduled: "ChildScheduled",
     }
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -90,7 +90,8 @@ def _fields(record: Record) -> dict[str, Any]:
 def _outcome(kind: str, said: dict[str, Any]) -> str:
     if kind == "RunStarted":
         arguments = ", ".join(_json(one) for one in said.get("arguments", ()))
-        return f"{said['workflow']}({arguments})"
+        signal = f" with signal {said['signal']['name']!r}" if said.get("signal") else ""
+        return f"{said['workflow']}({arguments}){signal}"
     if kind == "TimerArmed":
         return f"due {clock_time(moment(said['due_ms']))}"
     if kind == "StepAttemptFailed":

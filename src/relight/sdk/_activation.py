@@ -224,6 +224,8 @@ class Activation:
 
     def _begin(self) -> None:
         self.started_at_ms = self.started_at_ms or self.at_ms
+        if self.started.signal is not None:
+            self._take_signal(self.started.signal.name, self.started.signal.data)
         context = contextvars.Context()
         context.run(SCOPE.set, self)
         self._main = self.loop.create_task(self._run_workflow(), context=context)

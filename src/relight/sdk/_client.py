@@ -19,6 +19,7 @@ from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
 from relight.actors.fork import Cut, copied, planned, read_origin
+from relight.actors.letters import Letterbox
 from relight.actors.starts import read_start, start_in
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
@@ -33,16 +34,16 @@ from relight.errors import (
 )
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._backend import Backend, JetStreamBackend
-from relight.sdk._interceptors import Interceptor, StartCall, through
+from relight.sdk._interceptors import Interceptor, SignalCall, StartCall, through
 from relight.sdk._run import Run, RunStatus
 from relight.sdk._starting import result_type_of, run_started
 from relight.sdk._values import value_type
 from relight.sdk._workflow import Runnable, StartOptions
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
-from relight.subjects.ids import token
-from relight.subjects.messages import AnswerAwakeable, FailAwakeable, ParentOver, Start, Wake
-from relight.subjects.records import RunStarted
+from relight.subjects.ids import name_of, token
+from relight.subjects.messages import AnswerAwakeable, FailAwakeable, ParentOver, Signal, Start, Wake
+from relight.subjects.records import RunStarted, SignalReceived
 from relight.subjects.turn import VERSION
 
 __all__ = ("Relight",)
@@ -193,6 +194,79 @@ class Relight:
             PayloadTooLargeError: The arguments together are larger than `limits.payload_bytes_max`.
             UnavailableError: No acknowledgement within 30 s. It may have been started; start it again with this id.
         """
+        run, _ = await self._start(workflow, args, options)
+        return run
+
+    @overload
+    async def signal_with_start(
+        self,
+        workflow: Runnable[*Ts, R],
+        /,
+        *args: *Ts,
+        signal: str,
+        data: object = None,
+        signal_id: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Run[R]: ...
+    @overload
+    async def signal_with_start(
+        self,
+        workflow: str,
+        /,
+        *args: object,
+        signal: str,
+        data: object = None,
+        signal_id: str | None = None,
+        type: TypeForm[T],
+        **options: Unpack[StartOptions],
+    ) -> Run[T]: ...
+    # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.
+    async def signal_with_start(  # type: ignore[misc]
+        self,
+        workflow: Callable[..., Any] | str,
+        /,
+        *args: Any,
+        signal: str,
+        data: object = None,
+        signal_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send a signal to the run with this `id=`, which is started first if there is none. Returns when durable.
+
+        A run that is started so has the signal from its first moment: it is part of the start. With a `signal_id`
+        it counts once, however often this is repeated, whichever of the two it did before.
+
+        Raises:
+            RunEndedError: The run with this id has ended.
+            MailboxFullError: It has `limits.mailbox_messages_max` unread messages.
+            Exception: What `start` raises. After `UnavailableError` repeat it with this id and `signal_id`.
+        """
+        received = SignalReceived(
+            name_of("signal name", signal),
+            Raw(encode_any(data, what=f"signal {signal!r}")),
+            self.new_id() if signal_id is None else name_of("signal id", signal_id),
+        )
+        options["id"] = token("run id", options["id"]) if "id" in options else self.new_id()
+
+        async def deliver(call: SignalCall) -> Run[Any]:
+            sent = msgspec.structs.replace(received, headers=call.headers)
+            run, is_new = await self._start(workflow, args, dict(options), sent)
+            if not is_new:
+                wake = Signal(name=sent.name, data=sent.data, id=sent.id, headers=sent.headers)
+                await Letterbox(self.door, self.subjects, run.id).post(wake)
+            return run
+
+        call = SignalCall(run_id=options["id"], name=signal, headers={})
+        return await through(self.interceptors, "signal", deliver)(call)
+
+    async def _start(
+        self,
+        workflow: Callable[..., Any] | str,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        signal: SignalReceived | None = None,
+    ) -> tuple[Run[Any], bool]:
+        """Start a run; return it, and whether it was this very start that made it."""
         result_type = result_type_of(workflow, options.pop("type", object))
         chosen = cast("StartOptions", options)
         _check_options(chosen)
@@ -202,12 +276,11 @@ class Relight:
         call = StartCall(run_id=run_id, workflow=started.workflow, headers=dict(started.headers))
 
         async def publish(call: StartCall) -> RunStarted:
-            named = msgspec.structs.replace(started, headers=call.headers)
+            named = msgspec.structs.replace(started, headers=call.headers, signal=signal)
             return await self._publish_start(run_id, named, chosen.get("on_conflict", "attach"))
 
         taken = await through(self.interceptors, "start", publish)(call)
-        run: Run[Any] = Run(self, run_id, result_type, queue=taken.queue)
-        return run
+        return Run(self, run_id, result_type, queue=taken.queue), taken.seed == started.seed
 
     @overload
     async def call(self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]) -> R: ...

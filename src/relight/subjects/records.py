@@ -97,6 +97,7 @@ class RunStarted(_Record, frozen=True):
         parent: The run that started it.
         parent_queue: Where that run's mailbox is.
         asked_ms: When it asked for this one, unless this one may outlive it.
+        signal: Came with the start: the run finds it waiting.
         tags: The user's, for lists.
         headers: The interceptors', they travel to every step.
         unchecked: Its sender knew the workflow by name only, so nobody has compared the arguments with its annotations.
@@ -115,6 +116,7 @@ class RunStarted(_Record, frozen=True):
     parent: str | None = None
     parent_queue: str = ""
     asked_ms: int = 0
+    signal: SignalReceived | None = None
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
     unchecked: bool = False

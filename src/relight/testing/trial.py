@@ -41,6 +41,7 @@ class Scenario:
 
     Attributes:
         signals: Name, data and id of what is sent right after the start.
+        with_start: Name, data and id of the signal that comes with the start.
         others: Workflows that its steps or its story start.
     """
 
@@ -49,6 +50,7 @@ class Scenario:
     answers: Mapping[str, object] = field(default_factory=dict[str, object])
     fakes: Mapping[Step[..., Any], Callable[..., Any]] = field(default_factory=dict[Step[..., Any], Callable[..., Any]])
     signals: Sequence[tuple[str, object, str]] = ()
+    with_start: tuple[str, object, str] | None = None
     story: Story | None = None
     options: StartOptions = field(default_factory=StartOptions)
     others: Sequence[Workflow[..., Any]] = ()
@@ -57,8 +59,13 @@ class Scenario:
     async def start(self, client: Relight, id: str) -> Run[Any]:
         options = self.options.copy()
         options["id"] = id
-        run: Run[Any] = await client.start(cast("Any", self.workflow), *self.args, **options)
-        return run
+        if self.with_start is None:
+            run: Run[Any] = await client.start(cast("Any", self.workflow), *self.args, **options)
+            return run
+        signal, data, signal_id = self.with_start
+        return await client.signal_with_start(
+            cast("Any", self.workflow), *self.args, signal=signal, data=data, signal_id=signal_id, **options
+        )
 
     def stage(self, interceptors: Sequence[Interceptor]) -> Stage:
         stage = Stage((self.workflow, *self.others), deps=self.deps, interceptors=interceptors)

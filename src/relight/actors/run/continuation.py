@@ -49,6 +49,7 @@ def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Re
         arguments=asked.arguments,
         seed=seed_after(state.started.seed, generation),
         not_before_ms=None,
+        signal=None,
         unchecked=False,
         origin_records=0,
         origin_hash="",

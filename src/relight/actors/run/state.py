@@ -180,6 +180,8 @@ def _started(state: RunState, record: r.RunStarted) -> None:
     state.since_ms = state.at_ms
     if state.generation == 1:
         state.started_at_ms = state.at_ms
+    if record.signal is not None:
+        _signal_received(state, record.signal)
 
 
 def _continued(state: RunState, record: r.Continued) -> None:
