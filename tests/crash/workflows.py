@@ -18,6 +18,7 @@ from relight import (
     step,
     workflow,
 )
+from relight.subjects import records as r
 from relight.testing.stage import Stage, stage_here
 from relight.testing.trial import Scenario
 
@@ -320,11 +321,48 @@ async def _asked(run: Run[Any], number: int, id: str) -> object:
             continue
 
 
+@workflow
+async def is_paused(ctx: WorkflowContext) -> list[str]:
+    """Held while a step is under way, a signal comes and a timer falls due."""
+    async with asyncio.TaskGroup() as group:
+        heard = group.create_task(ctx.wait_for_signal("word", type=str))
+        said = group.create_task(slow("under way"))
+        group.create_task(ctx.sleep(2))
+    return [heard.result(), said.result(), await slow("after")]
+
+
+async def pause_it(stage: Stage, run: Run[Any]) -> None:
+    def has(kind: type) -> bool:
+        turns = stage.observer.turns(run.id)
+        return any(isinstance(record, kind) for turn in turns for record in turn.records)
+
+    def is_over() -> bool:
+        return stage.observer.state(run.id).end is not None
+
+    await stage.until(lambda: has(r.SignalAwaited) or is_over())
+    if not has(r.Paused):
+        await run.pause()
+    await stage.until(lambda: has(r.Paused) or is_over())
+    await run.signal("word", "meanwhile", id="w-1")
+    await stage.sleep(10)
+    if not has(r.Unpaused):
+        await run.unpause()
+
+
+async def pause_and_cancel_it(stage: Stage, run: Run[Any]) -> None:
+    await stage.until(lambda: bool(stage.observer.state(run.id).waits) or stage.observer.state(run.id).end is not None)
+    await run.pause()
+    await stage.sleep(10)
+    await run.cancel(reason="enough")
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
     if one.with_start is not None:
         return f"{one.workflow.name}_with_its_start"
+    if one.story is pause_and_cancel_it:
+        return f"{one.workflow.name}_paused"
     if one.others == (signals_another,):
         return f"{one.workflow.name}_told_by_another"
     return f"{one.workflow.name}{'_delayed' if one.options else ''}"
@@ -358,6 +396,8 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=maps, others=(doubled,)),
         Scenario(workflow=patches),
         Scenario(workflow=undoes),
+        Scenario(workflow=is_paused, story=pause_it),
+        Scenario(workflow=cleans_up, story=pause_and_cancel_it),
         Scenario(workflow=undoes_when_cancelled, story=cancel_it),
         Scenario(
             workflow=continues,

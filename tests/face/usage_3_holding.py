@@ -1,8 +1,8 @@
-"""Checked use of the face's ways to undo a run: see `usage_2_children.py`."""
+"""Checked use of the face's ways to hold and undo a run: see `usage_2_children.py`."""
 
 from typing import assert_type
 
-from relight import RunCancelled, RunFailed, WorkflowContext, step, workflow
+from relight import Run, RunCancelled, RunFailed, WorkflowContext, step, workflow
 
 
 @step
@@ -28,3 +28,11 @@ async def saga(ctx: WorkflowContext, order: str) -> None:
 
 def look(error: RunFailed | RunCancelled) -> None:
     assert_type(error.not_undone, dict[str, str])
+
+
+async def hold(run: Run[int]) -> None:
+    assert_type(await run.pause(), None)
+    assert_type(await run.unpause(), None)
+
+    await run.pause(reason="lunch")  # refused
+    run.unpause()  # refused

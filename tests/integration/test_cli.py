@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tests.integration.cli_process import APP, Terminal, background, one_line_of
+from tests.runs import until as runs_until
 
 from relight import Relight, RunStatus
 from relight.config.server import EmbeddedServer
@@ -177,6 +178,22 @@ async def test_an_awakeable_is_completed_by_its_token(terminal: Terminal, client
     assert completed.document == {"completed": token}
     assert await client.get_run(run).result(timeout=20) == "done"
     assert "is none" in one_line_of(refused)
+
+
+async def test_a_run_is_paused_until_a_person_lets_it_go_on(terminal: Terminal, client: Relight) -> None:
+    run = await started(client, "review", 8, until="waiting")
+
+    asked = await terminal.run("pause", run, "--json")
+    await runs_until(client.get_run(run), lambda described: described.status == "paused")
+    shown, listed = await asyncio.gather(terminal.run("show", run), terminal.run("runs", "--json"))
+    told = await terminal.run("unpause", run)
+    refused = await terminal.run("unpause", run)
+
+    assert asked.document == {"run": run, "decided": "pause"}
+    assert f"relight unpause {run}" in shown.out
+    assert next(one for one in listed.documents if one["run"] == run)["status"] == "paused"
+    assert (told.code, told.err) == (0, "")
+    assert "is not paused" in one_line_of(refused)
 
 
 @pytest.mark.parametrize(("verb", "kind"), [("cancel", "RunCancelled"), ("terminate", "RunTerminated")])

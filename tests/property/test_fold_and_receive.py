@@ -26,6 +26,8 @@ WAKES: st.SearchStrategy[m.Wake] = st.one_of(
     st.builds(m.Request, name=NAMES, id=NAMES),
     st.builds(m.Cancel, reason=st.just("enough")),
     st.builds(m.Terminate, reason=st.just("now")),
+    st.builds(m.Pause),
+    st.builds(m.Unpause),
     st.builds(m.Retry),
     st.builds(m.Resolve, step=STEPS, result=st.none() | DATA, error=st.none() | st.just("bad"), rerun=st.booleans()),
     st.builds(m.NewCode, code=st.sampled_from(["old", "new"])),
@@ -75,7 +77,8 @@ def test_whatever_comes_in_whatever_order_the_state_can_be_folded(happenings: li
     state = played(happenings)
 
     assert state.status in {
-        "queued", "running", "waiting", "parked", "completed", "failed", "cancelled", "terminated", "timed_out"
+        "queued", "running", "waiting", "paused", "parked",
+        "completed", "failed", "cancelled", "terminated", "timed_out",
     }  # fmt: skip
 
 

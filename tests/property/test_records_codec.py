@@ -38,6 +38,8 @@ RECORDS: st.SearchStrategy[r.Record] = st.one_of(
     st.builds(r.StepRerun, step=TEXT),
     st.builds(r.Parked, reason=TEXT, message=TEXT, step=TEXT, code=TEXT),
     st.builds(r.Unparked, by=TEXT),
+    st.builds(r.Paused),
+    st.builds(r.Unpaused, by=TEXT),
     st.builds(r.RunTerminated, reason=TEXT),
     st.builds(r.RunTimedOut),
     st.builds(r.StepScheduled, step=TEXT, digest=TEXT, place=TEXT, unsafe=st.booleans()),

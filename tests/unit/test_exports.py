@@ -40,7 +40,7 @@ NOT_BUILT_MEMBERS = {
         "lock",
         "stream",
     ),
-    "Run": ("pause", "unpause", "stream"),
+    "Run": ("stream",),
     "Relight": ("publish",),
 }
 

@@ -96,6 +96,8 @@ def planned(
     state = fold(turns)
     if state.parked is not None:
         turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unparked("fork")))
+    if state.is_paused:
+        turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unpaused("fork")))
     started = origin.started
     later_ms = now_ms - state.started_at_ms
     rest = [record for one in turns for record in one.records if record is not started]

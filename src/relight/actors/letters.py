@@ -165,13 +165,7 @@ class Letterbox:
         data = encode(wake)
         subject = await self._subject()
         while True:
-            last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
-            fence = last.sequence if last is not None else 0
-            history = await self._history_up_to(tail)
-            if history.state.generation > 1 or history.state.records >= LIMITS.mailbox_purge:
-                # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
-                history = await self._history()
-            state = await self._state_with_unread(history, fence)
+            state, fence = await self._foreseen(subject)
             if state.end is not None:
                 raise RunEndedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
             if not receive(state, wake, code=""):
@@ -199,6 +193,19 @@ class Letterbox:
         if sight.state.parked is None:
             raise RefusedError(f"run {self._run!r} is {sight.state.status}, not parked; there is nothing to decide")
         await self._door.publish(await self._subject(), encode(wake))
+
+    async def post_to_paused(self, wake: m.Wake) -> None:
+        """Put in what only a paused run takes, or one that will be when it has read its mailbox.
+
+        Raises:
+            RefusedError: The run is not paused.
+            RunNotFoundError, UnavailableError: As `post`.
+        """
+        subject = await self._subject()
+        state, _ = await self._foreseen(subject)
+        if not state.is_paused:
+            raise RefusedError(f"run {self._run!r} is not paused; there is nothing to unpause")
+        await self._door.publish(subject, encode(wake))
 
     # What these need.
 
@@ -237,6 +244,16 @@ class Letterbox:
         unread = await self._unread(last.cursor if last is not None else 0)
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
+
+    async def _foreseen(self, subject: str) -> tuple[RunState, int]:
+        """What the run will have become when it has consumed its mailbox, and the mailbox's last sequence."""
+        last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
+        up_to = last.sequence if last is not None else 0
+        history = await self._history_up_to(tail)
+        if history.state.generation > 1 or history.state.records >= LIMITS.mailbox_purge:
+            # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
+            history = await self._history()
+        return await self._state_with_unread(history, up_to), up_to
 
     async def _state_with_unread(self, history: Reading, up_to: int) -> RunState:
         """What the run will have become when it has consumed its mailbox."""

@@ -422,7 +422,7 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
     A step that waits for its next attempt may be due by now. Also a run that this very worker owned (`cause` is None):
     another may have claimed it a moment ago.
     """
-    if state.parked is not None or not state.steps:
+    if state.parked is not None or state.is_paused or not state.steps:
         return None
     if cause is None:
         return r.Claimed("resumed", state.deaths)

@@ -503,6 +503,8 @@ class RunActor:
             message = encode(NewCode(code=parked.code))
         else:
             next_ms = self.state.next_due_ms()
+            if self.state.is_paused and self._armed_ms is not None:
+                self._armed_ms = 0  # It may come, and go, while the run is held: afterwards it is armed again.
             if next_ms is None or next_ms == self._armed_ms:
                 return
             due_ms, token = next_ms, str(next_ms)

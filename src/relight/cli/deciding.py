@@ -1,4 +1,4 @@
-"""What a person decides about a run: `cancel`, `terminate`, `retry`, `resolve`."""
+"""What a person decides about a run: `pause`, `unpause`, `cancel`, `terminate`, `retry`, `resolve`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,26 @@ from relight.cli.arguments import RunName, read_json
 from relight.cli.session import client
 from relight.cli.verb import Edge, verb
 
-__all__ = ("cancel", "resolve", "retry", "terminate")
+__all__ = ("cancel", "pause", "resolve", "retry", "terminate", "unpause")
 
 Reason = Annotated[str, typer.Option("--reason", help="Recorded in the history.", show_default=False)]
 StepName = Annotated[str, typer.Argument(metavar="STEP", help="Its key, for example send_email#1, or its name.")]
+
+
+@verb("pause")
+async def pause(edge: Edge, run: RunName) -> None:
+    """Hold a run between steps; what is under way ends, and what comes is kept."""
+    async with client(edge.place) as relight:
+        await relight.get_run(run).pause()
+    _decided(edge, run, "pause", "paused run")
+
+
+@verb("unpause")
+async def unpause(edge: Edge, run: RunName) -> None:
+    """Let a paused run go on."""
+    async with client(edge.place) as relight:
+        await relight.get_run(run).unpause()
+    _decided(edge, run, "unpause", "told to go on: run")
 
 
 @verb("cancel")

@@ -117,6 +117,8 @@ class Sighting:
             return []
         if state.parked is not None:
             return _for_parked(run, state.parked)
+        if state.is_paused:
+            return [command("unpause", run)]
         return [one for wait in state.waits.values() for one in _for_wait(run, wait)]
 
     def _when(self, at_ms: int) -> str:

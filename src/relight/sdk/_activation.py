@@ -245,7 +245,7 @@ class Activation:
             if self._compensations is not None:
                 self._check_end(result)
         # Not `GeneratorExit`: what is thrown away does nothing more.
-        except (Exception, asyncio.CancelledError, Continuation) as error:
+        except (Exception, BaseExceptionGroup, asyncio.CancelledError, Continuation) as error:
             if self._cancel_reason is not None or not isinstance(error, Continuation):
                 await self._compensate()
             await self._await_children()

@@ -92,18 +92,23 @@ def _waits_for(sight: Sight, children: Mapping[str, str]) -> list[str]:
     state = sight.state
     if state.end is not None:
         return []
+    held = [_pause(sight.run, state.paused_at_ms)] if state.paused_at_ms is not None else []
     if state.is_delayed and state.started is not None:
-        return [f"its start at {_time(state.started.not_before_ms or 0)}"]
+        return [*held, f"its start at {_time(state.started.not_before_ms or 0)}"]
     if sight.tail is None:
         return [f"a worker of queue {state.started.queue!r}" if state.started is not None else "a worker"]
     if state.parked is not None:
-        return [f"a person or a fix ({state.parked.reason}): {state.parked.message}"]
-    said = [_wait(one, children) for one in state.waits.values()]
+        return [f"a person or a fix ({state.parked.reason}): {state.parked.message}", *held]
+    said = held + [_wait(one, children) for one in state.waits.values()]
     said += [_step(one, state) for one in state.steps.values()]
     said += [f"timer {number}, due at {_time(due_ms)}" for number, due_ms in state.timers.items()]
     if sight.unread:
         said.append(f"{sight.unread} messages in its mailbox are unread")
     return said
+
+
+def _pause(run: str, since_ms: int) -> str:
+    return f"a person: paused since {_time(since_ms)}; `relight unpause {run}` or `run.unpause()` lets it go on"
 
 
 def _wait(wait: OpenWait, children: Mapping[str, str]) -> str:

@@ -215,6 +215,28 @@ class Run(Generic[R]):
         """End the run; none of its code runs any more. Returns when durable. Raises like `cancel`."""
         await self._letterbox.post(m.Terminate(reason=checked_text(reason, what="the reason")))
 
+    async def pause(self) -> None:
+        """Hold the run between steps, until `unpause`. Returns when durable; one that is paused already does not mind.
+
+        Steps under way end and are recorded; no other is launched and the code does not go on. Signals and answers are
+        kept, timers that fall due meanwhile take effect afterwards. The run's own time-out still ends it. To cancel it
+        unpauses it first; its children are not paused.
+
+        Raises:
+            RefusedError: The run has ended.
+            RunNotFoundError: The run is not known.
+        """
+        await self._letterbox.post(m.Pause())
+
+    async def unpause(self) -> None:
+        """Let a paused run go on. Returns when durable.
+
+        Raises:
+            RefusedError: The run is not paused.
+            RunNotFoundError: The run is not known.
+        """
+        await self._letterbox.post_to_paused(m.Unpause())
+
     async def retry(self) -> None:
         """Let a parked run go on: after a fix was deployed, or from the step whose retries were used up.
 

@@ -17,6 +17,7 @@ __all__ = (
     "FailAwakeable",
     "NewCode",
     "ParentOver",
+    "Pause",
     "Relit",
     "Request",
     "Resolve",
@@ -25,6 +26,7 @@ __all__ = (
     "Start",
     "Terminate",
     "TimerDue",
+    "Unpause",
     "Wake",
 )
 
@@ -109,6 +111,14 @@ class ParentOver(_Wake, frozen=True):
     reason: str = "its parent has ended"
 
 
+class Pause(_Wake, frozen=True):
+    """A person holds the run between steps."""
+
+
+class Unpause(_Wake, frozen=True):
+    """A person lets a paused run go on."""
+
+
 class Retry(_Wake, frozen=True):
     """A person lets a parked run go on."""
 
@@ -146,6 +156,8 @@ Wake = (
     | Terminate
     | ChildOver
     | ParentOver
+    | Pause
+    | Unpause
     | Retry
     | Resolve
     | NewCode

@@ -33,6 +33,7 @@ __all__ = (
     "Note",
     "Parked",
     "PatchMarked",
+    "Paused",
     "Record",
     "Request",
     "RequestAwaited",
@@ -60,6 +61,7 @@ __all__ = (
     "TimerCancelled",
     "TimerFired",
     "Unparked",
+    "Unpaused",
     "WaitCancelled",
 )
 
@@ -287,6 +289,16 @@ class Unparked(_Record, frozen=True):
     by: str
 
 
+class Paused(_Record, frozen=True):
+    """A person holds the run between steps."""
+
+
+class Unpaused(_Record, frozen=True):
+    """The code goes on: by a person, or because the run is to be cancelled."""
+
+    by: str
+
+
 class RunTerminated(_Record, frozen=True):
     reason: str = ""
 
@@ -457,6 +469,8 @@ Note = (
     | StepRerun
     | Parked
     | Unparked
+    | Paused
+    | Unpaused
     | RunTerminated
     | RunTimedOut
 )

@@ -13,7 +13,7 @@ __all__ = ("Cause", "Mailbox", "cause")
 Cause = Literal["ended", "message", "lease", "timer", "child", "answer", "person"]
 """`ended` needs none. `message`: an unread message is under delivery. `lease`: the owner's delivery is pending.
 `timer`: the server will send one. `child`: a child will tell its end. `answer`: somebody outside has to answer.
-`person`: the run is parked."""
+`person`: the run is parked or paused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def cause(history: RunState, mailbox: Mailbox) -> Cause | None:
         return "lease"
     if history.started is None or history.has_work:
         return None
-    if history.parked is not None:
+    if history.parked is not None or history.is_paused:
         return "person"
     due_ms = history.next_due_ms()
     if due_ms is not None:

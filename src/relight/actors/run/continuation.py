@@ -6,7 +6,7 @@ when what is to be carried over is too large.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -19,7 +19,9 @@ from relight.subjects import records as r
 __all__ = ("opening",)
 
 
-def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Record, ...]:
+def opening(
+    state: RunState, asked: p.Continue, *, missed: Sequence[r.Fact] = (), unwritten: int
+) -> tuple[r.Record, ...]:
     """Return the first records of the new history; the last of them is its start.
 
     Carried over is what others have sent and nobody has received or answered, answers that may not have been heard,
@@ -29,6 +31,7 @@ def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Re
     Args:
         state: At the end of the old history.
         asked: What the code asked for.
+        missed: Facts of the old history that its code has not seen, because the run was parked or paused.
         unwritten: Records of the old history that will never be written.
     """
     assert state.started is not None, "its code has run"
@@ -54,10 +57,25 @@ def opening(state: RunState, asked: p.Continue, *, unwritten: int) -> tuple[r.Re
         origin_records=0,
         origin_hash="",
     )
-    signals = (r.SignalReceived(one.name, one.data, one.id) for kept in state.signals_kept.values() for one in kept)
+    kept = [one for signals in state.signals_kept.values() for one in signals]
+    signals = (r.SignalReceived(one.name, one.data, one.id) for one in (*_unkept(missed, kept), *kept))
     answers = (r.AnswerReceived(one.name, one.data) for one in state.answers_kept.values())
+    missed_answers = (one for one in missed if isinstance(one, r.AnswerReceived) and one.name not in state.answers_kept)
     requests = (one.received for one in state.requests.values())
-    return (continued, *signals, *requests, *answers, started)
+    cancelled = (one for one in missed if isinstance(one, r.CancelRequested))
+    return (continued, *signals, *requests, *answers, *missed_answers, *cancelled, started)
+
+
+def _unkept(missed: Iterable[r.Fact], kept: Sequence[r.SignalReceived]) -> list[r.SignalReceived]:
+    """Return signals that the history took for received, in a wait that the code has left."""
+    left = list(kept)
+    unkept: list[r.SignalReceived] = []
+    for one in missed:
+        if one in left:
+            left.remove(one)
+        elif isinstance(one, r.SignalReceived):
+            unkept.append(one)
+    return unkept
 
 
 def _latest(names: Iterable[str]) -> tuple[str, ...]:

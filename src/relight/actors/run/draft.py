@@ -115,8 +115,8 @@ class Draft:
         if is_fact(record):
             if not self.is_diverged:
                 self._feed(record, value)
-        elif isinstance(record, r.Parked | r.Unparked) and not self.is_diverged:
-            self._ask(self._script.note(record, self.at_ms))
+        elif isinstance(record, r.Parked | r.Unparked | r.Paused | r.Unpaused) and not self.is_diverged:
+            self._note(record)
 
     def park(self, reason: str, message: str, step: str = "") -> None:
         self.record(r.Parked(reason, message[:4000], step, self._code))
@@ -151,6 +151,8 @@ class Draft:
         deadline_ms = state.run_deadline_ms
         if deadline_ms is not None and deadline_ms <= self.at_ms:
             self.record(r.RunTimedOut())
+            return
+        if state.is_paused:
             return
         if state.is_delayed and (state.started.not_before_ms or 0) <= self.at_ms:
             self.record(r.Unparked("delay"))
@@ -202,7 +204,9 @@ class Draft:
                 self.record(r.StepStarted(step.key, step.attempts + 1))
 
     def is_launchable(self, step: OpenStep) -> bool:
-        return self.state.parked is None and not self.state.is_delayed and step.retry_at_ms <= self.at_ms
+        if self.state.parked is not None or self.state.is_paused:
+            return False
+        return not self.state.is_delayed and step.retry_at_ms <= self.at_ms
 
     def take_records(self) -> list[r.Record]:
         """Hand the records over to be appended; the draft is empty then."""
@@ -221,7 +225,7 @@ class Draft:
 
     def _continue(self, asked: p.Continue) -> None:
         """Open a new history. What this turn has so far is part of the old one, of which nothing is read any more."""
-        records = opening(self.state, asked, unwritten=len(self.records))
+        records = opening(self.state, asked, missed=self._script.missed, unwritten=len(self.records))
         started = records[-1]
         assert isinstance(started, r.RunStarted), "the last one of an opening"
         self.is_opening = True
@@ -242,10 +246,21 @@ class Draft:
         try:
             requests = self._script.live(fact, self.at_ms, value)
         except p.BrokenProgramError as error:
-            self.is_diverged = True
-            self.park("stuck", str(error))
+            self._break(error)
         else:
             self._ask(requests)
+
+    def _note(self, record: r.Note) -> None:
+        try:
+            requests = self._script.note(record, self.at_ms)
+        except p.BrokenProgramError as error:
+            self._break(error)
+        else:
+            self._ask(requests)
+
+    def _break(self, error: p.BrokenProgramError) -> None:
+        self.is_diverged = True
+        self.park("stuck", str(error))
 
     def _ask(self, requests: Iterable[p.Asked]) -> None:
         for request in requests:

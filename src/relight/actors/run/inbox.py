@@ -46,6 +46,10 @@ def receive(state: RunState, wake: m.Wake, *, code: str) -> tuple[r.Record, ...]
             if state.started is None or state.started.parent != parent:
                 return ()
             return (r.RunTerminated(reason),) if terminates else _cancel(state, reason)
+        case m.Pause():
+            return () if state.is_paused else (r.Paused(),)
+        case m.Unpause():
+            return (r.Unpaused("person"),) if state.is_paused else ()
         case m.Retry():
             return _retry(state)
         case m.Resolve():
@@ -68,6 +72,11 @@ def due(state: RunState, at_ms: int) -> tuple[r.TimerFired, ...]:
 
 
 def _cancel(state: RunState, reason: str) -> tuple[r.Record, ...]:
+    cancelled = _cancel_unpaused(state, reason)
+    return (*cancelled, r.Unpaused("cancel")) if state.is_paused else cancelled
+
+
+def _cancel_unpaused(state: RunState, reason: str) -> tuple[r.Record, ...]:
     if state.cancel_requested:
         return ()
     if state.is_delayed:

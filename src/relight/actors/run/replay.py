@@ -22,14 +22,19 @@ class Feed(Protocol):
 class Script:
     """The code's side of a history: replayed first, then led on live.
 
-    While a run is parked, or its start is delayed, its code does not run: facts that come then are deferred until it
-    goes on, in replay as live.
+    While a run is parked or paused, or its start is delayed, its code does not run: facts that come then are deferred
+    until it goes on, in replay as live.
+
+    Attributes:
+        missed: Facts that were deferred when the code ended, or continued as new, at one before them.
     """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._asked: deque[p.Asked] = deque()
-        self._deferred: list[r.Fact] | None = None
+        self.missed: list[r.Fact] = []
+        self._holds: set[type] = set()
+        self._deferred: list[r.Fact] = []
 
     def replay(self, records: Iterable[r.Record], at_ms: int) -> None:
         """Take the recorded turn of `at_ms`.
@@ -39,7 +44,7 @@ class Script:
         """
         for record in records:
             if is_fact(record):
-                if self._asked and self._deferred is None:
+                if self._asked and not self._holds:
                     raise NonDeterminismError(recorded=in_words(record), actual=in_words(self._asked[0]))
                 self._asked.extend(self.live(record, at_ms))
             elif _is_request(record):
@@ -54,24 +59,38 @@ class Script:
         return rest
 
     def live(self, fact: r.Fact, at_ms: int, *value: object) -> list[p.Asked]:
-        """Let the code see a fact, unless the run is parked; return what it asks for."""
+        """Let the code see a fact, unless the run is held; return what it asks for."""
         if type(fact) is r.RunStarted and fact.not_before_ms is not None:
-            self._deferred = []
-        if self._deferred is not None:
+            self._holds.add(r.Parked)  # As if: what lets it go on is the same.
+        if self._holds:
             self._deferred.append(fact)
             return []
         return self._feed(fact, at_ms, *value)
 
     def note(self, record: r.Note, at_ms: int) -> list[p.Asked]:
-        """Take a record that the code does not see; going on from being parked feeds what was deferred."""
-        if isinstance(record, r.Parked) and self._deferred is None:
-            self._deferred = []
-        if not isinstance(record, r.Unparked) or self._deferred is None:
-            return []
-        facts, self._deferred = self._deferred, None
-        if facts and isinstance(facts[0], r.RunStarted):
+        """Take a record that the code does not see; when nothing holds the run any more, feed what was deferred."""
+        match record:
+            case r.Parked() | r.Paused():
+                self._holds.add(type(record))
+            case r.Unparked():
+                self._holds.discard(r.Parked)
+            case r.Unpaused():
+                self._holds.discard(r.Paused)
+            case _:
+                pass
+        return [] if self._holds or not self._deferred else self._feed_deferred(at_ms)
+
+    def _feed_deferred(self, at_ms: int) -> list[p.Asked]:
+        facts, self._deferred = self._deferred, []
+        if isinstance(facts[0], r.RunStarted):
             facts.sort(key=lambda fact: not isinstance(fact, r.CancelRequested))  # Cancelled before it begins.
-        return [request for fact in facts for request in self._feed(fact, at_ms)]
+        asked: list[p.Asked] = []
+        for index, fact in enumerate(facts, 1):
+            asked += self._feed(fact, at_ms)
+            if asked and isinstance(asked[-1], (*r.ENDS, p.Continue)):
+                self.missed = facts[index:]
+                break
+        return asked
 
     def _match(self, recorded: r.Request) -> None:
         if isinstance(recorded, r.PatchMarked) and (not self._asked or self._asked[0] != recorded):

@@ -82,6 +82,7 @@ class RunState:
     at_ms: int = 0
     end: End | None = None
     parked: r.Parked | None = None
+    paused_at_ms: int | None = None
     deaths: int = 0
     cancel_requested: bool = False
     records: int = 0
@@ -119,9 +120,16 @@ class RunState:
             return _ENDED[type(self.end)]
         if self.parked is not None:
             return "parked"
+        if self.is_paused:
+            return "paused"
         if self.started is None or self.is_delayed:
             return "queued"
         return "running" if self.has_work else "waiting"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person holds it: nothing is launched, and the code does not go on."""
+        return self.paused_at_ms is not None
 
     @property
     def is_delayed(self) -> bool:
@@ -131,7 +139,9 @@ class RunState:
     @property
     def has_work(self) -> bool:
         """Whether a step is under way or due to be tried: only an owner can bring the run forward."""
-        return self.parked is None and any(step.retry_at_ms <= self.at_ms for step in self.steps.values())
+        if self.parked is not None or self.is_paused:
+            return False
+        return any(step.retry_at_ms <= self.at_ms for step in self.steps.values())
 
     @property
     def run_deadline_ms(self) -> int | None:
@@ -143,6 +153,8 @@ class RunState:
         """When time alone will bring the run forward: a timer, a retry, the delayed start, the run's own time-out."""
         if not self.has_dues:
             return None
+        if self.is_paused:
+            return self.run_deadline_ms
         dues = [*self.timers.values()]
         dues += [step.retry_at_ms for step in self.steps.values() if step.retry_at_ms > self.at_ms]
         if self.started is not None and self.is_delayed:
@@ -318,6 +330,15 @@ def _unparked(state: RunState, record: r.Unparked) -> None:
     _progress(state)
 
 
+def _paused(state: RunState, record: r.Paused) -> None:
+    state.paused_at_ms = state.since_ms = state.at_ms
+
+
+def _unpaused(state: RunState, record: r.Unpaused) -> None:
+    state.paused_at_ms = None
+    _progress(state)
+
+
 def _step_scheduled(state: RunState, record: r.StepScheduled) -> None:
     state.steps[record.step] = OpenStep(record.step, state.at_ms, record.unsafe)
 
@@ -390,6 +411,7 @@ def _details_set(state: RunState, record: r.DetailsSet) -> None:
 def _ended(state: RunState, record: End) -> None:
     state.end = record
     state.parked = None
+    state.paused_at_ms = None
     state.since_ms = state.at_ms
     state.steps.clear()
     state.timers.clear()
@@ -430,6 +452,8 @@ _APPLY: dict[type, Callable[[RunState, Any], None]] = {
     r.StepRerun: _rerun,
     r.Parked: _parked,
     r.Unparked: _unparked,
+    r.Paused: _paused,
+    r.Unpaused: _unpaused,
     r.StepScheduled: _step_scheduled,
     r.StepCancelled: _step_cancelled,
     r.TimerArmed: _timer_armed,
