@@ -42,8 +42,8 @@ def test_the_sabotaged_demo_ends_red_with_double_charges(tmp_path: Path) -> None
 
 
 def test_an_interrupted_demo_leaves_no_process_and_the_next_one_works(tmp_path: Path) -> None:
-    with demo(tmp_path, "--orders", "100") as interrupted:
-        until_said(interrupted, "of 100 orders")
+    with demo(tmp_path) as interrupted:
+        until_said(interrupted, "of 500 orders")
         interrupted.send_signal(signal.SIGINT)
         interrupted.communicate(timeout=30)
     assert interrupted.returncode == 130

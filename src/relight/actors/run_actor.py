@@ -35,7 +35,7 @@ from relight.config.limits import LIMITS
 from relight.errors import UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
-from relight.subjects.messages import NewCode, Relit, TimerDue
+from relight.subjects.messages import NewCode, Relit, Terminate, TimerDue
 
 __all__ = ("RunActor",)
 
@@ -279,6 +279,10 @@ class RunActor:
         self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
         rung = [one for one in self._doorbells.rung.values() if is_wake(one)]
         mails = await self._eventually(lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end))
+        if self._draft.is_opening:
+            # For code that has not begun yet. But one that continues over and over without waiting must have an end.
+            mails = [one for one in mails if isinstance(one.wake, Terminate)]
+            self._reads_mailbox = to_the_end
         for mail in mails:
             if mail.wake is not None:
                 self._draft.take_message(mail.wake)
