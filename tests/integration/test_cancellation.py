@@ -227,7 +227,7 @@ async def test_a_start_at_a_moment_says_when_it_begins_and_a_cancel_lets_it_neve
         run = await client.start(tells_its_start, at=moment)
         described = await until(run, lambda described: described.worker is not None)
         assert described.status == "queued"
-        assert described.waits_for == ("its start at 2099-12-31 22:00:00 UTC",)
+        assert described.waits_for == ("its start at 2099-12-31 22:00:00 UTC; it begins by itself",)
 
         await run.cancel(reason="no need")
 

@@ -43,6 +43,14 @@ async def pauses(ctx: WorkflowContext) -> str:
 
 
 @workflow
+async def continues(ctx: WorkflowContext, left: int) -> int:
+    await ctx.suspend(f"pause {left}")
+    if left > 1:
+        ctx.continue_as_new(left - 1)
+    return left
+
+
+@workflow
 async def raises(ctx: WorkflowContext) -> None:
     raise LookupError("not there")
 
@@ -54,7 +62,7 @@ async def test_a_start_is_durable_when_it_returns_and_runs_later_at_any_worker(
         run = await client.start(process, Order(id="o"), False, id="order-1")
         described = await run.describe()
     assert described.status == "queued"
-    assert described.waits_for == ("a worker of queue 'default'",)
+    assert described.waits_for[0].startswith("a worker of queue 'default' since ")
     assert described.history_records == 0
     assert described.worker is None
 
@@ -212,6 +220,54 @@ async def test_history_follows_a_run_to_its_end(client: Relight) -> None:
         await asyncio.wait_for(following, 10)
 
     assert followed == ["RunStarted", "Suspended", "AnswerReceived", "RunCompleted"]
+
+
+async def test_history_follows_from_any_sequence_also_one_that_is_still_to_come(client: Relight) -> None:
+    run = await client.start(pauses)
+    followed: dict[int, list[int]] = {after: [] for after in (0, 1, 3)}
+
+    async def follow(after: int) -> None:
+        async for record in run.history(follow=True, after=after):
+            followed[after].append(record.sequence)
+
+    following = [asyncio.create_task(follow(after)) for after in followed]
+    async with Worker(client, [pauses]):
+        await suspended(run, "pause")
+        async with asyncio.timeout(10):
+            while len(followed[1]) < 1:
+                await asyncio.sleep(0.005)
+        await run.resume("pause")
+        await asyncio.wait_for(asyncio.gather(*following), 10)
+
+    assert followed == {0: [1, 2, 3, 4], 1: [2, 3, 4], 3: [4]}
+
+
+async def test_who_follows_a_history_goes_on_in_the_next_one_of_a_run_that_continues_as_new(client: Relight) -> None:
+    run = await client.start(continues, 2)
+    followed: list[tuple[int, str]] = []
+
+    async def follow() -> None:
+        async for record in run.history(follow=True, after=1):
+            followed.append((record.sequence, record.kind))
+
+    async with Worker(client, [continues]):
+        following = asyncio.create_task(follow())
+        for left in (2, 1):
+            await suspended(run, f"pause {left}")
+            async with asyncio.timeout(10):
+                while not followed or followed[-1][1] != "Suspended":
+                    await asyncio.sleep(0.005)
+            await run.resume(f"pause {left}")
+        await asyncio.wait_for(following, 10)
+
+    assert followed == [
+        (2, "Suspended"),
+        (3, "Continued"),
+        (4, "RunStarted"),
+        (5, "Suspended"),
+        (6, "AnswerReceived"),
+        (7, "RunCompleted"),
+    ]
 
 
 async def unknown_calls(run: Run[object]) -> None:

@@ -315,7 +315,8 @@ class Run(Generic[R]):
             sight = await Letterbox(self._relight.door, self._relight.subjects, child).look()
         except RunNotFoundError:
             return "not started yet"
-        return sight.state.status
+        parked = sight.state.parked
+        return sight.state.status if parked is None else f"parked: {parked.reason}"
 
     async def history(self, *, follow: bool = False, after: int = 0) -> AsyncIterator[Record]:
         """Iterate over the run's records from the one after `after`; with `follow` until the run ends.

@@ -92,6 +92,7 @@ class RunState:
     details: Raw | None = None
     steps: dict[str, OpenStep] = field(default_factory=dict[str, OpenStep])
     timers: dict[int, int] = field(default_factory=dict[int, int])
+    timers_since: dict[int, int] = field(default_factory=dict[int, int])
     waits: dict[int, OpenWait] = field(default_factory=dict[int, OpenWait])
     suspensions_seen: dict[str, None] = field(default_factory=dict[str, None])
     answers_kept: dict[str, r.AnswerReceived] = field(default_factory=dict[str, r.AnswerReceived])
@@ -228,6 +229,7 @@ def _step_ended(state: RunState, record: r.StepCompleted | r.StepFailed) -> None
 
 def _timer_fired(state: RunState, record: r.TimerFired) -> None:
     state.timers.pop(record.timer, None)
+    state.timers_since.pop(record.timer, None)
     _progress(state)
 
 
@@ -349,11 +351,13 @@ def _step_cancelled(state: RunState, record: r.StepCancelled) -> None:
 
 def _timer_armed(state: RunState, record: r.TimerArmed) -> None:
     state.timers[record.timer] = record.due_ms
+    state.timers_since[record.timer] = state.at_ms
     state.has_dues = True
 
 
 def _timer_cancelled(state: RunState, record: r.TimerCancelled) -> None:
     state.timers.pop(record.timer, None)
+    state.timers_since.pop(record.timer, None)
 
 
 def _child_scheduled(state: RunState, record: r.ChildScheduled) -> None:
@@ -415,6 +419,7 @@ def _ended(state: RunState, record: End) -> None:
     state.since_ms = state.at_ms
     state.steps.clear()
     state.timers.clear()
+    state.timers_since.clear()
     state.waits.clear()
     if isinstance(record, r.RunFailed):
         state.last_error = record.error

@@ -1,0 +1,181 @@
+"""`describe()` says why a run waits: what for, since when, and who can bring it forward. One test for each sentence."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+
+from relight.actors.letters import Sight
+from relight.actors.run.state import RunState
+from relight.sdk._waiting import waits_for
+from relight.subjects import records as r
+from relight.subjects.turn import Turn
+
+STARTED_MS = 1_767_225_600_000  # 2026-01-01 00:00:00 UTC
+ERROR = r.Failure("shop.CardDeclined", "no cover")
+
+
+def seen(*records: r.Record, owner: str = "host-7", unread: int = 0, started: r.RunStarted | None = None) -> Sight:
+    """How a run stands whose records came one second after the other."""
+    state = RunState()
+    history = (started or r.RunStarted("order", "shop"), *records)
+    for number, record in enumerate(history):
+        state.apply(record, STARTED_MS + 1000 * number)
+    turn = Turn(
+        v=1, number=1, append="a.1", owner=owner, epoch=1, lease=0, at_ms=state.at_ms, previous="", records=history
+    )
+    return Sight(run="run", state=state, tail=turn, unread=unread, bytes=1)
+
+
+def said(sight: Sight, **children: str) -> str:
+    """The only thing that it waits for."""
+    (sentence,) = waits_for(sight, children)
+    return sentence
+
+
+def test_a_run_that_has_ended_waits_for_nothing() -> None:
+    assert waits_for(seen(r.SignalAwaited(1, "note"), r.RunTerminated()), {}) == ()
+
+
+def test_a_start_that_nobody_has_taken() -> None:
+    state = RunState()
+    state.apply(r.RunStarted("order", "shop"), STARTED_MS)
+
+    sentence = said(Sight(run="run", state=state, tail=None, unread=0, bytes=0))
+
+    assert sentence == "a worker of queue 'shop' since 2026-01-01 00:00:00 UTC; it must have workflow 'order'"
+
+
+def test_a_delayed_start() -> None:
+    sentence = said(seen(started=r.RunStarted("order", "shop", not_before_ms=STARTED_MS + 60_000)))
+
+    assert sentence == "its start at 2026-01-01 00:01:00 UTC; it begins by itself"
+
+
+def test_a_signal() -> None:
+    sentence = said(seen(r.SignalAwaited(1, "note")))
+
+    assert sentence == "signal 'note' since 2026-01-01 00:00:01 UTC; anybody may send it by run.signal"
+
+
+def test_a_suspension_and_why_the_last_answer_was_refused() -> None:
+    first = said(seen(r.Suspended(1, "review")))
+    again = said(seen(r.Suspended(1, "review", problem="not a number")))
+
+    since = "the answer to suspension 'review' since 2026-01-01 00:00:01 UTC"
+    assert first == f"{since}; whoever decides answers by run.resume"
+    assert again == f"{since}; the last answer was refused: not a number; whoever decides answers by run.resume"
+
+
+def test_an_awakeable_whose_secret_is_not_said() -> None:
+    sentence = said(seen(r.AwakeableCreated(3, "run~3~secret")))
+
+    since = "since 2026-01-01 00:00:01 UTC"
+    assert sentence == f"the completion of awakeable 'run~3' {since}; whoever has its token completes it"
+
+
+def test_a_request_that_nobody_has_made() -> None:
+    sentence = said(seen(r.RequestAwaited(1, "add")))
+
+    assert sentence == "request 'add' since 2026-01-01 00:00:01 UTC; anybody may ask by run.request"
+
+
+def test_a_request_that_is_not_answered_yet() -> None:
+    kept = said(seen(r.RequestReceived("add", "r-1", Raw(b"1"))))
+    taken = said(seen(r.RequestReceived("add", "r-1", Raw(b"1")), r.RequestAwaited(1, "add")))
+
+    asked = "the answer to request 'add' (r-1), open since 2026-01-01 00:00:01 UTC"
+    assert kept == f"{asked}; its workflow has not come to it"
+    assert taken == f"{asked}; its workflow has it"
+
+
+def test_a_request_that_was_answered_is_not_waited_for() -> None:
+    records = (r.RequestReceived("add", "r-1"), r.RequestAwaited(1, "add"), r.RequestReplied("r-1"))
+
+    assert waits_for(seen(*records), {}) == ()
+
+
+def test_a_child_and_how_it_stands() -> None:
+    records = (r.ChildScheduled("c", "pack", "shop", "cancel"), r.ChildAwaited(1, "c"))
+
+    alone, waiting, parked = (
+        said(seen(*records)),
+        said(seen(*records), c="waiting"),
+        said(seen(*records), c="parked: stuck"),
+    )
+
+    since = "since 2026-01-01 00:00:02 UTC"
+    assert alone == f"the end of child 'c' {since}; the child wakes it"
+    assert waiting == f"the end of child 'c' (waiting) {since}; the child wakes it"
+    assert parked == f"the end of child 'c' (parked: stuck) {since}; a person or a fix must help the child"
+
+
+def test_a_step_under_way() -> None:
+    first = said(seen(r.StepScheduled("charge#1", "")))
+    copied = said(seen(r.StepScheduled("charge#1", ""), owner=""))
+
+    assert first == "step charge#1, attempt 1, since 2026-01-01 00:00:01 UTC; worker host-7 runs it"
+    assert copied == "step charge#1, attempt 1, since 2026-01-01 00:00:01 UTC; a worker of its queue takes it"
+
+
+def test_a_retry_with_its_last_error_and_its_next_try() -> None:
+    failed = r.StepAttemptFailed("charge#1", 2, ERROR, STARTED_MS + 90_000)
+
+    sentence = said(seen(r.StepScheduled("charge#1", ""), failed))
+
+    assert sentence == (
+        "attempt 3 of step charge#1 at 2026-01-01 00:01:30 UTC; attempt 2 failed: shop.CardDeclined: no cover; "
+        "the step waits since 2026-01-01 00:00:01 UTC and is tried again by itself"
+    )
+
+
+def test_a_timer() -> None:
+    sentence = said(seen(r.TimerArmed(1, STARTED_MS + 3_600_000)))
+
+    assert sentence == ("timer 1, due at 2026-01-01 01:00:00 UTC, since 2026-01-01 00:00:01 UTC; it goes on by itself")
+
+
+def test_a_timer_that_was_cancelled_or_has_fired_is_not_waited_for() -> None:
+    due_ms = STARTED_MS + 5000
+
+    records = (r.TimerArmed(1, due_ms), r.TimerArmed(2, due_ms), r.TimerCancelled(1), r.TimerFired(2))
+
+    assert waits_for(seen(*records), {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("reason", "who"),
+    [
+        ("stuck", "a worker with mended code goes on, or run.retry"),
+        ("corrupt", "a person ends it by run.terminate"),
+        ("unknown_outcome", "a person says what became of charge#1, by run.resolve"),
+        (
+            "retries_exhausted",
+            "a person lets charge#1 be tried again by run.retry, or says its outcome by run.resolve",
+        ),
+        ("quarantined", "a person lets it go on by run.retry"),
+    ],
+)
+def test_a_parked_run_and_who_can_help_it(reason: str, who: str) -> None:
+    sentence = said(seen(r.StepScheduled("charge#1", ""), r.Parked(reason, "why", "charge#1")))
+
+    assert sentence == f"a person or a fix ({reason}) since 2026-01-01 00:00:02 UTC: why; {who}"
+
+
+def test_a_pause_comes_first() -> None:
+    held, signal = waits_for(seen(r.SignalAwaited(1, "note"), r.Paused()), {})
+
+    assert (
+        held == "a person: paused since 2026-01-01 00:00:02 UTC; `relight unpause run` or `run.unpause()` lets it go on"
+    )
+    assert signal.startswith("signal 'note'")
+
+
+def test_unread_messages() -> None:
+    assert said(seen(unread=2)) == "2 messages in its mailbox are unread; a worker of its queue reads them"
+
+
+def test_each_of_several() -> None:
+    records = (r.SignalAwaited(1, "note"), r.TimerArmed(1, STARTED_MS + 5000), r.StepScheduled("charge#1", ""))
+
+    assert [one.split(" ")[0] for one in waits_for(seen(*records), {})] == ["signal", "step", "timer"]
