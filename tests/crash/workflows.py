@@ -356,6 +356,18 @@ async def pause_and_cancel_it(stage: Stage, run: Run[Any]) -> None:
     await run.cancel(reason="enough")
 
 
+@workflow
+async def forked(ctx: WorkflowContext, first: str, second: str) -> str:
+    return f"{await slow(first)} {await slow(second)}"
+
+
+async def fork_it(stage: Stage, run: Run[Any]) -> None:
+    """A run beside it goes on from its first step with another argument."""
+    await stage.until(lambda: any(isinstance(one, r.StepCompleted) for one in stage.observer.records(run.id)))
+    fork = await run.fork(after="slow#1", args=("a", "c"), id="fork")
+    assert await fork.result() == "a c"
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
@@ -395,6 +407,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=holds_a_tree, story=cancel_it, others=(tidies_up,)),
         Scenario(workflow=maps, others=(doubled,)),
         Scenario(workflow=patches),
+        Scenario(workflow=forked, args=("a", "b"), story=fork_it),
         Scenario(workflow=undoes),
         Scenario(workflow=is_paused, story=pause_it),
         Scenario(workflow=cleans_up, story=pause_and_cancel_it),

@@ -267,8 +267,9 @@ async def test_fork_prints_the_id_of_a_run_whose_origin_show_names(client: Relig
 
     forked = await terminal.run("fork", "forked-eve", "--after", step, "--replace", f'{step}="bye"', "--id", "fork-eve")
     result = await client.get_run("fork-eve", type=object).result(timeout=20)
-    again, shown, wrong, unknown = await asyncio.gather(
+    again, other, shown, wrong, unknown = await asyncio.gather(
         terminal.run("fork", "forked-eve", "--before", step, "--json"),
+        terminal.run("fork", "forked-eve", "--after", step, "--args", '"Eve"'),
         terminal.run("show", "fork-eve", "--json"),
         terminal.run("fork", "forked-eve"),
         terminal.run("fork", "forked-eve", "--after", "nothing#1"),
@@ -277,7 +278,8 @@ async def test_fork_prints_the_id_of_a_run_whose_origin_show_names(client: Relig
     assert (forked.code, forked.out) == (0, "fork-eve\n")
     assert result == ["bye"]
     assert again.document["origin"] == shown.document["origin"] == "forked-eve"
-    assert wrong.code == 2
+    assert (wrong.code, other.code) == (2, 2)
+    assert "is no list" in other.err
     assert "'nothing#1'" in one_line_of(unknown)
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from relight import RefusedError
-from relight.actors.fork import Cut, cut_after, cut_before, planned
+from relight.actors.fork import Arguments, Cut, cut_after, cut_before, planned
 from relight.actors.journal import History, Page, Tail
 from relight.actors.reading import Reading
 from relight.actors.run.state import RunState
@@ -103,3 +103,29 @@ def test_a_copy_that_lacks_records_is_seen() -> None:
     assert reading(*made[:2]).is_incomplete
     assert not reading(*made).is_incomplete
     assert not reading(FIRST).is_incomplete
+
+
+def test_other_arguments_make_another_fork_whose_start_nobody_has_checked() -> None:
+    cut = cut_after("b#1")
+    made = [
+        planned(history(FIRST, SECOND, THIRD), "old", cut, {}, step="b#1", client="me", now_ms=1, arguments=one)
+        for one in (None, Arguments((Raw(b"1"),), "one"), Arguments((Raw(b"2"),), "two"))
+    ]
+
+    first, second, third = (one[0].records[0] for one in made)
+    assert isinstance(first, r.RunStarted)
+    assert isinstance(second, r.RunStarted)
+    assert isinstance(third, r.RunStarted)
+    assert len({first.origin_hash, second.origin_hash, third.origin_hash}) == 3
+    assert (first.unchecked, second.unchecked) == (False, True)
+    assert (second.arguments, second.digest) == ((Raw(b"1"),), "one")
+
+
+def test_the_fork_of_a_run_that_continued_as_new_has_no_children_of_it() -> None:
+    continued = r.Continued(2, 0, 10, 5, children=(r.ChildScheduled("child", "w", "q", "cancel"),))
+
+    (_, records), *_ = plan(cut_after("a#1"), (continued, *FIRST), SECOND)
+
+    assert records[0] == r.Continued(2, 0, 10, 5)
+    assert isinstance(records[1], r.RunStarted)
+    assert records[1].origin_records == 4

@@ -23,7 +23,7 @@ from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.turn import Tombstone, hash_of
 
-__all__ = ("COPIED_EPOCH", "Cut", "copied", "cut_after", "cut_before", "planned", "read_origin")
+__all__ = ("COPIED_EPOCH", "Arguments", "Cut", "copied", "cut_after", "cut_before", "planned", "read_origin")
 
 COPIED_EPOCH = 0
 """Of turns that no worker has written."""
@@ -39,6 +39,13 @@ Copy: TypeAlias = tuple["CopiedTurn", ...]
 class CopiedTurn(NamedTuple):
     at_ms: int
     records: tuple[r.Record, ...]
+
+
+class Arguments(NamedTuple):
+    """What the fork gets instead of the origin's, and the digest of a start with them."""
+
+    values: tuple[Raw, ...]
+    digest: str
 
 
 def cut_after(step: str) -> Cut:
@@ -80,9 +87,17 @@ async def _stored(door: Door, subject: str, run: str) -> History | None:
 
 
 def planned(
-    origin: History, run: str, cut: Cut, replace: Mapping[str, Raw], *, step: str, client: str, now_ms: int
+    origin: History,
+    run: str,
+    cut: Cut,
+    replace: Mapping[str, Raw],
+    *,
+    step: str,
+    client: str,
+    now_ms: int,
+    arguments: Arguments | None = None,
 ) -> Copy:
-    """Return what the journal of the fork begins with.
+    """Return what the journal of the fork begins with, with other arguments if some are given.
 
     Raises:
         RefusedError: The history has no such step, `replace` names a step without outcome in the copied part, or the
@@ -101,8 +116,14 @@ def planned(
     started = origin.started
     later_ms = now_ms - state.started_at_ms
     rest = [record for one in turns for record in one.records if record is not started]
+    values = started.arguments if arguments is None else arguments.values
+    # Two forks with other arguments are not the same.
+    others = b"" if arguments is None else b"".join(b"\0" + bytes(one) for one in values)
     first = msgspec.structs.replace(
         started,
+        arguments=values,
+        digest=started.digest if arguments is None else arguments.digest,
+        unchecked=started.unchecked or arguments is not None,
         client=client,
         # Its time begins anew, but counts from the first turn, which is copied.
         timeout_ms=None if started.timeout_ms is None else started.timeout_ms + later_ms,
@@ -111,7 +132,7 @@ def planned(
         asked_ms=0,
         origin=run,
         origin_records=1 + len(rest),
-        origin_hash=hash_of(b"".join(encode(record) for record in rest)),
+        origin_hash=hash_of(b"".join(encode(record) for record in rest) + others),
     )
     opening = tuple(first if record is started else record for record in turns[0].records)
     return (CopiedTurn(turns[0].at_ms, opening), *turns[1:])
@@ -143,6 +164,8 @@ def _check(kept: Sequence[CopiedTurn], run: str, replace: Mapping[str, Raw]) -> 
 def _replaced(record: r.Record, replace: Mapping[str, Raw]) -> r.Record:
     if isinstance(record, r.StepCompleted | r.StepFailed) and record.step in replace:
         return r.StepCompleted(record.step, replace[record.step], record.attempt, by="fork")
+    if isinstance(record, r.Continued) and record.children:
+        return msgspec.structs.replace(record, children=())  # They are the origin's.
     return record
 
 

@@ -40,22 +40,35 @@ async def fork(
     replace: Annotated[
         list[str] | None, typer.Option("--replace", metavar="STEP=JSON", help="Another result of a copied step.")
     ] = None,
+    args: Annotated[
+        str | None, typer.Option("--args", metavar="JSON", help="Other arguments: a JSON list of all of them.")
+    ] = None,
     id: Annotated[str | None, typer.Option("--id", help="Of the new run; repeating it is harmless.")] = None,
 ) -> None:
     """Start a new run from a copy of a run's history; the old one is untouched."""
     results = dict(_replacement(one) for one in replace or ())
+    arguments = None if args is None else _arguments(args)
     async with client(edge.place) as relight:
         origin = relight.get_run(run)
         if after is not None and before is None:
-            made = await origin.fork(after=after, replace=results, id=id)
-        elif before is not None and after is None and not results:
+            made = await origin.fork(after=after, replace=results, args=arguments, id=id)
+        elif before is not None and after is None and not results and args is None:
             made = await origin.restart_from(before, id=id)
         else:
-            raise typer.BadParameter("give --after STEP, with --replace STEP=JSON if wanted, or --before STEP")
+            raise typer.BadParameter(
+                "give --after STEP, if wanted with --replace STEP=JSON and --args JSON, or --before STEP"
+            )
     if edge.output.is_json:
         edge.output.json({"run": made.id, "origin": run})
     else:
         edge.output.line(made.id)
+
+
+def _arguments(text: str) -> list[Any]:
+    values = read_json(text)
+    if not isinstance(values, list):
+        raise typer.BadParameter(f"{text[:40]!r} is no list; give all arguments, for example '[\"order-42\", true]'")
+    return values
 
 
 def _replacement(text: str) -> tuple[str, Any]:

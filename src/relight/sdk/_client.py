@@ -36,7 +36,7 @@ from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._backend import Backend, JetStreamBackend
 from relight.sdk._interceptors import Interceptor, SignalCall, StartCall, through
 from relight.sdk._run import Run, RunStatus
-from relight.sdk._starting import result_type_of, run_started
+from relight.sdk._starting import arguments_of, result_type_of, run_started
 from relight.sdk._values import value_type
 from relight.sdk._workflow import Runnable, StartOptions
 from relight.subjects.codec import encode
@@ -339,13 +339,29 @@ class Relight:
             await backoff.wait()
 
     async def fork(
-        self, run_id: str, cut: Cut, replace: Mapping[str, Raw], *, step: str, id: str | None
+        self,
+        run_id: str,
+        cut: Cut,
+        replace: Mapping[str, Raw],
+        *,
+        step: str,
+        args: Sequence[object] | None,
+        id: str | None,
     ) -> tuple[str, str]:
         """What `Run.fork` and `Run.restart_from` do: copy, then start. Returns the new id and its queue."""
         fork_id = token("run id", id) if id is not None else self._token(12)
         origin = await read_origin(self.door, self.subjects.log(run_id), run_id)
         now_ms = self.door.clock.now_ms()
-        plan = planned(origin, run_id, cut, replace, step=step, client=self._client, now_ms=now_ms)
+        plan = planned(
+            origin,
+            run_id,
+            cut,
+            replace,
+            step=step,
+            client=self._client,
+            now_ms=now_ms,
+            arguments=None if args is None else arguments_of(origin.started.workflow, args),
+        )
         started = await copied(
             self.door,
             self.subjects.log(fork_id),

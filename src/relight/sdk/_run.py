@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
@@ -266,7 +266,14 @@ class Run(Generic[R]):
         key = await self._letterbox.parked_step(step)
         await self._letterbox.post_to_parked(m.Resolve(step=key, result=value, error=error, rerun=rerun))
 
-    async def fork(self, *, after: str, replace: Mapping[str, object] | None = None, id: str | None = None) -> Run[R]:
+    async def fork(
+        self,
+        *,
+        after: str,
+        replace: Mapping[str, object] | None = None,
+        args: Sequence[object] | None = None,
+        id: str | None = None,
+    ) -> Run[R]:
         """Start a new run from a copy of this one's history, up to the outcome of step `after`. This one is untouched.
 
         Steps of the copied part are never executed again; those after it are, under the new run's idempotency keys, by
@@ -276,23 +283,27 @@ class Run(Generic[R]):
         Args:
             after: Key of a step that has an outcome, for example `charge_card#1`.
             replace: Results instead of those that steps of the copied part had, by key.
+            args: Other arguments of the workflow, all of them. Those of which the copied part depends must stay.
             id: Of the new run.
 
         Raises:
             ConflictError: The id belongs to another run.
             RefusedError: There is no such outcome, or the copied part has children or awakeables.
             RunNotFoundError: The run is not known, has not begun, or was retired.
-            InvalidValueError: A result can't be written as JSON.
+            InvalidValueError: A result or an argument can't be written as JSON.
+            PayloadTooLargeError: A result, or the arguments together, are larger than `limits.payload_bytes_max`.
         """
         results = {key: Raw(encode_any(one, what=f"the result of {key!r}")) for key, one in (replace or {}).items()}
-        return await self._forked(cut_after(after), results, step=after, id=id)
+        return await self._forked(cut_after(after), results, step=after, args=args, id=id)
 
     async def restart_from(self, step: str, *, id: str | None = None) -> Run[R]:
         """Fork this run just before `step` was asked for: it is executed again, in a new run. Raises like `fork`."""
-        return await self._forked(cut_before(step), {}, step=step, id=id)
+        return await self._forked(cut_before(step), {}, step=step, args=None, id=id)
 
-    async def _forked(self, cut: Cut, replace: Mapping[str, Raw], *, step: str, id: str | None) -> Run[R]:
-        fork_id, queue = await self._relight.fork(self.id, cut, replace, step=step, id=id)
+    async def _forked(
+        self, cut: Cut, replace: Mapping[str, Raw], *, step: str, args: Sequence[object] | None, id: str | None
+    ) -> Run[R]:
+        fork_id, queue = await self._relight.fork(self.id, cut, replace, step=step, args=args, id=id)
         return Run(self._relight, fork_id, self._type, queue=queue)
 
     async def describe(self) -> RunDescription:

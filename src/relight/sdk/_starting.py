@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from msgspec import Raw
 
-from relight.errors import RefusedError
+from relight.actors.fork import Arguments
+from relight.config.limits import LIMITS
+from relight.errors import PayloadTooLargeError, RefusedError
 from relight.sdk._any_value import encode_any
 from relight.sdk._durations import moment_ms, seconds
 from relight.sdk._values import ValueType, digest, value_type
@@ -15,7 +17,7 @@ from relight.sdk._workflow import DEFAULT_QUEUE, StartOptions, Workflow
 from relight.subjects.ids import name_of, queue_name
 from relight.subjects.records import RunStarted
 
-__all__ = ("result_type_of", "run_started")
+__all__ = ("arguments_of", "result_type_of", "run_started")
 
 
 def run_started(
@@ -51,6 +53,20 @@ def run_started(
         not_before_ms=_not_before_ms(options, now_ms),
         tags=_tags(options.get("tags", {})),
     )
+
+
+def arguments_of(workflow: str, args: Sequence[object]) -> Arguments:
+    """Return arguments for a workflow that is known by name only.
+
+    Raises:
+        InvalidValueError: One can't be written as JSON.
+        PayloadTooLargeError: Together they are larger than `limits.payload_bytes_max`.
+    """
+    values = tuple(Raw(encode_any(one, what=f"argument {n}")) for n, one in enumerate(args, 1))
+    size = sum(len(one) for one in values)
+    if size > LIMITS.payload_bytes_max:
+        raise PayloadTooLargeError("the arguments", size_bytes=size, limit_bytes=LIMITS.payload_bytes_max)
+    return Arguments(values, digest([workflow.encode(), *(bytes(one) for one in values)]))
 
 
 def result_type_of(workflow: object, type: object) -> ValueType[Any]:
