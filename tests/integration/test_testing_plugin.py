@@ -48,8 +48,9 @@ def run_pytest(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: p
 
     def run(*arguments: str) -> str:
         options = [option for name in others for option in ("-p", name)]
-        for name in [name for name, one in sys.modules.items() if str(tmp_path) in str(getattr(one, "__file__", ""))]:
-            monkeypatch.delitem(sys.modules, name)
+        made = str(tmp_path.parent)  # Also by the tests before this one, whose modules have the same names.
+        for name in [name for name, one in sys.modules.items() if made in str(getattr(one, "__file__", ""))]:
+            del sys.modules[name]
         capfd.readouterr()
         pytest.main(["-q", "--import-mode=importlib", *_ASYNCIO, *options, *arguments])
         return capfd.readouterr().out
