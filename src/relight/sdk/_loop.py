@@ -325,6 +325,8 @@ class RunLoop(PureLoop):
                     except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
                         self.call_exception_handler({"message": _RAISED, "exception": error, "handle": handle})
             is_blocked = is_blocked and _is_at_rest(self._ready)
+            # From Python 3.13 on a traceback keeps this frame: with the handle, and by it the error of the traceback.
+            handle, handles = None, []
 
     def _timer_handle_cancelled(self, timer: RunTimer) -> None:
         if self._timers is not None:
