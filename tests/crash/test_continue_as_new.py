@@ -32,6 +32,8 @@ from relight.subjects.turn import VERSION, Turn, hash_of, opens_history
 from relight.testing import TestEnvironment, replay
 from relight.testing.memory import MemoryDoor, Operation
 
+NOTHING: list[str] = []
+
 LOG = "relight.memory.log.59.run"
 
 
@@ -95,7 +97,7 @@ async def test_only_the_last_history_is_stored_and_its_first_turn_names_the_one_
     shared_server: EmbeddedServer, namespace: str
 ) -> None:
     async with Relight(shared_server.url, namespace=namespace) as client:
-        run = await client.start(counts, 3, [], id="run")
+        run = await client.start(counts, 3, NOTHING, id="run")
         async with Worker(client, [counts]):
             result = await run.result(timeout=20)
 
@@ -116,7 +118,7 @@ async def test_only_the_last_history_is_stored_and_its_first_turn_names_the_one_
 async def test_keys_tokens_and_random_values_are_those_of_no_other_history(site: WorkersInMemory) -> None:
     await site.add(counts)
 
-    run = await site.result(site.client.start(counts, 2, [], id="run"))
+    run = await site.result(site.client.start(counts, 2, NOTHING, id="run"))
     values = await site.result(run.result())
 
     assert len(set(values)) == 9
@@ -125,7 +127,7 @@ async def test_keys_tokens_and_random_values_are_those_of_no_other_history(site:
 
 async def test_unread_signals_and_early_answers_are_carried_over_and_repeats_count_once(site: WorkersInMemory) -> None:
     await site.add(listens)
-    run = await site.result(site.client.start(listens, 1, []))
+    run = await site.result(site.client.start(listens, 1, NOTHING))
     await site.until(lambda: bool(site.records(run.id, r.Suspended)))
 
     for word, id in (("a", "1"), ("b", "2")):
@@ -172,7 +174,7 @@ async def test_children_live_on_and_are_cancelled_when_the_run_ends(site: Worker
 
 async def test_what_was_left_by_a_dead_owner_is_removed_by_the_next_one(site: WorkersInMemory) -> None:
     worker = await site.add(listens)
-    run = await site.result(site.client.start(listens, 1, [], id="run"))
+    run = await site.result(site.client.start(listens, 1, NOTHING, id="run"))
     await site.until(lambda: bool(site.records("run", r.Suspended)))
 
     def dies(door: MemoryDoor, one: Operation, moment: str) -> None:
@@ -245,7 +247,7 @@ async def test_code_that_continues_without_end_and_without_waiting_leaves_others
 ) -> None:
     await site.add(spins, counts)
     spinning = await site.result(site.client.start(spins, 0))
-    run = await site.result(site.client.start(counts, 0, []))
+    run = await site.result(site.client.start(counts, 0, NOTHING))
     await site.result(run.result())
     await spinning.terminate()
 

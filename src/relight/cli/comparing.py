@@ -68,7 +68,7 @@ def _arguments(text: str) -> list[Any]:
     values = read_json(text)
     if not isinstance(values, list):
         raise typer.BadParameter(f"{text[:40]!r} is no list; give all arguments, for example '[\"order-42\", true]'")
-    return values
+    return [*cast("list[object]", values)]
 
 
 def _replacement(text: str) -> tuple[str, Any]:
