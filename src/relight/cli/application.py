@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from relight.cli import answering, comparing, deciding, developing, doctor, linting, looking, starting, working
+from relight.cli import (
+    answering,
+    comparing,
+    deciding,
+    developing,
+    doctor,
+    linting,
+    looking,
+    replaying,
+    starting,
+    working,
+)
 from relight.cli.verb import VERBS
 
 __all__ = ("run_application",)
@@ -28,7 +39,8 @@ def run_application() -> None:
         pretty_exceptions_enable=False,
     )
     application.callback()(_about)
-    for module in (developing, working, starting, looking, comparing, answering, deciding, linting, doctor):
+    modules = (developing, working, starting, looking, comparing, answering, deciding, linting, replaying, doctor)
+    for module in modules:
         for one in VERBS:
             if one.module == module.__name__:
                 application.command(one.name, context_settings=one.context_settings)(one.run)

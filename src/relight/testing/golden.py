@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
+from relight.sdk._history import History, Moment, read_history, without_traceback, written
 from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
 from relight.subjects.codec import encode
-from relight.testing.history import History, Moment, read_history, without_traceback, written
 from relight.testing.replaying import replay
 
 __all__ = ("GoldenFailure", "check_golden")

@@ -16,7 +16,7 @@ from relight.sdk._workflow import Workflow
 from relight.subjects.ids import WorkerId
 from relight.testing.memory.server import MemoryServer
 
-__all__ = ("CODE", "MemoryWorker", "programs_of")
+__all__ = ("CODE", "MemoryWorker")
 
 CODE = "tested"
 """Digest of the code of all workers in memory: they are of one process, so they never differ."""
@@ -106,10 +106,3 @@ class MemoryWorker:
     def _bury(self) -> None:
         self.host.close()
         self._launcher.close()
-
-
-def programs_of(workflows: Sequence[Workflow[..., Any]]) -> WorkflowPrograms:
-    """Return programs that only replay: they launch no step."""
-
-    launcher = Launcher(threads=1, interceptors=(), sender=None)
-    return WorkflowPrograms(workflows, launcher, code=CODE)

@@ -76,8 +76,8 @@ async def _checked_environment(
 
 
 async def _check(prefix: Path, updates: bool, environment: TestEnvironment, run: Run[Any]) -> None:
+    from relight.sdk._history import history_of
     from relight.testing.golden import check_golden
-    from relight.testing.history import history_of
 
     history = history_of([record async for record in run.history()])
     file = prefix.with_name(f"{prefix.name}.{run.id}.jsonl")

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from relight.actors import program as p
-from relight.actors.run.replay import Script, in_words
-from relight.errors import NonDeterminismError, RefusedError
+from relight.errors import RefusedError
+from relight.sdk._history import History, Moment, history_of, read_history
+from relight.sdk._replaying import replay_whole
 from relight.sdk._run import Record
 from relight.sdk._workflow import Workflow
-from relight.subjects import records as r
 from relight.subjects.turn import Turn
-from relight.testing.history import History, Moment, history_of, read_history
-from relight.testing.memory_worker import programs_of
 
 __all__ = ("replay", "replay_history")
 
@@ -39,7 +36,7 @@ def replay(history: str | Path | Iterable[Record], *, workflows: Sequence[Workfl
     if len(found) != 1:
         remedy = "pass workflows=[…]" if found else "import its module, or pass workflows=[…]"
         raise RefusedError(f"{len(found)} workflows are named {recorded.started.workflow!r}; {remedy}")
-    _replay(tuple(found.values()), recorded)
+    replay_whole(tuple(found.values()), recorded)
 
 
 def _loaded() -> list[Workflow[..., Any]]:
@@ -55,22 +52,4 @@ def replay_history(workflows: Sequence[Workflow[..., Any]], run: str, turns: Ite
         UnknownWorkflowError: None of the workflows is the history's.
     """
     moments = [Moment(turn.at_ms, record) for turn in turns for record in turn.records]
-    _replay(workflows, History(run, tuple(moments)))
-
-
-def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> None:
-    program = programs_of(workflows).create(history.run, history.started)
-    script = Script(program.feed)
-    last = history.moments[-1].record
-    try:
-        changes = [one.record.change for one in history.moments if isinstance(one.record, r.PatchMarked)]
-        with program.replaying(changes):
-            for moment in history.moments:
-                script.replay((moment.record,), moment.at_ms)
-        more = script.rest()
-    except p.BrokenProgramError as error:
-        raise NonDeterminismError(recorded=in_words(last), actual=str(error)) from error
-    finally:
-        program.close()
-    if more and not isinstance(last, r.RunTerminated | r.RunTimedOut):
-        raise NonDeterminismError(recorded="nothing more at this point", actual=in_words(more[0]))
+    replay_whole(workflows, History(run, tuple(moments)))

@@ -1,0 +1,149 @@
+"""`relight replay`: the gate before a deployment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relight.cli.loading import load_workflows
+from relight.cli.progress import progress
+from relight.cli.session import client
+from relight.cli.verb import AlreadySaidError, Edge, verb
+from relight.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from relight.cli.sampling import Difference
+    from relight.sdk._history import History
+    from relight.sdk._workflow import Workflow
+
+__all__ = ("replay",)
+
+Application = Annotated[str, typer.Argument(metavar="APP", help="app.py or package.module, today's code.")]
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="[HISTORY]...", help="Files with histories, golden ones for example.")
+]
+
+
+class _Report:
+    """What was replayed so far."""
+
+    def __init__(self) -> None:
+        self.replayed = 0
+        self.unreadable = 0
+        self.difference: Difference | None = None
+
+
+@verb("replay")
+async def replay(
+    edge: Edge,
+    app: Application,
+    files: Files = None,
+    from_server: Annotated[bool, typer.Option("--from-server", help="Replay runs that the server has.")] = False,
+    sample: Annotated[
+        int, typer.Option("--sample", min=1, max=1000, help="At most so many, the newest of each workflow in turn.")
+    ] = 200,
+) -> None:
+    """Replay recorded histories on today's code; exit code 1 with the first difference. No step runs."""
+    if bool(files) == from_server:
+        raise typer.BadParameter("give either files with histories or --from-server")
+    workflows = load_workflows(app)
+    report = _Report()
+    unknown: Mapping[str, int] = {}
+    if files:
+        _replay_files(edge, report, workflows, files)
+    else:
+        unknown = await _replay_from_server(edge, report, workflows, sample)
+    _print(edge, report, unknown)
+
+
+def _replay_files(edge: Edge, report: _Report, workflows: list[Workflow[..., Any]], files: list[Path]) -> None:
+    from relight.sdk._history import read_history
+
+    known = {one.name for one in workflows}
+    with progress("replaying", len(files), is_json=edge.output.is_json) as advance:
+        for file in files:
+            with _readable(file):
+                history = read_history(file)
+            if history.started.workflow not in known:
+                raise RefusedError(f"{file} is of workflow {history.started.workflow!r}, which the application has not")
+            advance()
+            if _differs(report, workflows, history):
+                return
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RefusedError(f"{file} can't be read: {error.strerror}") from error
+
+
+async def _replay_from_server(
+    edge: Edge, report: _Report, workflows: list[Workflow[..., Any]], size: int
+) -> Counter[str]:
+    from relight.cli.sampling import histories, sampled
+
+    async with client(edge.place) as relight:
+        sample = await sampled(relight, workflows, size)
+        with progress("replaying", len(sample.runs), is_json=edge.output.is_json) as advance:
+            async for history in histories(relight, sample):
+                advance()
+                if history is None:
+                    report.unreadable += 1
+                elif _differs(report, workflows, history):
+                    break
+    return sample.unknown
+
+
+def _differs(report: _Report, workflows: list[Workflow[..., Any]], history: History) -> bool:
+    from relight.cli.sampling import difference_in
+
+    report.replayed += 1
+    report.difference = difference_in(workflows, history)
+    return report.difference is not None
+
+
+def _print(edge: Edge, report: _Report, unknown: Mapping[str, int]) -> None:
+    found = report.difference
+    if edge.output.is_json:
+        skipped = {"unknown_workflow": sum(unknown.values()), "without_history": report.unreadable}
+        difference = None if found is None else asdict(found)
+        edge.output.json({"replayed": report.replayed, "skipped": skipped, "difference": difference})
+    elif found is not None:
+        recorded = f"{found.recorded}  {found.recorded_at}".rstrip()
+        actual = f"{found.actual}  {found.actual_at}".rstrip()
+        edge.output.pairs(
+            [
+                ("run", (found.run, "bold")),
+                ("workflow", found.workflow),
+                ("recorded", (recorded, "green")),
+                ("today", (actual, "red")),
+            ]
+        )
+    else:
+        edge.output.line(("ok", "green"), f": {_counted(report.replayed)} on today's code{_skipped(report, unknown)}")
+    if found is not None:
+        where = f"at {found.recorded_at or 'a record without a place'}, today's code is at {found.actual_at}"
+        print(f"run {found.run} of {found.workflow} leaves its history: recorded {where}", file=sys.stderr)
+        raise AlreadySaidError
+
+
+def _counted(number: int) -> str:
+    return f"{number} histor{'y replays' if number == 1 else 'ies replay'}"
+
+
+def _skipped(report: _Report, unknown: Mapping[str, int]) -> str:
+    parts = [f"{number} of unknown workflow {name}" for name, number in sorted(unknown.items())]
+    if report.unreadable:
+        parts.append(f"{report.unreadable} without a history yet")
+    return f"; skipped: {', '.join(parts)}" if parts else ""
