@@ -10,9 +10,21 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from relight.cli.completion import complete_run, complete_workflow
+from relight.cli.completion import complete_run, complete_status, complete_workflow
 
-__all__ = ("Data", "RunName", "Seconds", "WorkflowName", "read_json", "read_seconds")
+__all__ = (
+    "Confirmed",
+    "Data",
+    "OfStatus",
+    "OfWorkflow",
+    "RunName",
+    "RunNameOrMany",
+    "Seconds",
+    "Since",
+    "WorkflowName",
+    "read_json",
+    "read_seconds",
+)
 
 _UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -75,3 +87,20 @@ Seconds = Annotated[
     float | None,
     typer.Option("--delay", parser=read_seconds, metavar="DURATION", help="Its first line runs so much later."),
 ]
+RunNameOrMany = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="The run's id; none to choose many.", autocompletion=complete_run),
+]
+OfStatus = Annotated[
+    str | None, typer.Option("--status", help="Many: those that stand so.", autocompletion=complete_status)
+]
+OfWorkflow = Annotated[
+    str | None, typer.Option("--workflow", help="Many: those of this one.", autocompletion=complete_workflow)
+]
+Since = Annotated[
+    float | None,
+    typer.Option(
+        "--since", parser=read_seconds, metavar="DURATION", help="Many: those that came to stand so within, say, 2h."
+    ),
+]
+Confirmed = Annotated[bool, typer.Option("--yes", help="Many: do it; else they are only counted.")]

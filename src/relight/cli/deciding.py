@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relight.cli.arguments import RunName, read_json
+from relight.cli.arguments import Confirmed, OfStatus, OfWorkflow, RunName, RunNameOrMany, Since, read_json
+from relight.cli.bulk import Decision, check_choice, decide_all
 from relight.cli.session import client
 from relight.cli.verb import Edge, verb
+
+if TYPE_CHECKING:
+    from relight.sdk._run import Run
 
 __all__ = ("cancel", "pause", "resolve", "retry", "terminate", "unpause")
 
@@ -33,27 +37,61 @@ async def unpause(edge: Edge, run: RunName) -> None:
 
 
 @verb("cancel")
-async def cancel(edge: Edge, run: RunName, reason: Reason = "") -> None:
-    """Ask a run to stop; its clean-up steps run."""
-    async with client(edge.place) as relight:
-        await relight.get_run(run).cancel(reason=reason)
-    _decided(edge, run, "cancel", "asked for the end of run")
+async def cancel(
+    edge: Edge,
+    run: RunNameOrMany = None,
+    status: OfStatus = None,
+    workflow: OfWorkflow = None,
+    since: Since = None,
+    yes: Confirmed = False,
+    reason: Reason = "",
+) -> None:
+    """Ask a run, or many, to stop; clean-up steps run."""
+
+    async def tell(one: Run[Any]) -> None:
+        await one.cancel(reason=reason)
+
+    decision = Decision("cancel", "asked for the end of", "Cancel", tell)
+    await _decide(
+        edge, decision, run, "asked for the end of run", status=status, workflow=workflow, since=since, yes=yes
+    )
 
 
 @verb("terminate")
-async def terminate(edge: Edge, run: RunName, reason: Reason = "") -> None:
-    """End a run at once; none of its code runs any more."""
-    async with client(edge.place) as relight:
-        await relight.get_run(run).terminate(reason=reason)
-    _decided(edge, run, "terminate", "terminated run")
+async def terminate(
+    edge: Edge,
+    run: RunNameOrMany = None,
+    status: OfStatus = None,
+    workflow: OfWorkflow = None,
+    since: Since = None,
+    yes: Confirmed = False,
+    reason: Reason = "",
+) -> None:
+    """End a run, or many, at once; none of their code runs any more."""
+
+    async def tell(one: Run[Any]) -> None:
+        await one.terminate(reason=reason)
+
+    decision = Decision("terminate", "terminated", "Terminate", tell)
+    await _decide(edge, decision, run, "terminated run", status=status, workflow=workflow, since=since, yes=yes)
 
 
 @verb("retry")
-async def retry(edge: Edge, run: RunName) -> None:
-    """Let a parked run go on, after a fix."""
-    async with client(edge.place) as relight:
-        await relight.get_run(run).retry()
-    _decided(edge, run, "retry", "told to go on: run")
+async def retry(
+    edge: Edge,
+    run: RunNameOrMany = None,
+    status: OfStatus = None,
+    workflow: OfWorkflow = None,
+    since: Since = None,
+    yes: Confirmed = False,
+) -> None:
+    """Let a parked run, or many, go on, after a fix."""
+
+    async def tell(one: Run[Any]) -> None:
+        await one.retry()
+
+    decision = Decision("retry", "told to go on:", "Retry", tell)
+    await _decide(edge, decision, run, "told to go on: run", status=status, workflow=workflow, since=since, yes=yes)
 
 
 @verb("resolve")
@@ -81,3 +119,29 @@ def _decided(edge: Edge, run: str, decision: str, text: str) -> None:
         edge.output.json({"run": run, "decided": decision})
     else:
         edge.output.line(f"{text} {run}")
+
+
+async def _decide(
+    edge: Edge,
+    decision: Decision,
+    run: str | None,
+    text: str,
+    *,
+    status: str | None,
+    workflow: str | None,
+    since: float | None,
+    yes: bool,
+) -> None:
+    check_choice(run, workflow=workflow, status=status, since=since, yes=yes)
+    if run is not None:
+        async with client(edge.place) as relight:
+            await decision.tell(relight.get_run(run))
+        _decided(edge, run, decision.name, text)
+        return
+    from relight.cli.choosing import Filters
+
+    if decision.name == "retry":
+        if status not in (None, "parked"):
+            raise typer.BadParameter("only parked runs can be retried")
+        status = "parked"
+    await decide_all(edge, decision, Filters(workflow, status, since), is_confirmed=yes)

@@ -1,0 +1,110 @@
+"""One decision about many runs: counted first, then done; repeating it goes on where it was left."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.integration.cli_process import Terminal
+from tests.runs import until
+
+from relight import Relight, Retry, Run, Worker, WorkflowContext, step, workflow
+from relight.config.server import EmbeddedServer
+
+_TRUSTED: set[str] = set()
+
+
+@step(retry=Retry(attempts=1), on_exhausted="park")
+async def charge(customer: str) -> str:
+    if customer not in _TRUSTED:
+        raise ValueError(f"no charge for {customer}")
+    return f"charged {customer}"
+
+
+@workflow
+async def payment(ctx: WorkflowContext, customer: str) -> str:
+    return await charge(customer)
+
+
+@workflow
+async def waiting(ctx: WorkflowContext) -> None:
+    await ctx.suspend("never")
+
+
+@pytest.fixture
+def terminal(shared_server: EmbeddedServer, namespace: str, tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path, {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace})
+
+
+async def parked(client: Relight, *customers: str) -> list[Run[str]]:
+    runs = [await client.start(payment, one, id=one) for one in customers]
+    for run in runs:
+        await until(run, lambda seen: seen.status == "parked")
+    return runs
+
+
+async def test_parked_runs_are_counted_then_retried_by_a_person_and_go_on_to_their_ends(
+    client: Relight, terminal: Terminal
+) -> None:
+    choice = ("--status", "parked", "--workflow", "payment", "--since", "2h")
+    async with Worker(client, [payment, waiting]):
+        runs = await parked(client, "ann", "bob", "eve")
+        other = await client.start(waiting)
+        await until(other, lambda seen: bool(seen.suspended))
+    before = [(await run.describe()).history_records for run in runs]
+
+    counted = await terminal.run("retry", *choice, "--json")
+    said = await terminal.run("retry", *choice)
+    after = [(await run.describe()).history_records for run in runs]
+    await runs[0].retry()
+    rest = await terminal.run("retry", *choice, "--yes", "--json")
+    again = await terminal.run("retry", *choice, "--yes", "--json")
+    _TRUSTED.update(("ann", "bob", "eve"))
+    async with Worker(client, [payment, waiting]):
+        results = [await run.result(timeout=20) for run in runs]
+    nothing = await terminal.run("retry", *choice, "--yes", "--json")
+
+    assert counted.document["runs"] == 3
+    assert counted.document["workflows"] == {"payment": 3}
+    assert said.code == 0
+    assert said.out.startswith("would retry 3 runs: 3 of payment\n")
+    assert said.out.endswith("nothing was done; add --yes to do it\n")
+    assert before == after
+    assert {name: rest.document[name] for name in ("done", "told_before", "failed")} == {
+        "done": 2,
+        "told_before": 1,
+        "failed": 0,
+    }
+    assert (again.document["done"], again.document["told_before"]) == (0, 3)
+    assert results == ["charged ann", "charged bob", "charged eve"]
+    assert nothing.document["done"] == 0
+
+
+async def test_many_runs_are_cancelled_or_terminated_and_others_left_alone(client: Relight, terminal: Terminal) -> None:
+    async with Worker(client, [payment, waiting]):
+        (left,) = await parked(client, "zoe")
+        runs = [await client.start(waiting) for _ in range(4)]
+        for run in runs:
+            await until(run, lambda seen: bool(seen.suspended))
+
+        cancelled = await terminal.run("cancel", "--workflow", "waiting", "--yes", "--reason", "cleared")
+        for run in runs:
+            await until(run, lambda seen: seen.status == "cancelled")
+        terminated = await terminal.run("terminate", "--status", "parked", "--yes", "--json")
+        await until(left, lambda seen: seen.status == "terminated")
+
+    assert (cancelled.code, cancelled.out) == (0, "asked for the end of 4 runs\n")
+    assert terminated.document["done"] == 1
+
+
+async def test_all_runs_there_are_can_not_be_meant_by_accident(terminal: Terminal) -> None:
+    answers = await asyncio.gather(
+        terminal.run("cancel"),
+        terminal.run("terminate", "--yes"),
+        terminal.run("retry", "some-run", "--status", "parked"),
+        terminal.run("retry", "--status", "failed"),
+        terminal.run("cancel", "--status", "nonsense"),
+    )
+
+    assert [one.code for one in answers] == [2, 2, 2, 2, 2]
