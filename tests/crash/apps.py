@@ -23,6 +23,7 @@ from relight.sdk._backend import JetStreamBackend
 
 __all__ = (
     "Orders",
+    "answers",
     "blocks",
     "brisk",
     "collects",
@@ -166,6 +167,16 @@ async def hears_while_it_works(ctx: WorkflowContext, directory: str) -> tuple[st
 
 
 @workflow
+async def answers(ctx: WorkflowContext, directory: str, count: int) -> int:
+    """Answers so many requests, each when the gate is open."""
+    asked = ctx.requests("number", type=int)
+    for _ in range(count):
+        request = await anext(asked)
+        await request.reply({"number": request.data, "gate": await gate(directory)})
+    return count
+
+
+@workflow
 async def sleeps(ctx: WorkflowContext, directory: str, seconds: float) -> int:
     await one(directory)
     await ctx.sleep(seconds)
@@ -187,7 +198,7 @@ async def kills(ctx: WorkflowContext, directory: str) -> None:
     await kill_the_worker(directory)
 
 
-_ALL = (quick, brisk, gated, waits, collects, hears_while_it_works, sleeps, retries, blocks, kills)
+_ALL = (answers, quick, brisk, gated, waits, collects, hears_while_it_works, sleeps, retries, blocks, kills)
 WORKFLOWS: dict[str, Workflow[..., Any]] = {one.name: one for one in _ALL}
 
 
