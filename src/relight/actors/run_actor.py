@@ -247,7 +247,7 @@ class RunActor:
         if rung and not self._draft.records:  # Not before it is certain that they lead to no record.
             await self._prove_ownership()
             self._doorbells.answer(rung, cursor=self._cursor, all_read=not self._reads_mailbox)
-        if not self._hands_back:
+        if not (self._hands_back or self._draft.records):
             await self._launch_retries()
 
     def _take_outcomes(self, now_ms: int) -> None:
@@ -300,6 +300,7 @@ class RunActor:
     # Appending, and what may happen once the append is acknowledged.
 
     async def _append(self) -> None:
+        state = self.state
         is_first = self._journal.tail.number == 0
         began_s = self._door.clock.elapsed_s()
         records = self._draft.take_records()
@@ -310,17 +311,17 @@ class RunActor:
             lease=self.lease.sequence if self.lease is not None else 0,
             cursor=self._cursor,
             at_ms=self._draft.at_ms,
-            family=self.state.end is not None and has_family(self.state),
+            family=state.end is not None and has_family(state),
         )
         self._proven_s = began_s
         await self._prove_ownership()
         self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
         self._program.emit_logs()
-        if is_long(self.state) and self.state.records - len(records) < LIMITS.history_records_warn:
-            log.warning("history_long", run=self.run, records=self.state.records, remedy=REMEDY)
-        if self.state.answers.given:
-            tell_askers(self._door, self._crew.subjects, self.run, self.state.answers, self._draft.at_ms)
-        if is_first and self.state.end is None:
+        if is_long(state) and state.records - len(records) < LIMITS.history_records_warn:
+            log.warning("history_long", run=self.run, records=state.records, remedy=REMEDY)
+        if state.answers.given:
+            tell_askers(self._door, self._crew.subjects, self.run, state.answers, self._draft.at_ms)
+        if is_first and state.end is None:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
             self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)
         self._stop_cancelled()
@@ -330,7 +331,7 @@ class RunActor:
             await self._eventually(lambda: self._door.purge(log_subject, below=self._journal.opened))
         if self._consumed >= LIMITS.mailbox_purge:
             await self._purge_mailbox()
-        if self._draft.is_diverged and self.state.parked is None and self.state.end is None:
+        if self._draft.is_diverged and state.parked is None and state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
         if not self._hands_back:
             self._launch()
@@ -392,13 +393,13 @@ class RunActor:
             self._ring()
 
     def _launch(self) -> None:
-        for step in self.state.steps.values():
-            if self._is_to_be_launched(step):
-                self._running[step.key] = self._program.launch(step.key, self._attempt(step), self._report)
+        for key, step in self.state.steps.items():
+            if key not in self._running and self._draft.is_launchable(step):
+                self._running[key] = self._program.launch(step.key, self._attempt(step), self._report)
 
     async def _launch_retries(self) -> None:
         """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
-        if not self._draft.records and any(self._is_to_be_launched(step) for step in self.state.steps.values()):
+        if any(self._is_to_be_launched(step) for step in self.state.steps.values()):
             self._proven_s = float("-inf")
             await self._prove_ownership()
             self._launch()
@@ -430,7 +431,8 @@ class RunActor:
 
     def _watch_clock(self) -> None:
         """Keep the next due time here while steps run, or if it is too near for letting go to pay."""
-        due_ms = self.state.next_due_ms() if self.state.end is None and self.state.parked is None else None
+        state = self.state
+        due_ms = state.next_due_ms() if state.has_dues and state.end is None and state.parked is None else None
         if due_ms is None and self._alarm is None:
             self._alarm_ms = None
             return

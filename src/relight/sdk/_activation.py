@@ -157,6 +157,8 @@ class Activation:
                 getattr(logger, level)(**line)
 
     def close(self) -> None:
+        if self.loop.is_closed():
+            return
         self.loop.close()
         # What refers back to this activation goes, so that it is freed at once.
         self._main = None

@@ -146,7 +146,7 @@ class Draft:
     def take_time(self) -> None:
         """Record what is due at the draft's time."""
         state = self.state
-        if state.end is not None or state.started is None:
+        if not state.has_dues or state.end is not None or state.started is None:
             return
         deadline_ms = state.run_deadline_ms
         if deadline_ms is not None and deadline_ms <= self.at_ms:
