@@ -373,6 +373,8 @@ def _named(one: Scenario) -> str:
         return "signal_against_timer_heard"
     if one.with_start is not None:
         return f"{one.workflow.name}_with_its_start"
+    if "timeout" in one.options:
+        return f"{one.workflow.name}_timed_out"
     if one.story is pause_and_cancel_it:
         return f"{one.workflow.name}_paused"
     if one.others == (signals_another,):
@@ -410,6 +412,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=forked, args=("a", "b"), story=fork_it),
         Scenario(workflow=undoes),
         Scenario(workflow=is_paused, story=pause_it),
+        Scenario(workflow=holds_a_tree, options={"timeout": 30}, others=(tidies_up,)),
         Scenario(workflow=cleans_up, story=pause_and_cancel_it),
         Scenario(workflow=undoes_when_cancelled, story=cancel_it),
         Scenario(

@@ -212,7 +212,9 @@ async def test_a_child_gets_what_is_left_of_its_parents_time() -> None:
         with pytest.raises((RunTimedOut, RunCancelled)):
             await env.client.get_run("p-child-1").result()
         started = (await recorded(env.client, env.client.get_run("p-child-1"), r.RunStarted))[0]
-        assert started.timeout_ms == 60_000
+        own = (await recorded(env.client, run, r.RunStarted))[0]
+        assert (own.timeout_ms, started.timeout_ms) == (60_000, None)
+        assert started.deadline_ms is not None
 
 
 async def test_the_id_of_another_run_fails_the_start_and_leaves_that_run_alone() -> None:

@@ -20,7 +20,8 @@ NUMBERS = st.integers(0, 2**53)
 RECORDS: st.SearchStrategy[r.Record] = st.one_of(
     st.builds(
         r.RunStarted, workflow=TEXT, queue=TEXT, arguments=st.tuples(RAW), digest=TEXT, seed=TEXT, client=TEXT,
-        timeout_ms=st.none() | NUMBERS, not_before_ms=st.none() | NUMBERS, parent=st.none() | TEXT,
+        timeout_ms=st.none() | NUMBERS, deadline_ms=st.none() | NUMBERS,
+        not_before_ms=st.none() | NUMBERS, parent=st.none() | TEXT,
         tags=st.dictionaries(TEXT, TEXT, max_size=2), headers=st.dictionaries(TEXT, TEXT, max_size=2),
     ),
     st.builds(r.StepCompleted, step=TEXT, result=RAW, attempt=NUMBERS, by=TEXT),

@@ -127,6 +127,7 @@ def planned(
         client=client,
         # Its time begins anew, but counts from the first turn, which is copied.
         timeout_ms=None if started.timeout_ms is None else started.timeout_ms + later_ms,
+        deadline_ms=None,
         parent=None,
         parent_queue="",
         asked_ms=0,

@@ -370,6 +370,9 @@ class RunActor:
 
     def _may_hold_first_turn(self) -> bool:
         steps = self.state.steps.values()
+        deadline_ms = self.state.run_deadline_ms
+        if deadline_ms is not None and deadline_ms <= self._draft.at_ms:
+            return False  # It came too late to launch anything.
         return bool(steps) and self.state.end is None and not any(step.unsafe for step in steps)
 
     def _read_mailbox_now(self) -> None:

@@ -446,10 +446,14 @@ class Activation:
         while True:
             await self.loop.create_future()
 
-    def left_ms(self) -> int | None:
-        """What is left of the run's own time-out."""
-        timeout_ms = self.started.timeout_ms
-        return None if timeout_ms is None else max(1, self.started_at_ms + timeout_ms - self.at_ms)
+    @property
+    def deadline_ms(self) -> int | None:
+        """When the run times out."""
+        latest_ms, timeout_ms = self.started.deadline_ms, self.started.timeout_ms
+        if timeout_ms is None:
+            return latest_ms
+        own_ms = self.started_at_ms + timeout_ms
+        return own_ms if latest_ms is None else min(own_ms, latest_ms)
 
     def schedule_child(self, scheduled: r.ChildScheduled, child: Child[Any]) -> None:
         """Announce a child, so that whoever ends this run knows of it."""

@@ -101,7 +101,7 @@ class ChildCall(Generic[R]):
             parent_queue=own.queue,
             asked_ms=0 if close == "detach" else activation.at_ms,
             headers=own.headers,
-            timeout_ms=_shorter_ms(started.timeout_ms, activation.left_ms()),
+            deadline_ms=activation.deadline_ms,
         )
         id = token("run id", options["id"]) if "id" in options else _child_id(activation.run, key)
         self.child: Child[R] = Child(activation, id, started.queue, result_type_of(workflow, type))
@@ -141,11 +141,6 @@ def _child_id(parent: str, key: str) -> str:
     if len(readable) <= LIMITS.id_characters_max:
         return readable
     return f"child-{number}-{blake2b(f'{parent} {key}'.encode(), digest_size=16).hexdigest()}"
-
-
-def _shorter_ms(own_ms: int | None, left_ms: int | None) -> int | None:
-    given = [one for one in (own_ms, left_ms) if one is not None]
-    return min(given, default=None)
 
 
 def _check_options(options: Mapping[str, object]) -> None:

@@ -80,9 +80,9 @@ class WorkflowContext:
 
     @property
     def deadline(self) -> datetime | None:
-        """When the run's `timeout=` passes."""
-        timeout_ms = self._activation.started.timeout_ms
-        return None if timeout_ms is None else moment(self._activation.started_at_ms + timeout_ms)
+        """When the run's `timeout=` passes; of a child that of its parent, if it is earlier. Steps see it too."""
+        deadline_ms = self._activation.deadline_ms
+        return None if deadline_ms is None else moment(deadline_ms)
 
     @property
     def is_replaying(self) -> bool:
@@ -283,8 +283,8 @@ class WorkflowContext:
         """Start a child run, exactly once; return when it is durable. It runs wherever its queue is worked on.
 
         Without `id=` its id derives from this run and the call. When this run ends first it is cancelled; with
-        `on_parent_close="detach"` it goes on, with `"wait"` this run's end waits for it. It gets what is left of this
-        run's own time-out.
+        `on_parent_close="detach"` it goes on, with `"wait"` this run's end waits for it. Its deadline is at
+        most this run's own.
 
         Raises:
             StepFailed: The id belongs to another run.

@@ -95,6 +95,7 @@ class RunStarted(_Record, frozen=True):
         seed: Random, from the client: what `ctx.random`, `ctx.uuid4` and the tokens of awakeables derive from.
         client: Token of the client that is to hear of the end.
         timeout_ms: Of the whole run, from its first turn.
+        deadline_ms: When it times out at the latest, begun or not: the deadline of its parent.
         not_before_ms: The workflow's code does not begin earlier.
         parent: The run that started it.
         parent_queue: Where that run's mailbox is.
@@ -114,6 +115,7 @@ class RunStarted(_Record, frozen=True):
     seed: str = ""
     client: str = ""
     timeout_ms: int | None = None
+    deadline_ms: int | None = None
     not_before_ms: int | None = None
     parent: str | None = None
     parent_queue: str = ""

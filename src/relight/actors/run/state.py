@@ -146,9 +146,14 @@ class RunState:
 
     @property
     def run_deadline_ms(self) -> int | None:
-        if self.started is None or self.started.timeout_ms is None or self.is_delayed:
+        """When its own time-out passes, which counts from its begin, or its parent's deadline, if that is earlier."""
+        if self.started is None:
             return None
-        return self.started_at_ms + self.started.timeout_ms
+        latest_ms, timeout_ms = self.started.deadline_ms, self.started.timeout_ms
+        if timeout_ms is None or self.is_delayed:
+            return latest_ms
+        own_ms = self.started_at_ms + timeout_ms
+        return own_ms if latest_ms is None else min(own_ms, latest_ms)
 
     def next_due_ms(self) -> int | None:
         """When time alone will bring the run forward: a timer, a retry, the delayed start, the run's own time-out."""
@@ -189,7 +194,8 @@ def fold(history: Iterable[tuple[int, Iterable[r.Record]]]) -> RunState:
 
 def _started(state: RunState, record: r.RunStarted) -> None:
     state.started = record
-    state.has_dues = record.timeout_ms is not None or record.not_before_ms is not None
+    is_limited = record.timeout_ms is not None or record.deadline_ms is not None
+    state.has_dues = is_limited or record.not_before_ms is not None
     state.since_ms = state.at_ms
     if state.generation == 1:
         state.started_at_ms = state.at_ms
