@@ -113,11 +113,13 @@ async def test_history_tells_what_happened_where_and_follows_until_the_end(termi
     run = await client.start("hello", "Ann", type=object)
 
     followed = (await terminal.run("history", run.id, "--follow", "--json")).documents
+    later = (await terminal.run("history", run.id, "--after", "3", "--follow", "--json")).documents
     whole, lines = await asyncio.gather(terminal.run("history", run.id), terminal.run("history", run.id, "--follow"))
     table = whole.out.splitlines()
 
     assert [one["kind"] for one in followed] == ["RunStarted", "StepScheduled", "StepCompleted", "RunCompleted"]
     assert [one["sequence"] for one in followed] == [1, 2, 3, 4]
+    assert later == followed[3:]
     assert followed[2]["result"] == "hello Ann"
     assert table[0].split() == ["time", "(UTC)", "worker", "what", "which", "place", "result"]
     assert [line.split() for line in lines.out.splitlines()] == [line.split() for line in table]

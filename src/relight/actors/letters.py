@@ -32,7 +32,7 @@ from relight.subjects.codec import decode_turn, encode
 from relight.subjects.grammar import Subjects
 from relight.subjects.turn import Tombstone, Turn
 
-__all__ = ("Letterbox", "Sight", "check_one_answer")
+__all__ = ("Letterbox", "Sight", "check_one_answer", "how_children_stand")
 
 _LOOK_AGAIN_S = 0.5
 """Between two looks at a history that is followed."""
@@ -54,6 +54,10 @@ class Sight:
     tail: Turn | None
     unread: int
     bytes: int
+
+
+_CHILDREN_SHOWN = 10
+"""Of those for which a run waits; each is a look at its history."""
 
 
 @final
@@ -313,6 +317,21 @@ def _turn_in(last: Stored) -> Turn:
     turn = decode_turn(last.data)
     assert isinstance(turn, Turn), "a tombstone was found before"
     return turn
+
+
+async def how_children_stand(door: Door, subjects: Subjects, sight: Sight) -> dict[str, str]:
+    """Return how the first few children stand for which a run waits. Raises `UnavailableError`."""
+    awaited = [wait.name for wait in sight.state.waits.values() if wait.kind == "child"][:_CHILDREN_SHOWN]
+    stand = await asyncio.gather(*(_how_it_stands(door, subjects, child) for child in awaited))
+    return dict(zip(awaited, stand, strict=True))
+
+
+async def _how_it_stands(door: Door, subjects: Subjects, child: str) -> str:
+    try:
+        state = (await Letterbox(door, subjects, child).look()).state
+    except RunNotFoundError:
+        return "not started yet"
+    return state.status if state.parked is None else f"parked: {state.parked.reason}"
 
 
 def check_one_answer(result: object, error: str | None, *, rerun: bool) -> None:

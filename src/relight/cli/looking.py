@@ -27,6 +27,7 @@ WorkflowOption = Annotated[
     str | None, typer.Option("--workflow", help="Only runs of this one.", autocompletion=complete_workflow)
 ]
 FollowOption = Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")]
+AfterOption = Annotated[int, typer.Option("--after", metavar="SEQUENCE", min=0, help="Only the records behind this.")]
 StatusOption = Annotated[
     str | None, typer.Option("--status", help="Only runs that stand so.", autocompletion=complete_status)
 ]
@@ -64,12 +65,14 @@ async def runs(
 @verb("show")
 async def show(edge: Edge, run: RunName) -> None:
     """Say how a run stands, why it waits, and what would help."""
+    from relight.actors.letters import how_children_stand
     from relight.cli.listing import look_at
     from relight.cli.sighting import Sighting
 
     async with client(edge.place) as relight:
         sight = await look_at(relight, run)
-        seen = Sighting(sight, now_ms=relight.door.clock.now_ms())
+        children = await how_children_stand(relight.door, relight.subjects, sight)
+        seen = Sighting(sight, children, now_ms=relight.door.clock.now_ms())
     if edge.output.is_json:
         edge.output.json(seen.document())
         return
@@ -79,40 +82,40 @@ async def show(edge: Edge, run: RunName) -> None:
 
 
 @verb("history")
-async def history(edge: Edge, run: RunName, follow: FollowOption = False) -> None:
+async def history(edge: Edge, run: RunName, follow: FollowOption = False, after: AfterOption = 0) -> None:
     """Print a run's records, in order."""
     async with client(edge.place) as relight:
         if edge.output.is_json:
-            await _documents(edge.output, relight, run, follow=follow)
+            await _documents(edge.output, relight, run, follow=follow, after=after)
         elif follow:
-            await _followed(edge.output, relight, run)
+            await _followed(edge.output, relight, run, after)
         else:
-            await _table(edge.output, relight, run)
+            await _table(edge.output, relight, run, after)
 
 
-async def _documents(output: Output, relight: Relight, run: str, *, follow: bool) -> None:
+async def _documents(output: Output, relight: Relight, run: str, *, follow: bool, after: int) -> None:
     from relight.cli.timeline import document_of
 
-    async for one in relight.get_run(run).history(follow=follow):
+    async for one in relight.get_run(run).history(follow=follow, after=after):
         stored = cast("StoredRecord", one)
         output.json(document_of(stored.sequence, stored.at, stored.worker, stored.epoch, stored.data))
 
 
-async def _followed(output: Output, relight: Relight, run: str) -> None:
+async def _followed(output: Output, relight: Relight, run: str, after: int) -> None:
     from relight.cli.timeline import COLUMNS, WIDTHS, Timeline
 
     timeline = Timeline()
     output.row([(name, "dim") for name in COLUMNS], WIDTHS)
-    async for one in relight.get_run(run).history(follow=True):
+    async for one in relight.get_run(run).history(follow=True, after=after):
         stored = cast("StoredRecord", one)
         output.row(timeline.row(stored.at, stored.worker, stored.data), WIDTHS)
 
 
-async def _table(output: Output, relight: Relight, run: str) -> None:
+async def _table(output: Output, relight: Relight, run: str, after: int) -> None:
     from relight.cli.timeline import COLUMNS, Timeline
 
     timeline = Timeline()
-    stored = [cast("StoredRecord", one) async for one in relight.get_run(run).history()]
+    stored = [cast("StoredRecord", one) async for one in relight.get_run(run).history(after=after)]
     rows: Sequence[Sequence[Cell]] = [timeline.row(one.at, one.worker, one.data) for one in stored]
     output.table(COLUMNS, rows)
 

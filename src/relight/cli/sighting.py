@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from msgspec import Raw
@@ -44,9 +45,9 @@ def summary(sight: Sight, *, now_ms: int) -> tuple[dict[str, object], tuple[Cell
 class Sighting:
     """One look at one run."""
 
-    def __init__(self, sight: Sight, *, now_ms: int) -> None:
+    def __init__(self, sight: Sight, children: Mapping[str, str], *, now_ms: int) -> None:
         self.sight = sight
-        self.description = describe(sight)
+        self.description = describe(sight, children)
         self._now_ms = now_ms
 
     def document(self) -> dict[str, object]:

@@ -12,8 +12,8 @@ from typing_extensions import TypeForm
 
 from relight.actors import letters
 from relight.actors.fork import Cut, cut_after, cut_before
-from relight.actors.letters import Letterbox, Sight
-from relight.errors import RequestRejected, RunNotFoundError, WaitTimedOut
+from relight.actors.letters import Letterbox, how_children_stand
+from relight.errors import RequestRejected, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
@@ -31,9 +31,6 @@ __all__ = ("Parked", "Record", "Run", "RunStatus")
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-_CHILDREN_SHOWN = 10
-"""Of those for which a run waits, by `describe()` with how they stand; each is a look at its history."""
 
 RunStatus: TypeAlias = Literal[
     "queued", "running", "waiting", "paused", "parked", "completed", "failed", "cancelled", "terminated", "timed_out"
@@ -313,21 +310,7 @@ class Run(Generic[R]):
             RunNotFoundError: The run is not known, or was retired.
         """
         sight = await self._letterbox.look()
-        return describe(sight, await self._statuses_of_children(sight))
-
-    async def _statuses_of_children(self, sight: Sight) -> dict[str, str]:
-        """How the first few children stand for which it waits."""
-        awaited = [wait.name for wait in sight.state.waits.values() if wait.kind == "child"][:_CHILDREN_SHOWN]
-        statuses = await asyncio.gather(*(self._status_of(child) for child in awaited))
-        return dict(zip(awaited, statuses, strict=True))
-
-    async def _status_of(self, child: str) -> str:
-        try:
-            sight = await Letterbox(self._relight.door, self._relight.subjects, child).look()
-        except RunNotFoundError:
-            return "not started yet"
-        parked = sight.state.parked
-        return sight.state.status if parked is None else f"parked: {parked.reason}"
+        return describe(sight, await how_children_stand(self._relight.door, self._relight.subjects, sight))
 
     async def history(self, *, follow: bool = False, after: int = 0) -> AsyncIterator[Record]:
         """Iterate over the run's records from the one after `after`; with `follow` until the run ends.
