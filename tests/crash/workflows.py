@@ -242,6 +242,14 @@ async def holds_a_tree(ctx: WorkflowContext) -> str:
 
 
 @workflow
+async def leaves_a_child(ctx: WorkflowContext) -> str:
+    """Both time out at its deadline."""
+    await ctx.start(tidies_up, on_parent_close="detach")
+    await ctx.sleep(1_000)
+    return "not timed out"
+
+
+@workflow
 async def maps(ctx: WorkflowContext) -> str:
     return f"{await ctx.map(slow, ['a', 'b'], concurrency=2)} {await ctx.map(doubled, [-4], max_failures=1)}"
 
@@ -373,13 +381,11 @@ def _named(one: Scenario) -> str:
         return "signal_against_timer_heard"
     if one.with_start is not None:
         return f"{one.workflow.name}_with_its_start"
-    if "timeout" in one.options:
-        return f"{one.workflow.name}_timed_out"
     if one.story is pause_and_cancel_it:
         return f"{one.workflow.name}_paused"
     if one.others == (signals_another,):
         return f"{one.workflow.name}_told_by_another"
-    return f"{one.workflow.name}{'_delayed' if one.options else ''}"
+    return f"{one.workflow.name}{'_delayed' if 'delay' in one.options else ''}"
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -412,7 +418,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=forked, args=("a", "b"), story=fork_it),
         Scenario(workflow=undoes),
         Scenario(workflow=is_paused, story=pause_it),
-        Scenario(workflow=holds_a_tree, options={"timeout": 30}, others=(tidies_up,)),
+        Scenario(workflow=leaves_a_child, options={"timeout": 30}, others=(tidies_up,)),
         Scenario(workflow=cleans_up, story=pause_and_cancel_it),
         Scenario(workflow=undoes_when_cancelled, story=cancel_it),
         Scenario(

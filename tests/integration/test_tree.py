@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from tests.runs import recorded, until
 
 from relight import (
@@ -172,6 +173,28 @@ async def test_a_child_that_a_worker_gets_after_the_deadline_launches_nothing(cl
 @workflow
 async def calls_elsewhere(ctx: WorkflowContext) -> None:
     await ctx.call(waits_long, id="elsewhere", queue="elsewhere")
+
+
+@workflow
+async def hears(ctx: WorkflowContext) -> list[str]:
+    return [await ctx.wait_for_signal("word", type=str), await ctx.wait_for_signal("word", type=str)]
+
+
+async def test_what_is_sent_after_the_deadline_does_not_count(client: Relight) -> None:
+    async with Worker(client, [hears]):
+        run = await client.start(hears, timeout=1.0)
+        async with asyncio.timeout(10):
+            while await client.door.last(client.subjects.timers(run.id)) is None:
+                await asyncio.sleep(0.005)
+    await run.signal("word", "in time")
+    await asyncio.sleep(1.2)  # What the test is about: nobody is there when the deadline comes.
+    await run.signal("word", "too late")
+
+    async with Worker(client, [hears]):
+        with pytest.raises(RunTimedOut):
+            await run.result(timeout=10)
+
+    assert [one.data for one in await recorded(client, run, r.SignalReceived)] == [Raw(b'"in time"')]
 
 
 @step(timeout=3600)

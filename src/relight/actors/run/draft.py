@@ -126,6 +126,7 @@ class Draft:
         if isinstance(wake, m.TimerDue):
             # The server's word that it is time counts, whatever this machine's clock says.
             self.begin_at(max(self.at_ms, wake.due_ms))
+            self._time_out()  # What was sent before it counts, what was sent after it does not.
         if isinstance(wake, m.Resolve) and self._refuses(wake):
             return
         for record in receive(self.state, wake, code=self._code):
@@ -146,19 +147,21 @@ class Draft:
     def take_time(self) -> None:
         """Record what is due at the draft's time."""
         state = self.state
-        if not state.has_dues or state.end is not None or state.started is None:
+        if not state.has_dues:
             return
-        deadline_ms = state.run_deadline_ms
-        if deadline_ms is not None and deadline_ms <= self.at_ms:
-            self.record(r.RunTimedOut())
-            return
-        if state.is_paused:
+        self._time_out()
+        if state.end is not None or state.started is None or state.is_paused:
             return
         if state.is_delayed and (state.started.not_before_ms or 0) <= self.at_ms:
             self.record(r.Unparked("delay"))
         for fired in due(state, self.at_ms):
             if fired.timer in state.timers:
                 self.record(fired)
+
+    def _time_out(self) -> None:
+        deadline_ms = self.state.run_deadline_ms
+        if deadline_ms is not None and deadline_ms <= self.at_ms and self.state.end is None:
+            self.record(r.RunTimedOut())
 
     def take_outcome(self, step: str, outcome: p.Outcome, now_ms: int) -> None:
         """Record how an attempt went on or ended; a late outcome changes nothing."""
