@@ -182,12 +182,12 @@ async def hears(ctx: WorkflowContext) -> list[str]:
 
 async def test_what_is_sent_after_the_deadline_does_not_count(client: Relight) -> None:
     async with Worker(client, [hears]):
-        run = await client.start(hears, timeout=1.0)
+        run = await client.start(hears, timeout=1.5)
         async with asyncio.timeout(10):
             while await client.door.last(client.subjects.timers(run.id)) is None:
                 await asyncio.sleep(0.005)
     await run.signal("word", "in time")
-    await asyncio.sleep(1.2)  # What the test is about: nobody is there when the deadline comes.
+    await asyncio.sleep(1.6)  # What the test is about: nobody is there when the deadline comes.
     await run.signal("word", "too late")
 
     async with Worker(client, [hears]):
