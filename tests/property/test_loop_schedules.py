@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relight.sdk._loop import RunLoop
@@ -151,6 +151,15 @@ def test_the_same_program_under_the_same_schedule_has_the_same_trace(program: Pr
     del junk
 
 
+# A group in a cancelled scope that waits for a child which has caught its cancellation.
+_PATIENT: Program = (
+    "anyio",
+    [("fail", None), ("group", [("sequence", [("catch", [("await", 0)]), ("await", 0)])])],
+)
+
+
+@example(_PATIENT, [0], 0)
+@example(_PATIENT, [1, 0], 1)
 @given(programs, schedules, st.integers(0, 25))
 def test_a_replay_of_the_first_part_goes_on_like_the_run_that_was_never_interrupted(
     program: Program, schedule: list[int], cut: int

@@ -26,6 +26,7 @@ from relight.sdk._loop_drop import forget_asyncgen, release, silence
 from relight.sdk._loop_refusals import PureLoop, in_order, refuse
 from relight.sdk._loop_tasks import (
     Callback,
+    Redelivered,
     Redelivery,
     RunFuture,
     RunTask,
@@ -44,6 +45,10 @@ _TASKS_PRUNED_FROM = 16  # Below this many tasks, done ones are not looked for.
 # From 3.14 on the current task belongs to the thread, not to the loop, and a second one is refused. Known since 3.12.
 _swap_current_task: Callable[..., asyncio.Task[Any] | None] | None = getattr(asyncio_tasks, "_swap_current_task", None)
 _RAISED = "exception in a callback"
+_PASSES_IN_VAIN_MAX = 100
+"""In a row, in which cancelled scopes of anyio tried again, and what they woke only waited again: then all wait. An
+`asyncio.TaskGroup` in a cancelled scope waits so for a child that has caught its cancellation."""
+
 _SEED_BITS = 6  # Up to 64 tasks of one set are iterated in the order of their creation, whatever the seed.
 
 
@@ -84,6 +89,7 @@ class RunLoop(PureLoop):
         "_callbacks_max",
         "_closed",
         "_disarm",
+        "_is_redelivering",
         "_number",
         "_outside",
         "_ready",
@@ -117,6 +123,7 @@ class RunLoop(PureLoop):
         # Most runs have no timers, and 10,000 waiting ones are kept: what is not used is not made.
         self._timers: Timers | None = None
         self._to_cancel: list[tuple[int, asyncio.Task[Any], Any]] | None = None
+        self._is_redelivering = False
         self._running = False
         self._outside: tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None, tuple[Any, Any]] | None = None
         self._closed = False
@@ -227,7 +234,7 @@ class RunLoop(PureLoop):
             handle: Callback = Redelivery(callback, args, self, context)
             self._cancel_now()
         else:
-            handle = Callback(callback, args, self, context)
+            handle = (Redelivered if self._is_redelivering else Callback)(callback, args, self, context)
         if not self._closed:
             self._ready.append(handle)
         return handle
@@ -308,6 +315,7 @@ class RunLoop(PureLoop):
 
     def _run_passes(self) -> None:
         callbacks = 0
+        passes_in_vain = 0
         is_blocked = False
         while self._ready and not is_blocked:
             handles, self._ready = self._ready, []
@@ -324,7 +332,8 @@ class RunLoop(PureLoop):
                         raise
                     except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
                         self.call_exception_handler({"message": _RAISED, "exception": error, "handle": handle})
-            is_blocked = is_blocked and _is_at_rest(self._ready)
+            passes_in_vain = passes_in_vain + 1 if _only_redelivers(handles) else 0
+            is_blocked = (is_blocked and _is_at_rest(self._ready)) or passes_in_vain == _PASSES_IN_VAIN_MAX
             # From Python 3.13 on a traceback keeps this frame: with the handle, and by it the error of the traceback.
             handle, handles = None, []
 
@@ -334,8 +343,10 @@ class RunLoop(PureLoop):
 
     def _cancel_now(self) -> None:
         to_cancel, self._to_cancel = self._to_cancel, None
+        self._is_redelivering = True
         for _, task, message in sorted(to_cancel or (), key=itemgetter(0)):
             task.cancel(message)
+        self._is_redelivering = False
 
     def _prune_tasks(self) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]
@@ -346,6 +357,13 @@ def _is_at_rest(ready: Sequence[asyncio.Handle]) -> bool:
     # A plain loop: a generator costs more than the one or two handles that there are.
     for handle in ready:  # noqa: SIM110
         if type(handle) is not Redelivery:
+            return False
+    return True
+
+
+def _only_redelivers(handles: Sequence[asyncio.Handle]) -> bool:
+    for handle in handles:  # noqa: SIM110 - as above
+        if type(handle) is not Redelivery and type(handle) is not Redelivered:
             return False
     return True
 

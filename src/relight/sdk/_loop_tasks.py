@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from relight.sdk._loop import RunLoop
 
-__all__ = ("Callback", "Redelivery", "RunFuture", "RunTask", "is_redelivery", "stack_of", "task_behind")
+__all__ = ("Callback", "Redelivered", "Redelivery", "RunFuture", "RunTask", "is_redelivery", "stack_of", "task_behind")
 
 _T = TypeVar("_T")
 
@@ -83,6 +83,12 @@ class Callback(asyncio.Handle):
 
 class Redelivery(Callback):
     """A cancelled scope of anyio trying again on the next pass. It alone keeps no turn going."""
+
+    __slots__ = ()
+
+
+class Redelivered(Callback):
+    """A task that wakes up because a scope tried again. It may await the next thing, and be woken so for ever."""
 
     __slots__ = ()
 
