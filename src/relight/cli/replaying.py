@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -81,7 +81,7 @@ def _replay_files(edge: Edge, report: _Report, workflows: list[Workflow[..., Any
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
+def _readable(file: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, final
 
 from relight.errors import StepFailed
 from relight.sdk._place import caller
@@ -46,7 +46,7 @@ class Compensations:
         """Keep the call for later, with its arguments as they are now."""
         if not isinstance(undo, Step):
             raise TypeError(f"ctx.compensate: {undo!r} is no step; decorate it with @step")
-        step: Step[..., Any] = undo
+        step = cast("Step[..., Any]", undo)
         digest = step.signature.digest(args, kwargs)
         place = caller()
         args, kwargs = deepcopy((args, kwargs))
