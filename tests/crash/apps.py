@@ -56,6 +56,8 @@ class Orders:
     concurrency: int = 200
     replicas: int = 1
     variant: str = ""
+    version: str = ""
+    adopts: tuple[str, ...] = ()
     limits: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -232,6 +234,8 @@ async def main(orders: Orders) -> None:
             workflows_of(orders),
             queues=orders.queues,
             concurrency=orders.concurrency,
+            version=orders.version,
+            adopts=orders.adopts,
             interceptors=[CountsReplays()],
         )
         print(worker.id, flush=True)

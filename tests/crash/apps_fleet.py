@@ -113,6 +113,8 @@ class Fleet:
         queues: Sequence[str] = ("default",),
         concurrency: int = 200,
         variant: str = "",
+        version: str = "",
+        adopts: Sequence[str] = (),
     ) -> WorkerProcess:
         """Start a worker and return it when it works."""
         orders = Orders(
@@ -122,6 +124,8 @@ class Fleet:
             queues=tuple(queues),
             concurrency=concurrency,
             variant=variant,
+            version=version,
+            adopts=tuple(adopts),
             replicas=self._replicas,
             limits=self._limits,
         )

@@ -271,6 +271,13 @@ async def continues(ctx: WorkflowContext, left: int, heard: str) -> str:
     return f"{heard} {await add(left, left)}"
 
 
+@workflow(pin="version")
+async def stays_with_its_version(ctx: WorkflowContext) -> int:
+    total = await add(1, 1)
+    total = await add(total, await ctx.suspend("review", type=int))
+    return await add(total, 1)
+
+
 @step(retry=Retry(attempts=2, delay=0.05, jitter=0))
 async def cannot_undo(what: str) -> None:
     raise ConnectionError(f"{what} is away")
@@ -428,6 +435,7 @@ SCENARIOS: dict[str, Scenario] = {
             others=(tidies_up,),
         ),
         Scenario(workflow=answers_requests, args=(0,), story=ask_it),
+        Scenario(workflow=stays_with_its_version, answers={"review": 5}),
         Scenario(workflow=takes_signals, with_start=("item", "a", "1"), signals=[("item", "end", "2")]),
     )
 }

@@ -131,6 +131,7 @@ def planned(
         parent=None,
         parent_queue="",
         asked_ms=0,
+        version="",  # It is for today's code.
         origin=run,
         origin_records=1 + len(rest),
         origin_hash=hash_of(b"".join(encode(record) for record in rest) + others),

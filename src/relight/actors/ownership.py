@@ -154,6 +154,7 @@ class Ownership:
         self._door.ack(delivery)
 
     def _begin(self, delivery: Delivery, run: str, started: r.RunStarted, *, has_mail: bool = False) -> None:
+        started = self._programs.begun(started)
         actor = self._actor(run, self._draft(run, started), Tail(), epoch=1, cursor=0)
         actor.begin(delivery, started, has_mail=has_mail)
 
@@ -302,6 +303,7 @@ class Ownership:
         self, delivery: Delivery, run: str, started: r.RunStarted, tail: Tail, claim: r.Claimed
     ) -> None:
         """Drive a run of which nothing is stored but its start."""
+        started = self._programs.begun(started)
         draft = self._draft(run, started)
         if self._is_free(delivery, run, draft):
             self._actor(run, draft, tail, epoch=1, cursor=0).begin(delivery, started, claim, has_mail=True)

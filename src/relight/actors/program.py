@@ -39,7 +39,7 @@ NOT_DECODED = object()
 
 
 class UnknownWorkflowError(Exception):
-    """This worker does not have the workflow; another may."""
+    """This worker does not have the workflow, or not the version with which the run stays; another may."""
 
 
 class BrokenProgramError(Exception):
@@ -165,4 +165,8 @@ class Programs(Protocol):
 
     def create(self, run: str, started: r.RunStarted) -> Program:
         """Raises `UnknownWorkflowError`."""
+        ...
+
+    def begun(self, started: r.RunStarted) -> r.RunStarted:
+        """Return the record that opens the history of a run which begins here: it says whether the run stays here."""
         ...

@@ -17,6 +17,7 @@ from relight.cli import (
     looking,
     replaying,
     starting,
+    versioning,
     working,
 )
 from relight.cli.verb import VERBS
@@ -39,7 +40,19 @@ def run_application() -> None:
         pretty_exceptions_enable=False,
     )
     application.callback()(_about)
-    modules = (developing, working, starting, looking, comparing, answering, deciding, linting, replaying, doctor)
+    modules = (
+        developing,
+        working,
+        starting,
+        looking,
+        comparing,
+        answering,
+        deciding,
+        linting,
+        replaying,
+        versioning,
+        doctor,
+    )
     for module in modules:
         for one in VERBS:
             if one.module == module.__name__:

@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         title="1 to 100000 runs",
         description="Runs that one worker advances at the same time; waiting runs do not count.",
     )
+    version: str | None = Field(
+        None,
+        title="a name such as 2026-11-23 or v14",
+        description='Of a worker: runs of a workflow with `pin="version"` stay with the version that began them.',
+    )
     local_directory: Path = Field(
         Path(".relight"),
         title="path of a directory",

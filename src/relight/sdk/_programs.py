@@ -9,6 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, final
 
+from msgspec.structs import replace
+
 from relight.actors.program import UnknownWorkflowError
 from relight.errors import RefusedError
 from relight.sdk._activation import Activation
@@ -21,10 +23,31 @@ __all__ = ("WorkflowPrograms", "code_digest")
 
 @final
 class WorkflowPrograms:
-    """Makes activations. Implements `actors.program.Programs`."""
+    """Makes activations. Implements `actors.program.Programs`.
 
-    def __init__(self, workflows: Sequence[Workflow[..., Any]], launcher: Launcher, *, code: str) -> None:
+    Args:
+        workflows: By name.
+        launcher: Runs their steps.
+        code: Digest of the code.
+        version: Of the worker.
+        adopts: Further versions with whose runs it goes on; None: with those of every version.
+
+    Raises:
+        RefusedError: Two workflows have one name.
+    """
+
+    def __init__(
+        self,
+        workflows: Sequence[Workflow[..., Any]],
+        launcher: Launcher,
+        *,
+        code: str,
+        version: str = "",
+        adopts: Sequence[str] | None = None,
+    ) -> None:
         self.code = code
+        self._version = version
+        self._adopted = None if adopts is None else frozenset(("", version, *adopts))
         self._launcher = launcher
         self._by_name: dict[str, Workflow[..., Any]] = {}
         for one in workflows:
@@ -37,7 +60,15 @@ class WorkflowPrograms:
         workflow = self._by_name.get(started.workflow)
         if workflow is None:
             raise UnknownWorkflowError(started.workflow)
+        if self._adopted is not None and started.version not in self._adopted:
+            raise UnknownWorkflowError(f"{started.workflow} of version {started.version}")
         return Activation(run, started, workflow, self._launcher)
+
+    def begun(self, started: RunStarted) -> RunStarted:
+        workflow = self._by_name.get(started.workflow)
+        if workflow is None or not workflow.is_pinned:
+            return started
+        return replace(started, version=self._version)
 
 
 def code_digest() -> str:

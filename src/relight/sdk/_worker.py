@@ -17,13 +17,13 @@ import structlog
 from relight.actors.host import Host
 from relight.actors.stuck import offer_new_code
 from relight.config.limits import LIMITS
-from relight.errors import InvalidValueError
+from relight.errors import InvalidValueError, RefusedError
 from relight.sdk._client import Relight
 from relight.sdk._execution import Launcher
 from relight.sdk._interceptors import Interceptor
 from relight.sdk._programs import WorkflowPrograms, code_digest
 from relight.sdk._workflow import Workflow
-from relight.subjects.ids import WorkerId, queue_name
+from relight.subjects.ids import WorkerId, name_of, queue_name
 
 __all__ = ("Worker",)
 
@@ -41,13 +41,16 @@ class Worker:
         relight: The client whose server it works for; open it first (`async with`).
         workflows: What it can run. Runs of others in its queues are given back.
         queues: Where it takes runs from; by default the workflows' own.
+        version: Its code's; default `RELIGHT_VERSION`. Runs that it begins of a workflow with `pin="version"` stay with
+            workers of this version.
+        adopts: Versions that have no worker any more, with whose pinned runs it goes on.
         concurrency: Runs it advances at the same time, waiting ones not counted; default `RELIGHT_CONCURRENCY` or 200.
         lifespan: Entered when it begins, left when it ends; what it yields is `step.deps()`.
         interceptors: Around runs, steps, and the starts and signals that its steps send.
 
     Raises:
-        RefusedError: Two workflows have one name.
-        InvalidIdError: A queue's name can't be one.
+        RefusedError: Two workflows have one name, or one is pinned and the worker has no version.
+        InvalidIdError: A queue's name, or a version, can't be one.
         InvalidValueError: `concurrency` is less than 1.
     """
 
@@ -57,6 +60,8 @@ class Worker:
         workflows: Sequence[Workflow[..., Any]],
         *,
         queues: Sequence[str] | None = None,
+        version: str | None = None,
+        adopts: Sequence[str] = (),
         concurrency: int | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None,
         interceptors: Sequence[Interceptor] = (),
@@ -66,7 +71,14 @@ class Worker:
         if self._concurrency < 1:
             raise InvalidValueError("concurrency", "", f"{concurrency} is less than 1", "pass 1 or more")
         self._launcher = Launcher(threads=min(self._concurrency, 64), interceptors=interceptors, sender=relight)
-        self._programs = WorkflowPrograms(workflows, self._launcher, code=code_digest())
+        self.version = _version(relight.settings.version if version is None else version, workflows)
+        self._programs = WorkflowPrograms(
+            workflows,
+            self._launcher,
+            code=code_digest(),
+            version=self.version,
+            adopts=[name_of("version", one) for one in adopts],
+        )
         self._queues = tuple(dict.fromkeys(queue_name(one) for one in queues or [one.queue for one in workflows]))
         self._lifespan = lifespan
         self._stack: AsyncExitStack | None = None
@@ -89,7 +101,7 @@ class Worker:
             loop.add_signal_handler(one, stop)
         try:
             async with self:
-                log.info("worker_started", worker=self.id, queues=list(self._queues))
+                log.info("worker_started", worker=self.id, queues=list(self._queues), version=self.version)
                 with _patient_collector():
                     await first.wait()
                 log.info("worker_draining", worker=self.id)
@@ -161,3 +173,12 @@ def _patient_collector() -> Generator[None]:
 def _new_worker_id() -> WorkerId:
     host = "".join(one if one.isascii() and one.isalnum() else "-" for one in socket.gethostname())[:32]
     return WorkerId(f"{host or 'worker'}-{os.getpid()}-{secrets.token_hex(3)}")
+
+
+def _version(version: str | None, workflows: Sequence[Workflow[..., Any]]) -> str:
+    if version:
+        return name_of("version", version)
+    pinned = next((one.name for one in workflows if isinstance(one, Workflow) and one.is_pinned), None)  # pyright: ignore[reportUnnecessaryIsInstance]  # what users may pass
+    if pinned is not None:
+        raise RefusedError(f"workflow {pinned!r} stays with its version; pass Worker(version=…) or set RELIGHT_VERSION")
+    return ""

@@ -44,11 +44,15 @@ one when a parameter has a default; so a plain function is refused at run time.)
 
 
 class WorkflowOptions(TypedDict, total=False):
-    """`name` defaults to the function's; `timeout` is that of the whole run, waits included."""
+    """`name` defaults to the function's; `timeout` is that of the whole run, waits included.
+
+    With `pin="version"` a run stays with workers of the version that began it.
+    """
 
     name: str
     queue: str
     timeout: Duration
+    pin: Literal["none", "version"]
 
 
 class StartOptions(TypedDict, total=False):
@@ -80,6 +84,7 @@ class Workflow(Generic[P, R]):
         name: By which runs know it, for ever.
         queue: Of the workers that run it.
         timeout_s: Of a whole run, None without limit.
+        is_pinned: Its runs stay with workers of the version that began them.
         function: The undecorated function.
     """
 
@@ -95,6 +100,11 @@ class Workflow(Generic[P, R]):
         self.name = name_of("workflow name", options.get("name", function.__name__))
         self.queue = queue_name(options.get("queue", DEFAULT_QUEUE))
         self.timeout_s = seconds("timeout", options["timeout"]) if "timeout" in options else None
+        if options.get("pin", "none") not in ("none", "version"):
+            raise TypeError(
+                f"pin={options.get('pin')!r} of workflow {self.name!r} is unknown; pass 'none' or 'version'"
+            )
+        self.is_pinned = options.get("pin") == "version"
         self._signature: Signature | None = None
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__

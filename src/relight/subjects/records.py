@@ -104,6 +104,7 @@ class RunStarted(_Record, frozen=True):
         tags: The user's, for lists.
         headers: The interceptors', they travel to every step.
         unchecked: Its sender knew the workflow by name only, so nobody has compared the arguments with its annotations.
+        version: Of the worker that began it, if the workflow is pinned: only workers of it go on with the run.
         origin: The run of whose history the first `origin_records` records are a copy, this one included.
         origin_hash: Of the copied records behind this one: two forks with one hash are the same.
     """
@@ -124,6 +125,7 @@ class RunStarted(_Record, frozen=True):
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
     unchecked: bool = False
+    version: str = ""
     origin: str | None = None
     origin_records: int = 0
     origin_hash: str = ""

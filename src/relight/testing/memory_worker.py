@@ -68,7 +68,7 @@ class MemoryWorker:
             self.door,
             server.subjects,
             WorkerId(name),
-            WorkflowPrograms(workflows, self._launcher, code=CODE),
+            WorkflowPrograms(workflows, self._launcher, code=CODE, version=CODE),
             queues=tuple(dict.fromkeys(one.queue for one in workflows)),
             concurrency=_RUNS_AT_ONCE,
         )
