@@ -93,6 +93,7 @@ class Fleet:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._target = None  # Who dies of the end itself is not replaced: nobody would close the new one.
         await self.replace_the_dead()
         for worker in self._workers:
             await worker.close()
