@@ -40,7 +40,13 @@ SAID = {
     "retries": ("done at attempt 3", "broken#1: still no disk (an OSError)", "hopeless#1: there is no such customer\n"),
     "signals": ("['bread', 'butter', 'jam']", "['milk', 'eggs']"),
     "testing_example": ("passed",),
+    "time_travel": ("held: paused\nbought: 3 x tea\n", "dearer: 2 x tea\nricher: 10 x tea\n"),
     "timers": ("had no answer within 0.2 s", "the fast answer"),
+    "versions": (
+        "beside version 2: hello ann\n",
+        "a run of version 1: good morning, ben\n",
+        "one of its own: good morning, cat\n",
+    ),
     "unsafe_step": ("and then the worker dies", "unknown_outcome: ", "seen on the account statement"),
 }
 
