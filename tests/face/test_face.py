@@ -137,7 +137,7 @@ def test_options_and_records_have_the_fields_that_were_promised() -> None:
         "effect",
         "on_exhausted",
     }
-    assert set(relight.WorkflowOptions.__annotations__) == {"name", "queue", "timeout"}
+    assert set(relight.WorkflowOptions.__annotations__) == {"name", "pin", "queue", "timeout"}
     assert set(relight.StartOptions.__annotations__) == {
         "id",
         "queue",
