@@ -146,7 +146,7 @@ class Reader:
         found: list[Stored] = []
         for stream in self._topology.streams_of(filter):
             found += await self._newest_of(stream, filter, limit)
-        return sorted(found, key=lambda one: one.stored_at_ms, reverse=True)[:limit]
+        return sorted(found, key=lambda one: (one.stored_at_ms, one.sequence), reverse=True)[:limit]
 
     async def _newest_of(self, stream: str, filter: str, limit: int) -> list[Stored]:
         """Read backwards: a wider and wider end of the stream, until it holds enough."""
