@@ -207,14 +207,22 @@ def too_large(what: str, size: int) -> str:
     return f"{what} is {size} bytes; the limit is {LIMIT}; store it elsewhere and pass a reference"
 
 
-async def test_data_at_the_limit_passes_and_one_byte_more_is_refused(client: Relight) -> None:
-    run = await client.start(pauses)
+@pytest.fixture
+async def strict(client: Relight, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Relight]:
+    """A client that allows values of `LIMIT` bytes."""
+    monkeypatch.setenv("RELIGHT_VALUE_BYTES_MAX", str(LIMIT))
+    async with Relight(list(client.settings.servers), namespace=client.settings.namespace) as one:
+        yield one
+
+
+async def test_data_at_the_limit_passes_and_one_byte_more_is_refused(strict: Relight) -> None:
+    run = await strict.start(pauses)
     fits, over = "x" * (LIMIT - 2), "x" * (LIMIT - 1)
     calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "the answer to 'pause'": lambda: run.resume("pause", over),
         "signal 'note'": lambda: run.signal("note", over),
         "the reason": lambda: run.cancel(reason=over),
-        "argument 1": lambda: client.start("takes", over, type=str),
+        "an argument": lambda: strict.start("takes", over, type=str),
     }
     for what, call in calls.items():
         with pytest.raises(PayloadTooLargeError) as refused:
@@ -223,36 +231,37 @@ async def test_data_at_the_limit_passes_and_one_byte_more_is_refused(client: Rel
 
     await run.signal("note", fits)
     await run.resume("pause", fits)
-    async with Worker(client, [pauses]):
+    async with Worker(strict, [pauses]):
         assert await run.result(timeout=10) == str(LIMIT - 2)
 
 
 async def test_a_start_at_the_limit_passes_and_one_byte_more_is_refused(client: Relight) -> None:
     @workflow
-    async def measures(ctx: WorkflowContext, first: str, second: str) -> int:
-        return len(first) + len(second)
+    async def measures(ctx: WorkflowContext, first: list[str], *rest: str) -> int:
+        return len(first) + len(rest)
 
-    half = "x" * (LIMIT // 2)
+    part = "x" * (client.settings.value_inline_bytes_max - 2)
+    parts = [part] * (LIMIT // len(part))
     with pytest.raises(PayloadTooLargeError, match="the start is") as refused:
-        await client.start(measures, half, half)
-    rest = len(half) - (refused.value.size_bytes - LIMIT)
+        await client.start("measures", [], *parts, type=int)
+    rest = len(part) - (refused.value.size_bytes - LIMIT)
 
     with pytest.raises(PayloadTooLargeError) as one_more:
-        await client.start(measures, half, half[: rest + 1])
+        await client.start("measures", [], *parts[1:], part[: rest + 1], type=int)
 
     assert str(one_more.value) == too_large("the start", LIMIT + 1)
     async with Worker(client, [measures]):
-        assert await client.call(measures, half, half[:rest]) == LIMIT // 2 + rest
+        assert await client.call("measures", [], *parts[1:], part[:rest], type=int) == len(parts)
 
 
-async def test_a_result_at_the_limit_passes_and_one_byte_more_fails_the_step_without_a_retry(client: Relight) -> None:
-    async with Worker(client, [gives_back]):
-        assert await client.call(gives_back, LIMIT - 2) == "x" * (LIMIT - 2)
-        run = await client.start(gives_back, LIMIT - 1)
+async def test_a_result_at_the_limit_passes_and_one_byte_more_fails_the_step_without_a_retry(strict: Relight) -> None:
+    async with Worker(strict, [gives_back]):
+        assert await strict.call(gives_back, LIMIT - 2) == "x" * (LIMIT - 2)
+        run = await strict.start(gives_back, LIMIT - 1)
         told = await run.result(timeout=10)
 
     assert told == "relight.errors.PayloadTooLargeError " + too_large("the result of step 'gives'", LIMIT + 1)
-    assert await recorded(client, run, r.StepAttemptFailed) == []
+    assert await recorded(strict, run, r.StepAttemptFailed) == []
 
 
 async def test_details_and_data_of_suspensions_at_the_limit_pass_and_one_byte_more_fails_the_run(

@@ -501,15 +501,15 @@ def test_errors_name_types_and_never_the_value() -> None:
 
 
 def test_a_payload_at_the_limit_passes_and_one_byte_more_is_refused() -> None:
-    fits = "x" * (LIMITS.payload_bytes_max - 2)
+    fits = "x" * (LIMITS.value_bytes_max - 2)
 
     data = value_type(str).encode(fits, what="result")
 
-    assert len(data) == LIMITS.payload_bytes_max
+    assert len(data) == LIMITS.value_bytes_max
     for act in (value_type(str).encode, value_type(str).record):
         with pytest.raises(PayloadTooLargeError) as caught:
             act(fits + "x", what="result")
-        assert caught.value.size_bytes == LIMITS.payload_bytes_max + 1
+        assert caught.value.size_bytes == LIMITS.value_bytes_max + 1
 
 
 @pytest.mark.parametrize("wrap", [bytes, memoryview, msgspec.Raw])

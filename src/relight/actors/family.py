@@ -13,6 +13,7 @@ from relight.actors.door import Clock, Door
 from relight.actors.journal import read_tail
 from relight.actors.run.state import Child, RunState
 from relight.actors.starts import read_start
+from relight.actors.values import copy
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import encode
@@ -65,4 +66,5 @@ async def _stop(door: Door, subjects: Subjects, run: str, child: Child, end: r.E
 async def _tell_parent(door: Door, subjects: Subjects, run: str, started: r.RunStarted, end: r.End | None) -> None:
     assert started.parent is not None, "a child"
     assert end is not None, "that has ended"
+    await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
     await door.publish(subjects.wake(started.parent_queue, started.parent), encode(ChildOver(child=run, end=end)))

@@ -99,7 +99,15 @@ class Journal:
         self.tail = tail
 
     async def append(
-        self, records: Sequence[Record], *, epoch: int, lease: int, cursor: int, at_ms: int, family: bool = False
+        self,
+        records: Sequence[Record],
+        *,
+        epoch: int,
+        lease: int,
+        cursor: int,
+        at_ms: int,
+        family: bool = False,
+        values: bool = False,
     ) -> None:
         """Append `records` as one turn, or as several if one message can't hold them.
 
@@ -109,13 +117,20 @@ class Journal:
         Raises:
             Displaced: Another owner has appended. Of several messages, those before it were written.
         """
-        if await self._append_one(tuple(records), epoch, lease, cursor, at_ms, family):
+        if await self._append_one(tuple(records), epoch, lease, cursor, at_ms, family, values):
             return
         for part in _parts(records):
-            await self._append_one(part, epoch, lease, cursor, at_ms, family)
+            await self._append_one(part, epoch, lease, cursor, at_ms, family, values)
 
     async def _append_one(
-        self, records: tuple[Record, ...], epoch: int, lease: int, cursor: int, at_ms: int, family: bool
+        self,
+        records: tuple[Record, ...],
+        epoch: int,
+        lease: int,
+        cursor: int,
+        at_ms: int,
+        family: bool,
+        values: bool,
     ) -> bool:
         turn = Turn(
             v=VERSION,
@@ -129,6 +144,7 @@ class Journal:
             records=records,
             cursor=cursor,
             family=family,
+            values=values,
         )
         data = encode(turn)
         if len(data) > LIMITS.turn_bytes_max and len(records) > 1:

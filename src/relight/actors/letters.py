@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -58,6 +58,14 @@ class Sight:
 
 _CHILDREN_SHOWN = 10
 """Of those for which a run waits; each is a look at its history."""
+
+Relieve = Callable[[m.Wake], Awaitable[m.Wake]]
+"""Stores the large values of a message for its run, and returns what is sent in its place."""
+
+
+async def as_it_is(wake: m.Wake) -> m.Wake:
+    """For a message that has no values."""
+    return wake
 
 
 @final
@@ -138,7 +146,7 @@ class Letterbox:
 
     # Writing.
 
-    async def post(self, wake: m.Wake) -> None:
+    async def post(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
         """Put a message into the mailbox; return when it is durable.
 
         Raises:
@@ -149,16 +157,16 @@ class Letterbox:
                 harmless.
         """
         await self._check_alive()
-        await self.deposit(wake)
+        await self.deposit(wake, relieve)
 
-    async def deposit(self, wake: m.Wake) -> None:
+    async def deposit(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
         """What `post` does, for a run of which the caller knows whether it has ended."""
         subject = await self._subject()
         if await self._door.count(subject) >= LIMITS.mailbox_messages_max:
             await self._check_room()
-        await self._door.publish(subject, encode(wake))
+        await self._door.publish(subject, encode(await relieve(wake)))
 
-    async def post_once(self, wake: m.Wake, name: str) -> None:
+    async def post_once(self, wake: m.Wake, name: str, relieve: Relieve = as_it_is) -> None:
         """Put in an answer, if it is the first one: decided by the fence, so of two at once one is refused.
 
         Raises:
@@ -166,8 +174,8 @@ class Letterbox:
             InvalidIdError: The run has not made the awakeable.
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
-        data = encode(wake)
         subject = await self._subject()
+        data = encode(await relieve(wake))
         while True:
             state, fence = await self._foreseen(subject)
             if state.end is not None:

@@ -16,6 +16,7 @@ Claiming is an append, so of two that claim one is refused; it starts from the t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import structlog
 from msgspec import Raw
@@ -30,9 +31,11 @@ from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import decoded
 from relight.actors.reading import Reading, read
 from relight.actors.run.draft import Draft
+from relight.actors.run.shelf import Shelf
 from relight.actors.run.state import RunState
 from relight.actors.run_actor import RunActor
 from relight.actors.starts import read_start
+from relight.actors.values import fill
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
@@ -40,6 +43,7 @@ from relight.subjects.codec import decode_start, decode_turn, encode, is_of_late
 from relight.subjects.grammar import WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, TimerDue, Wake
+from relight.subjects.references import references_in
 from relight.subjects.turn import Tombstone, Turn, hash_of
 
 __all__ = ("Ownership",)
@@ -72,6 +76,8 @@ class Ownership:
             start = decode_start(delivery.data).run
             if start.origin is not None or may_be_orphan(start, self._door.clock):
                 return False
+            if references_in(start):
+                return False  # Its arguments are to be read first.
             self._begin(delivery, run, start)
         except (p.UnknownWorkflowError, ProtocolError):
             return False  # It is told and given back where all others are.
@@ -136,10 +142,11 @@ class Ownership:
             if await is_orphan(self._door, self._subjects, start):
                 await self._door.publish(mailbox, encode(ParentOver(parent=start.parent or "")))
             has_mail = await self._door.next(mailbox, after=0) is not None
+            shelf = await self._filled(run, start)
             if run in self._live.actors:
                 self._live.ring(run, delivery)
             else:
-                self._begin(delivery, run, start, has_mail=has_mail)
+                self._begin(delivery, run, start, has_mail=has_mail, shelf=shelf)
         elif await self._ask_everyone(delivery, run) != MINE:
             await self._begin_again(delivery, run)
 
@@ -153,9 +160,25 @@ class Ownership:
             return
         self._door.ack(delivery)
 
-    def _begin(self, delivery: Delivery, run: str, started: r.RunStarted, *, has_mail: bool = False) -> None:
+    async def _filled(self, run: str, started: r.RunStarted) -> Shelf | None:
+        """Have the large arguments of a start at hand; None if it has none."""
+        if not references_in(started):
+            return None
+        shelf = Shelf(self._programs.inline_bytes_max)
+        await fill(self._door, self._subjects, run, shelf, (started,))
+        return shelf
+
+    def _begin(
+        self,
+        delivery: Delivery,
+        run: str,
+        started: r.RunStarted,
+        *,
+        has_mail: bool = False,
+        shelf: Shelf | None = None,
+    ) -> None:
         started = self._programs.begun(started)
-        actor = self._actor(run, self._draft(run, started), Tail(), epoch=1, cursor=0)
+        actor = self._actor(run, self._draft(run, started, shelf), Tail(), epoch=1, cursor=0)
         actor.begin(delivery, started, has_mail=has_mail)
 
     async def _begin_again(self, delivery: Delivery, run: str) -> None:
@@ -304,7 +327,8 @@ class Ownership:
     ) -> None:
         """Drive a run of which nothing is stored but its start."""
         started = self._programs.begun(started)
-        draft = self._draft(run, started)
+        shelf = await self._filled(run, started)
+        draft = self._draft(run, started, shelf)
         if self._is_free(delivery, run, draft):
             self._actor(run, draft, tail, epoch=1, cursor=0).begin(delivery, started, claim, has_mail=True)
 
@@ -320,13 +344,18 @@ class Ownership:
             return True
         return False
 
-    def _draft(self, run: str, started: r.RunStarted) -> Draft:
-        return Draft(self._programs.create(run, started), code=self._programs.code)
+    def _draft(self, run: str, started: r.RunStarted, shelf: Shelf | None = None) -> Draft:
+        shelf = shelf or Shelf(self._programs.inline_bytes_max)
+        return Draft(self._programs.create(run, started), code=self._programs.code, shelf=shelf)
+
+    async def _fill(self, run: str, draft: Draft, turns: Sequence[Turn]) -> None:
+        await fill(self._door, self._subjects, run, draft.shelf, (one for turn in turns for one in turn.records))
 
     async def _replayed(self, run: str, history: Reading) -> Draft | None:
         """Return the code at the end of the history; None if it is another one by now."""
         draft = self._draft(run, history.started)
         if history.turns is not None:
+            await self._fill(run, draft, history.turns)
             draft.replay(history.turns, history.state)
             return draft
         draft.begin_replay(history.state)
@@ -338,6 +367,7 @@ class Ownership:
             async for page in read_pages(self._door, self._subjects.log(run), last, after=after):
                 if page.opened not in (0, history.opened):
                     return None
+                await self._fill(run, draft, page.turns)
                 draft.replay_page(page.turns)
         except BrokenChainError:
             return None  # It was whole a moment ago: the run was retired.

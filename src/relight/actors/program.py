@@ -163,6 +163,9 @@ class Programs(Protocol):
     code: str
     """Digest of the code, to tell whether a stuck run may fare better here."""
 
+    inline_bytes_max: int
+    """A larger value is stored apart."""
+
     def create(self, run: str, started: r.RunStarted) -> Program:
         """Raises `UnknownWorkflowError`."""
         ...

@@ -23,11 +23,13 @@ from relight.actors.door import Door, Stored
 from relight.actors.family import tell_family
 from relight.actors.journal import BrokenChainError, read_tail
 from relight.actors.reading import read
+from relight.actors.values import remove_all
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, RefusedError, RelightError, RunNotFoundError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode
 from relight.subjects.grammar import RETIRED, Subjects
+from relight.subjects.references import PREFIX
 from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
 
 __all__ = ("retire", "retire_each")
@@ -139,6 +141,8 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
         return
     if tail.family:
         await _tell_family(door, subjects, run, last)
+    if tail.values or (remains.wake is not None and PREFIX in remains.wake.data):
+        await remove_all(door, subjects, run)
     tombstone = encode(Tombstone(VERSION, tail.number + 1, door.clock.now_ms(), hash_of(last.data)))
     await _clear(door, subjects, run, remains, tombstone, has_waited=_has_waited(tail, remains.start))
     try:

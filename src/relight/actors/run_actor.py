@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -31,11 +32,13 @@ from relight.actors.replies import tell_askers
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import OpenStep, RunState
+from relight.actors.values import fill, store
 from relight.config.limits import LIMITS
 from relight.errors import UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
-from relight.subjects.messages import NewCode, Relit, Terminate, TimerDue
+from relight.subjects.messages import NewCode, Relit, Terminate, TimerDue, Wake
+from relight.subjects.references import references_in
 
 __all__ = ("RunActor",)
 
@@ -285,6 +288,8 @@ class RunActor:
             self._reads_mailbox = to_the_end
         for mail in mails:
             if mail.wake is not None:
+                if references_in(mail.wake):
+                    await self._eventually(partial(self._fetch_values, mail.wake))
                 self._draft.take_message(mail.wake)
             self._cursor = mail.sequence
             self._consumed += 1
@@ -292,6 +297,12 @@ class RunActor:
                 break  # What follows is for the new history, whose code has not begun yet.
         has_more = self._mailbox.has_more or (bool(mails) and self._cursor < mails[-1].sequence)
         self._reads_mailbox = self._reads_mailbox or has_more
+
+    async def _fetch_values(self, wake: Wake) -> None:
+        await fill(self._door, self._crew.subjects, self.run, self._draft.shelf, (wake,))
+
+    async def _store_value(self, digest: str, value: bytes) -> None:
+        await store(self._door, self._crew.subjects, self.run, digest, value)
 
     def _mailbox_of(self) -> Mailbox:
         assert self._mailbox is not None
@@ -304,6 +315,8 @@ class RunActor:
         is_first = self._journal.tail.number == 0
         began_s = self._door.clock.elapsed_s()
         records = self._draft.take_records()
+        for digest, value in self._draft.shelf.take_pending(records).items():
+            await self._eventually(partial(self._store_value, digest, value))
         doorbells = tuple(self._doorbells.rung.values())
         await self._journal.append(
             records,
@@ -312,6 +325,7 @@ class RunActor:
             cursor=self._cursor,
             at_ms=self._draft.at_ms,
             family=state.end is not None and has_family(state),
+            values=state.end is not None and self._draft.shelf.is_used,
         )
         self._proven_s = began_s
         await self._prove_ownership()

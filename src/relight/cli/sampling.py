@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
+from relight.actors.values import filled
 from relight.cli.listing import Listed, newest
 from relight.config.limits import LIMITS
-from relight.errors import NonDeterminismError, RefusedError, RelightError, RunNotFoundError
+from relight.errors import NonDeterminismError, ProtocolError, RefusedError, RelightError, RunNotFoundError
 from relight.sdk._history import History, history_of
 from relight.sdk._replaying import replay_open
 
@@ -79,9 +80,14 @@ async def _history(relight: Relight, run: str) -> History | None:
     try:
         history = history_of([one async for one in relight.get_run(run).history()])
         _ = history.started
-    except (RunNotFoundError, RefusedError):
+        # With the large values, which are stored apart.
+        moments = [
+            one._replace(record=await filled(relight.door, relight.subjects, run, one.record))
+            for one in history.moments
+        ]
+    except (RunNotFoundError, RefusedError, ProtocolError):
         return None
-    return history
+    return history._replace(moments=tuple(moments))
 
 
 def difference_in(workflows: Sequence[Workflow[..., Any]], history: History) -> Difference | None:

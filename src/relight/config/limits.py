@@ -21,10 +21,20 @@ class Limits:
     """Of one id or name. Subjects hold four of them and must stay far below nats-server's 4 KiB control line."""
 
     payload_bytes_max: int = 512 * KIB
-    """Of one encoded value. Half of nats-server's default max_payload, leaving room for the rest of the turn."""
+    """Of what is always part of a record, and of a start: half of nats-server's default max_payload, for there is more
+    in a turn."""
 
     turn_bytes_max: int = 768 * KIB
     """Of one journal message; a turn that would be larger is split over several. Below max_payload with headers."""
+
+    value_inline_bytes_max: int = 64 * KIB
+    """A larger value is stored apart and a record names it: turns of several values stay one message."""
+
+    value_bytes_max: int = 128 * MIB
+    """Of one encoded value that is stored apart; it is held in memory as a whole where it is used."""
+
+    value_chunk_bytes: int = 256 * KIB
+    """Of the messages in which it is stored: far below max_payload, few enough for 100 MB."""
 
     notice_bytes_max: int = 16 * KIB
     """Of an end that travels with its notice; a larger one is read by those who wait for it."""

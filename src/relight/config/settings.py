@@ -42,6 +42,8 @@ class SettingsArguments(TypedDict, total=False):
     shards: int | None
     replicas: int | None
     concurrency: int | None
+    value_inline_bytes_max: int | None
+    value_bytes_max: int | None
     local_directory: Path | str | None
     sync: str | None
     log_level: LogLevel | None
@@ -114,6 +116,20 @@ class Settings(BaseSettings):
         None,
         title="a name such as 2026-11-23 or v14",
         description='Of a worker: runs of a workflow with `pin="version"` stay with the version that began them.',
+    )
+    value_inline_bytes_max: int = Field(
+        LIMITS.value_inline_bytes_max,
+        ge=1024,
+        le=LIMITS.payload_bytes_max // 4,
+        title=f"1024 to {LIMITS.payload_bytes_max // 4} bytes",
+        description="A value whose JSON is larger is stored apart from the run's history, in an object store.",
+    )
+    value_bytes_max: int = Field(
+        LIMITS.value_bytes_max,
+        ge=1024,
+        le=LIMITS.value_bytes_max,
+        title=f"1024 to {LIMITS.value_bytes_max} bytes",
+        description="A value whose JSON is larger is refused: a step that returns it fails, without a retry.",
     )
     local_directory: Path = Field(
         Path(".relight"),

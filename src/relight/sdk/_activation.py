@@ -24,6 +24,7 @@ from relight.actors import program as p
 from relight.actors.run.awakeables import awakeable_token
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RelightError, StepFailed
+from relight.sdk._any_value import check_size
 from relight.sdk._child import Child
 from relight.sdk._compensation import Compensations
 from relight.sdk._context import WorkflowContext
@@ -188,6 +189,7 @@ class Activation:
                 if pending is not None:
                     self._complete(pending, result, value)
             case r.RunStarted():
+                self.started = fact  # With its large arguments, if it has any.
                 self._begin()
             case r.StepFailed(step=step, error=error):
                 pending = self._steps.pop(step, None)
@@ -267,7 +269,13 @@ class Activation:
         """Raise now what would fail the run after its code, so that it is undone too."""
         if (error := self._never_awaited()) is not None:
             raise error
-        self.workflow.signature.result.record(result, what=f"the result of {self.workflow.name}")
+        self._recorded_result(result)
+
+    def _recorded_result(self, result: object) -> tuple[bytes, object]:
+        what = f"the result of {self.workflow.name}"
+        recorded = self.workflow.signature.result.record(result, what=what)
+        check_size(recorded[0], self._launcher.bytes_max, what=what)
+        return recorded
 
     async def _await_children(self) -> None:
         for child in self._kept_back:
@@ -318,7 +326,7 @@ class Activation:
         if error is not None:
             return r.RunFailed(failure_of(error), not_undone)
         try:
-            data, _ = self.workflow.signature.result.record(main.result(), what=f"the result of {self.workflow.name}")
+            data, _ = self._recorded_result(main.result())
         except RelightError as refused:
             return r.RunFailed(failure_of(refused))
         return r.RunCompleted(Raw(data))

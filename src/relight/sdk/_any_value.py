@@ -7,24 +7,29 @@ from pydantic_core import PydanticSerializationError, to_json
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, PayloadTooLargeError
 
-__all__ = ("checked_text", "encode_any")
+__all__ = ("check_size", "checked_text", "encode_any")
 
 
-def encode_any(value: object, *, what: str) -> bytes:
+def encode_any(value: object, *, what: str, bytes_max: int = LIMITS.payload_bytes_max) -> bytes:
     """Return a value as JSON; models, dataclasses, dates and the like as pydantic writes them.
 
     Raises:
         InvalidValueError: It can't be written as JSON.
-        PayloadTooLargeError: Larger than `limits.payload_bytes_max` bytes.
+        PayloadTooLargeError: Larger than `bytes_max` bytes.
     """
     try:
         data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
     except (PydanticSerializationError, ValueError) as error:
         problem = str(error)[:200]
         raise InvalidValueError(what, "", problem, "pass JSON values, models or dataclasses") from None
-    if len(data) > LIMITS.payload_bytes_max:
-        raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+    check_size(data, bytes_max, what=what)
     return data
+
+
+def check_size(data: bytes, bytes_max: int, *, what: str) -> None:
+    """Refuse what is larger. Raises `PayloadTooLargeError`."""
+    if len(data) > bytes_max:
+        raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=bytes_max)
 
 
 def checked_text(text: str, *, what: str) -> str:

@@ -110,8 +110,8 @@ class ChildCall(Generic[R]):
     async def start(self) -> Child[R]:
         """Return when the start is durable; also when cancelled meanwhile, so that it is certain that there is one."""
         data = encode(self._started)
-        if len(data) > LIMITS.payload_bytes_max:
-            raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+        if len(data) > LIMITS.value_bytes_max:
+            raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
         await self._to_the_end(self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}))
         return self.child
 

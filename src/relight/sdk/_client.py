@@ -21,6 +21,7 @@ from relight.actors.ends import Ends
 from relight.actors.fork import Cut, copied, planned, read_origin
 from relight.actors.letters import Letterbox
 from relight.actors.starts import read_start, start_in
+from relight.actors.values import copy, relieved
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.errors import (
@@ -166,6 +167,23 @@ class Relight:
         assert self._answers is not None, "open, as `door` has checked"
         return self._answers
 
+    async def relieved(self, run_id: str, message: T, *, what: str) -> T:
+        """Return a record or message as it is sent to a run: with its large values stored for the run.
+
+        Raises:
+            PayloadTooLargeError: A value is larger than the setting `value_bytes_max`. Nothing was sent.
+            UnavailableError: Not all was stored. Nothing was sent.
+        """
+        return await relieved(
+            self.door,
+            self.subjects,
+            run_id,
+            message,
+            inline_bytes_max=self.settings.value_inline_bytes_max,
+            bytes_max=self.settings.value_bytes_max,
+            what=what,
+        )
+
     def new_id(self) -> str:
         """Return an id that nobody has used."""
         return self._token(12)
@@ -191,7 +209,8 @@ class Relight:
                 `on_conflict="fail"`.
             InvalidValueError: An argument does not fit its annotation, or would not survive being recorded.
             InvalidIdError: The id or the queue can't be one.
-            PayloadTooLargeError: The arguments together are larger than `limits.payload_bytes_max`.
+            PayloadTooLargeError: An argument is larger than the setting `value_bytes_max`, or what is left of the
+                start without the large ones than `limits.payload_bytes_max`.
             UnavailableError: No acknowledgement within 30 s. It may have been started; start it again with this id.
         """
         run, _ = await self._start(workflow, args, options)
@@ -243,7 +262,7 @@ class Relight:
         """
         received = SignalReceived(
             name_of("signal name", signal),
-            Raw(encode_any(data, what=f"signal {signal!r}")),
+            Raw(encode_any(data, what=f"signal {signal!r}", bytes_max=self.settings.value_bytes_max)),
             self.new_id() if signal_id is None else name_of("signal id", signal_id),
         )
         options["id"] = token("run id", options["id"]) if "id" in options else self.new_id()
@@ -277,6 +296,7 @@ class Relight:
 
         async def publish(call: StartCall) -> RunStarted:
             named = msgspec.structs.replace(started, headers=call.headers, signal=signal)
+            named = await self.relieved(run_id, named, what="an argument")
             return await self._publish_start(run_id, named, chosen.get("on_conflict", "attach"))
 
         taken = await through(self.interceptors, "start", publish)(call)
@@ -362,6 +382,9 @@ class Relight:
             now_ms=now_ms,
             arguments=None if args is None else arguments_of(origin.started.workflow, args),
         )
+        for turn in plan:
+            for record in turn.records:
+                await copy(self.door, self.subjects, record, source=run_id, target=fork_id)
         started = await copied(
             self.door,
             self.subjects.log(fork_id),
@@ -405,6 +428,7 @@ class Relight:
 
         async def publish(call: StartCall) -> None:
             named = msgspec.structs.replace(started, headers=call.headers)
+            named = await self.relieved(run_id, named, what="an argument")
             try:
                 await self._store_start(run_id, named.queue, encode(Start(v=VERSION, run=named)))
             except FencedError:
@@ -463,7 +487,7 @@ class Relight:
             RunNotFoundError: Its run is not known.
             AlreadyAnsweredError: It was answered, or its run has ended.
         """
-        data = Raw(encode_any(value, what="the answer"))
+        data = Raw(encode_any(value, what="the answer", bytes_max=self.settings.value_bytes_max))
         await self._answer_awakeable(token, AnswerAwakeable(token=token, data=data))
 
     async def fail(self, token: str, reason: str) -> None:

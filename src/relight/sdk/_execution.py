@@ -13,8 +13,9 @@ from typing import Any, final
 from msgspec import Raw
 
 from relight.actors import program as p
+from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RetryAfter, StepCancelled, TerminalError
-from relight.sdk._any_value import encode_any
+from relight.sdk._any_value import check_size, encode_any
 from relight.sdk._context import WorkflowContext
 from relight.sdk._durations import moment, seconds
 from relight.sdk._failures import failure_of
@@ -31,10 +32,22 @@ class Launcher:
     """Runs workflows and steps of one worker with its interceptors and dependencies.
 
     Attributes:
+        inline_bytes_max: A larger value is stored apart.
+        bytes_max: A larger value is refused.
         fakes: What tests let run in place of steps, by the steps' names.
     """
 
-    def __init__(self, *, threads: int, interceptors: Sequence[Interceptor], sender: Sender | None) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        interceptors: Sequence[Interceptor],
+        sender: Sender | None,
+        inline_bytes_max: int = LIMITS.value_inline_bytes_max,
+        bytes_max: int = LIMITS.value_bytes_max,
+    ) -> None:
+        self.inline_bytes_max = inline_bytes_max
+        self.bytes_max = bytes_max
         self.deps: object = None
         self.has_deps = False
         self.interceptors = tuple(interceptors)
@@ -150,7 +163,9 @@ class RunningAttempt:
     async def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             value = await self._call(args, kwargs)
-            data, decoded = self._step.signature.result.record(value, what=f"the result of step {self._step.name!r}")
+            what = f"the result of step {self._step.name!r}"
+            data, decoded = self._step.signature.result.record(value, what=what)
+            check_size(data, self._launcher.bytes_max, what=what)
             outcome: p.Outcome = p.Done(Raw(data), decoded)
         except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
             outcome = p.Stopped() if self._is_told_to_stop else self._judge(error)

@@ -48,6 +48,7 @@ class WorkflowPrograms:
         self.code = code
         self._version = version
         self._adopted = None if adopts is None else frozenset(("", version, *adopts))
+        self.inline_bytes_max = launcher.inline_bytes_max
         self._launcher = launcher
         self._by_name: dict[str, Workflow[..., Any]] = {}
         for one in workflows:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from relight.actors import program as p
-from relight.actors.run.replay import Script, in_words
-from relight.errors import NonDeterminismError
+from relight.actors.run.replay import Script, in_words, is_fact
+from relight.errors import NonDeterminismError, RefusedError
 from relight.sdk._execution import Launcher
 from relight.sdk._history import History
 from relight.sdk._programs import WorkflowPrograms
 from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
+from relight.subjects.references import references_in
 
-__all__ = ("replay_open", "replay_whole")
+__all__ = ("check_values", "replay_open", "replay_whole")
 
 
 def replay_whole(workflows: Sequence[Workflow[..., Any]], history: History) -> None:
@@ -57,3 +58,11 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> list[p
     finally:
         program.close()
         launcher.close()
+
+
+def check_values(history: History) -> None:
+    """Refuse a history that was taken without its large values. Raises `RefusedError`."""
+    for _, record in history.moments:
+        for one in references_in(record) if is_fact(record) else ():
+            what = f"a value of {one.bytes} bytes ({type(record).__name__}) is stored apart from the history"
+            raise RefusedError(f"{what}; replay the run where it is stored")

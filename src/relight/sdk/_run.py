@@ -13,6 +13,7 @@ from typing_extensions import TypeForm
 from relight.actors import letters
 from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, how_children_stand
+from relight.actors.values import filled
 from relight.errors import RequestRejected, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
@@ -107,7 +108,8 @@ class Run(Generic[R]):
             if not limit.expired():
                 raise
             raise WaitTimedOut(f"run {self.id!r} had no result within {limit_s:g} s; it goes on") from error
-        return cast("R", outcome_of(self.id, end, self._type))
+        relight = self._relight
+        return cast("R", outcome_of(self.id, await filled(relight.door, relight.subjects, self.id, end), self._type))
 
     async def resume(self, name: str, data: object = None) -> None:
         """Answer a suspension. Returns when durable. The first answer wins; one that comes early is kept.
@@ -117,11 +119,11 @@ class Run(Generic[R]):
             RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
             InvalidValueError: The data can't be written as JSON.
-            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: It is larger than the setting `value_bytes_max`.
         """
         name_of("suspension name", name)
-        answer = Raw(encode_any(data, what=f"the answer to {name!r}"))
-        await self._letterbox.post_once(m.Answer(name=name, data=answer), name)
+        answer = self._encoded(data, what=f"the answer to {name!r}")
+        await self._post_once(m.Answer(name=name, data=answer), name)
 
     async def signal(self, name: str, data: object = None, *, id: str | None = None) -> None:
         """Send a signal. Returns when durable. With an `id` it counts once, however often it is sent.
@@ -131,15 +133,16 @@ class Run(Generic[R]):
             RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
             InvalidValueError: The data can't be written as JSON.
-            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: It is larger than the setting `value_bytes_max`.
         """
         name_of("signal name", name)
         if id is not None:
             name_of("signal id", id)
-        value = Raw(encode_any(data, what=f"signal {name!r}"))
+        value = self._encoded(data, what=f"signal {name!r}")
 
         async def post(call: SignalCall) -> None:
-            await self._letterbox.post(m.Signal(name=name, data=value, id=id or "", headers=call.headers))
+            signal = m.Signal(name=name, data=value, id=id or "", headers=call.headers)
+            await self._letterbox.post(signal, self._relieved)
 
         call = SignalCall(run_id=self.id, name=name, headers={})
         await through(self._relight.interceptors, "signal", post)(call)
@@ -167,7 +170,7 @@ class Run(Generic[R]):
             RefusedError: This `id` was answered long before the run continued as new; the answer was not kept.
             MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
             InvalidValueError: The data can't be written as JSON, or the answer is no `type`.
-            PayloadTooLargeError: The data is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: The data is larger than the setting `value_bytes_max`.
             UnavailableError: It could not be sent within 30 s. The run may have been asked; ask again with its `id`.
         """
         name_of("request name", name)
@@ -175,7 +178,7 @@ class Run(Generic[R]):
         request = m.Request(
             name=name,
             id=self._relight.new_id() if id is None else name_of("request id", id),
-            data=Raw(encode_any(data, what=f"request {name!r}")),
+            data=self._encoded(data, what=f"request {name!r}"),
             client=self._relight.answers.client,
         )
         what = f"request {name!r} (id {request.id!r}) to run {self.id!r}"
@@ -185,7 +188,7 @@ class Run(Generic[R]):
         try:
             async with limit:
                 answer = await self._relight.answers.answer_of(
-                    self.id, request.id, lambda: self._letterbox.deposit(request), is_new=is_new
+                    self.id, request.id, lambda: self._letterbox.deposit(request, self._relieved), is_new=is_new
                 )
         except TimeoutError as error:
             if not limit.expired():
@@ -197,7 +200,17 @@ class Run(Generic[R]):
 
     async def answer_awakeable(self, token: str, wake: m.Wake) -> None:
         """What `client.complete` and `client.fail` do."""
-        await self._letterbox.post_once(wake, token)
+        await self._post_once(wake, token)
+
+    async def _post_once(self, wake: m.Wake, name: str) -> None:
+        """Put in an answer, if it is the first one."""
+        await self._letterbox.post_once(wake, name, self._relieved)
+
+    def _encoded(self, data: object, *, what: str) -> Raw:
+        return Raw(encode_any(data, what=what, bytes_max=self._relight.settings.value_bytes_max))
+
+    async def _relieved(self, wake: m.Wake) -> m.Wake:
+        return await self._relight.relieved(self.id, wake, what=type(wake).__name__)
 
     async def cancel(self, *, reason: str = "") -> None:
         """Ask the run to stop: its current await raises `CancelledError`, clean-up steps run. Returns when durable.

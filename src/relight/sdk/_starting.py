@@ -36,7 +36,9 @@ def run_started(
         arguments = known.signature.encode_arguments(args)
     elif isinstance(workflow, str):
         name, queue, timeout_s = name_of("workflow name", workflow), queue_name(DEFAULT_QUEUE), None
-        arguments = tuple(encode_any(one, what=f"argument {n}") for n, one in enumerate(args, 1))
+        arguments = tuple(
+            encode_any(one, what=f"argument {n}", bytes_max=LIMITS.value_bytes_max) for n, one in enumerate(args, 1)
+        )
     else:
         raise RefusedError(f"{workflow!r} is no workflow; decorate it with @workflow, or pass its name")
     if "timeout" in options:

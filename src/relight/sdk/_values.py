@@ -95,7 +95,7 @@ class Signature:
 
         Raises:
             InvalidValueError: One is missing, too many, or refused; it names the parameter. Nothing was sent.
-            PayloadTooLargeError: One is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: One is larger than `limits.value_bytes_max` bytes.
         """
         parameters = self._parameters_of(len(args))
         self._check_nothing_is_missing(len(args))

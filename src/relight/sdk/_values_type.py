@@ -73,11 +73,11 @@ class ValueType(Generic[T]):
 
         Raises:
             InvalidValueError: It can't be written as JSON.
-            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: It is larger than `limits.value_bytes_max` bytes.
         """
         data = self.encode_unbounded(value, what=what)
-        if len(data) > LIMITS.payload_bytes_max:
-            raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+        if len(data) > LIMITS.value_bytes_max:
+            raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
         return data
 
     def encode_unbounded(self, value: object, *, what: str, root: str = "value") -> bytes:
@@ -124,11 +124,11 @@ class ValueType(Generic[T]):
 
         Raises:
             InvalidValueError: It can't be encoded or decoded, or it would not come back unchanged.
-            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: It is larger than `limits.value_bytes_max` bytes.
         """
         data = self.encode_unbounded(value, what=what, root=root)
-        if len(data) > LIMITS.payload_bytes_max:
-            raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+        if len(data) > LIMITS.value_bytes_max:
+            raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
         decoded = self._read_back(data, what, root)
         self._prove(value, decoded, what, root)
         return data, decoded
@@ -141,7 +141,7 @@ class ValueType(Generic[T]):
 
         Raises:
             InvalidValueError: The annotation refuses it, or it would not arrive unchanged.
-            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: It is larger than `limits.value_bytes_max` bytes.
         """
         try:
             validated: object = self._validator.validate_python(value, by_alias=True, by_name=True)

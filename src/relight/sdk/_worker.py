@@ -70,7 +70,13 @@ class Worker:
         self._concurrency = relight.settings.concurrency if concurrency is None else concurrency
         if self._concurrency < 1:
             raise InvalidValueError("concurrency", "", f"{concurrency} is less than 1", "pass 1 or more")
-        self._launcher = Launcher(threads=min(self._concurrency, 64), interceptors=interceptors, sender=relight)
+        self._launcher = Launcher(
+            threads=min(self._concurrency, 64),
+            interceptors=interceptors,
+            sender=relight,
+            inline_bytes_max=relight.settings.value_inline_bytes_max,
+            bytes_max=relight.settings.value_bytes_max,
+        )
         self.version = _version(relight.settings.version if version is None else version, workflows)
         self._programs = WorkflowPrograms(
             workflows,

@@ -14,6 +14,7 @@ The builders take validated ids (`ids.token`), so they never check: a subject ca
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -157,6 +158,24 @@ class Subjects:
     def turned(self, run: str) -> str:
         """Where an owner says that a turn of this run is durable, for those who follow its history."""
         return f"{self._root}.done.turn.{run}"
+
+    # Large values: a NATS object store of the namespace, whose subjects ADR-20 fixes.
+
+    @property
+    def bucket(self) -> str:
+        return f"RELIGHT_{self.namespace}"
+
+    def value_name(self, run: str, digest: str) -> str:
+        """The object's name."""
+        return f"{run}/{digest}"
+
+    def value(self, run: str, digest: str) -> str:
+        """Where an object is described."""
+        return f"$O.{self.bucket}.M.{urlsafe_b64encode(self.value_name(run, digest).encode()).decode()}"
+
+    def value_chunks(self, nuid: str) -> str:
+        """Where the chunks of one try to store an object are: `<run>.<digest>.<try>`."""
+        return f"$O.{self.bucket}.C.{nuid}"
 
     def starts_of_queue(self, queue: str) -> str:
         """The consumers' filters: one each, so that the server walks one subject tree."""

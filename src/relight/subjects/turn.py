@@ -31,6 +31,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
         previous: `hash_of` the journal message before it.
         family: It ends a run that has a parent, or children that have not ended: they are told before the lease is let
             go.
+        values: It ends a run that may have values stored apart: they are removed when it is retired.
         records: In order: each fact followed by the requests it led to.
     """
 
@@ -45,6 +46,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
     records: tuple[Record, ...]
     cursor: int = 0
     family: bool = False
+    values: bool = False
 
 
 class Tombstone(Struct, frozen=True, omit_defaults=True, tag="retired", tag_field="type"):

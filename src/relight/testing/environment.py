@@ -192,7 +192,7 @@ class TestEnvironment:
         await run.describe()
         turns = self._stage.observer.turns(run.id)
         if turns:
-            replay_history(self._stage.workflows, run.id, turns)
+            replay_history(self._stage.workflows, run.id, turns, self._stage.observer.values(run.id))
 
     def _is_parked(self, run: Run[Any]) -> bool:
         """Whether a run can't go on by itself; in a simulation somebody sees to what only a crash can bring about."""

@@ -15,6 +15,7 @@ from relight.errors import ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, decode_wake, encode
 from relight.subjects.messages import TimerDue
+from relight.subjects.references import digest_of
 from relight.subjects.turn import GENESIS, Turn, hash_of, opens_history
 from relight.testing.memory.server import MemoryServer
 
@@ -55,6 +56,16 @@ class Observer:
 
     def records(self, run: str) -> list[r.Record]:
         return [record for turn in self.turns(run) for record in turn.records]
+
+    def values(self, run: str) -> dict[str, bytes]:
+        """Values of the run that are stored apart, by digest: each as one of the tries to store it left it."""
+        tries: dict[str, dict[str, bytes]] = {}
+        for one in self._server.stream.every(self._server.subjects.value_chunks(f"{run}.*.*")):
+            of_digest = tries.setdefault(one.subject.split(".")[-2], {})
+            of_digest[one.subject] = of_digest.get(one.subject, b"") + one.data
+        return {
+            digest: data for digest, stored in tries.items() for data in stored.values() if digest_of(data) == digest
+        }
 
     def state(self, run: str) -> RunState:
         """What the run's history amounts to; of a run that has not begun: its start. Not to be changed."""

@@ -116,7 +116,7 @@ def replay_problem(stage: Stage, run: str) -> str | None:
     turns = stage.observer.turns(run)
     try:
         if turns:
-            replay_history(stage.workflows, run, turns)
+            replay_history(stage.workflows, run, turns, stage.observer.values(run))
     except RelightError as error:
         return f"the history of run {run!r} does not replay: {error}"
     return None

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
+
+from msgspec import Raw
 
 from relight.errors import RefusedError
 from relight.sdk._history import History, Moment, history_of, read_history
-from relight.sdk._replaying import replay_whole
+from relight.sdk._replaying import check_values, replay_whole
 from relight.sdk._run import Record
 from relight.sdk._workflow import Workflow
+from relight.subjects.references import in_place
 from relight.subjects.turn import Turn
 
 __all__ = ("replay", "replay_history")
+
+_NO_VALUES: Mapping[str, bytes] = MappingProxyType({})
 
 
 def replay(history: str | Path | Iterable[Record], *, workflows: Sequence[Workflow[..., Any]] | None = None) -> None:
@@ -27,7 +33,8 @@ def replay(history: str | Path | Iterable[Record], *, workflows: Sequence[Workfl
     Raises:
         NonDeterminismError: The code asks for something else than was recorded, or ends otherwise. Runs that are under
             way would be parked as stuck.
-        RefusedError: It is no whole history, or its workflow is not found, or found twice.
+        RefusedError: It is no whole history, has values that are stored apart, or its workflow is not found, or found
+            twice.
         OSError: The file can't be read.
     """
     recorded = read_history(Path(history)) if isinstance(history, str | Path) else history_of(history)
@@ -36,6 +43,7 @@ def replay(history: str | Path | Iterable[Record], *, workflows: Sequence[Workfl
     if len(found) != 1:
         remedy = "pass workflows=[…]" if found else "import its module, or pass workflows=[…]"
         raise RefusedError(f"{len(found)} workflows are named {recorded.started.workflow!r}; {remedy}")
+    check_values(recorded)
     replay_whole(tuple(found.values()), recorded)
 
 
@@ -44,12 +52,22 @@ def _loaded() -> list[Workflow[..., Any]]:
     return [cast("Workflow[..., Any]", one) for one in named if isinstance(one, Workflow)]
 
 
-def replay_history(workflows: Sequence[Workflow[..., Any]], run: str, turns: Iterable[Turn]) -> None:
+def replay_history(
+    workflows: Sequence[Workflow[..., Any]], run: str, turns: Iterable[Turn], values: Mapping[str, bytes] = _NO_VALUES
+) -> None:
     """Replay a history; no step runs, and nothing is written.
 
+    Args:
+        workflows: One of them is its own.
+        run: Its id.
+        turns: All of them.
+        values: Those that are stored apart, by digest.
+
     Raises:
+        RefusedError: A value is missing.
         NonDeterminismError: The code asks for something else than was recorded, or ends otherwise.
         UnknownWorkflowError: None of the workflows is the history's.
     """
-    moments = [Moment(turn.at_ms, record) for turn in turns for record in turn.records]
+    known = {digest: Raw(data) for digest, data in values.items()}
+    moments = [Moment(turn.at_ms, in_place(record, known)) for turn in turns for record in turn.records]
     replay_whole(workflows, History(run, tuple(moments)))

@@ -21,7 +21,7 @@ from relight.actors.jetstream.publisher import FENCE, Publisher, fence_headers
 from relight.actors.jetstream.pull import Consuming
 from relight.actors.jetstream.reader import Reader
 from relight.actors.jetstream.streams import consumer_name
-from relight.actors.jetstream.topology import Topology
+from relight.actors.jetstream.topology import Topology, is_of_values
 from relight.config.limits import LIMITS, Limits
 from relight.errors import UnavailableError
 from relight.subjects.grammar import EVERY_WORKER, Subjects
@@ -175,7 +175,9 @@ class JetStreamDoor:
     # Reading.
 
     async def last(self, subject: str) -> Stored | None:
-        """See `Door.last`."""
+        """See `Door.last`. Whoever stores, reads or removes a large value looks here first, so its stream is made."""
+        if is_of_values(subject):
+            await self._topology.ensure_values()
         return await self._reader.last(subject)
 
     async def last_of_each(self, subjects: Sequence[str]) -> list[Stored | None]:
@@ -204,6 +206,8 @@ class JetStreamDoor:
 
     async def subjects(self, filter: str, *, limit: int) -> list[str]:
         """See `Door.subjects`."""
+        if is_of_values(filter):
+            await self._topology.ensure_values()
         return await self._reader.subjects(filter, limit=limit)
 
     # Notices.

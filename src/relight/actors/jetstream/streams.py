@@ -25,6 +25,8 @@ __all__ = (
     "stream_name",
     "stream_of",
     "subjects_of",
+    "values_config",
+    "values_stream_name",
 )
 
 Config = dict[str, object]
@@ -53,6 +55,29 @@ def stream_name(namespace: str, shard: int) -> str:
         InvalidIdError: nats-server can't name a stream or a file like that.
     """
     return f"RELIGHT_{_file_name('namespace', namespace)}_RUN_{shard}"
+
+
+def values_stream_name(namespace: str) -> str:
+    """Return the name of the object store's stream. Raises `InvalidIdError` like `stream_name`."""
+    return f"OBJ_RELIGHT_{_file_name('namespace', namespace)}"
+
+
+def values_config(namespace: str, replicas: int) -> Config:
+    """Return how the stream of an object store is made, as ADR-20 says."""
+    bucket = Subjects(namespace).bucket
+    return {
+        "name": values_stream_name(namespace),
+        "subjects": [f"$O.{bucket}.C.>", f"$O.{bucket}.M.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_consumers": -1,
+        "num_replicas": replicas,
+        "duplicate_window": _DUPLICATE_WINDOW_S * _SECOND,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "metadata": {_PROTOCOL: _PROTOCOL_VERSION},
+    }
 
 
 def consumer_name(kind: Kind, queue: str) -> str:

@@ -18,11 +18,13 @@ from relight.actors.jetstream.streams import (
     stream_config,
     stream_name,
     stream_of,
+    values_config,
+    values_stream_name,
 )
 from relight.config.limits import LIMITS, Limits
 from relight.errors import IncompatibleStreamError, InvalidValueError, UnavailableError
 
-__all__ = ("Topology",)
+__all__ = ("Topology", "is_of_values")
 
 _ALREADY_THERE = (10058, 10148, 10105)
 _OVERLAP = 10065
@@ -45,10 +47,13 @@ class _Sequences(msgspec.Struct):
 class Topology:
     """The streams of one namespace. Made by `Topology.open`."""
 
-    def __init__(self, api: Api, namespace: str, shards: int, limits: Limits = LIMITS) -> None:
+    def __init__(self, api: Api, namespace: str, shards: int, limits: Limits = LIMITS, *, replicas: int = 1) -> None:
         self._api = api
         self._namespace = namespace
         self._limits = limits
+        self._replicas = replicas
+        self._has_values = False
+        self._values = values_stream_name(namespace)
         self.shards = shards
         self.streams = tuple(stream_name(namespace, shard) for shard in range(shards))
 
@@ -75,21 +80,35 @@ class Topology:
         first = await _found_stream(api, stream_name(namespace, 0))
         if shards is None:
             shards = 1 if first is None else shards_of(namespace, first)
-        topology = cls(api, namespace, shards, limits)
+        topology = cls(api, namespace, shards, limits, replicas=replicas)
         for shard in range(shards):
             await topology._ensure_stream(stream_config(namespace, shard, shards, replicas))
         return topology
 
     def stream_of(self, subject: str) -> str:
-        """Return the stream that stores a subject whose slot is known."""
+        """Return the stream that stores a subject whose slot is known, or that of a large value."""
+        if is_of_values(subject):
+            return self._values
         shard = stream_of(subject, self.shards)
         assert shard is not None, f"{subject} spans all streams"
         return self.streams[shard]
 
     def streams_of(self, subject: str) -> tuple[str, ...]:
         """Return the streams that may store what a filter matches."""
+        if is_of_values(subject):
+            return (self._values,)
         shard = stream_of(subject, self.shards)
         return self.streams if shard is None else (self.streams[shard],)
+
+    async def ensure_values(self) -> None:
+        """Make the stream of large values, if it is missing: only who uses it has it. Raises like `open`."""
+        if self._has_values:
+            return
+        wanted = values_config(self._namespace, self._replicas)
+        found = await _found_stream(self._api, self._values) or await self._made_stream(self._values, wanted)
+        if found is not None and found.get("subjects") != wanted["subjects"]:
+            raise IncompatibleStreamError(f"stream {self._values} is no object store of NATS; nothing was changed")
+        self._has_values = True
 
     async def last_sequence(self, stream: str) -> int:
         """Return the sequence of the last message of a stream. Raises `UnavailableError`."""
@@ -149,6 +168,11 @@ class Topology:
                 raise IncompatibleStreamError(f"{error}; nothing was changed") from error
             raise UnavailableError(str(error)) from error
         return True
+
+
+def is_of_values(subject: str) -> bool:
+    """Whether the object store has it."""
+    return subject.startswith("$O.")
 
 
 async def _found_stream(api: Api, name: str) -> Config | None:

@@ -15,6 +15,7 @@ from relight.actors.run.continuation import opening
 from relight.actors.run.inbox import due, receive
 from relight.actors.run.length import REMEDY, is_too_long
 from relight.actors.run.replay import Script, is_fact
+from relight.actors.run.shelf import Shelf
 from relight.actors.run.state import OpenStep, RunState, fold
 from relight.config.limits import LIMITS
 from relight.errors import NonDeterminismError
@@ -33,11 +34,12 @@ class Draft:
         records: What the next append will write.
         at_ms: The draft's time.
         program: The activation.
+        shelf: Its large values.
         is_diverged: The code can't follow the history; it must be activated anew to go on.
         is_opening: The records open a new history; what its code asks for belongs into the next turn.
     """
 
-    def __init__(self, program: p.Program, *, code: str) -> None:
+    def __init__(self, program: p.Program, *, code: str, shelf: Shelf | None = None) -> None:
         self.state = RunState()
         self.records: list[r.Record] = []
         self.at_ms = 0
@@ -45,7 +47,8 @@ class Draft:
         self.is_opening = False
         self.program = program
         self._code = code
-        self._script = Script(program.feed)
+        self.shelf = shelf or Shelf(LIMITS.value_inline_bytes_max)
+        self._script = Script(self._feed_program)
         self._problem = ""
         self._beats: dict[str, Raw] = {}
         self._interrupted: list[str] = []
@@ -174,7 +177,7 @@ class Draft:
         attempt = open_step.attempts + 1
         match outcome:
             case p.Done(result=result, value=value):
-                self.record(r.StepCompleted(step, result, attempt), value)
+                self.record(r.StepCompleted(step, self.shelf.kept(result, is_fed=True), attempt), value)
             case p.Failed(error=error):
                 self.record(r.StepFailed(step, error, attempt))
             case p.Again(error=error, delay_s=delay_s):
@@ -228,7 +231,9 @@ class Draft:
 
     def _continue(self, asked: p.Continue) -> None:
         """Open a new history. What this turn has so far is part of the old one, of which nothing is read any more."""
-        records = opening(self.state, asked, missed=self._script.missed, unwritten=len(self.records))
+        arguments = tuple(self.shelf.kept(one, is_fed=True) for one in asked.arguments)
+        kept = p.Continue(arguments, asked.calls)
+        records = opening(self.state, kept, missed=self._script.missed, unwritten=len(self.records))
         started = records[-1]
         assert isinstance(started, r.RunStarted), "the last one of an opening"
         self.is_opening = True
@@ -238,7 +243,11 @@ class Draft:
         for record in records:
             self.state.apply(record, self.at_ms)
         self.program = self.program.anew(started)
-        self._script = Script(self.program.feed)
+        self._script = Script(self._feed_program)
+        if not self.shelf.has_all(records):
+            # A signal that was not received, for example: the new history is read, with its values, once it is stored.
+            self.is_diverged = True
+            return
         try:
             self._script.replay(records, self.at_ms)
         except p.BrokenProgramError as error:
@@ -265,10 +274,19 @@ class Draft:
         self.is_diverged = True
         self.park("stuck", str(error))
 
+    def _feed_program(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
+        """Feed a fact with its values where it has references."""
+        if value is p.NOT_DECODED:
+            fact = self.shelf.filled(fact)
+        elif self.shelf.is_used:
+            self.shelf.forget(fact)
+        return self.program.feed(fact, at_ms, value)
+
     def _ask(self, requests: Iterable[p.Asked]) -> None:
         for request in requests:
             if isinstance(request, p.Continue):
                 self._continue(request)
                 return
-            self.records.append(request)
-            self.state.apply(request, self.at_ms)
+            recorded = self.shelf.relieved(request)
+            self.records.append(recorded)
+            self.state.apply(recorded, self.at_ms)

@@ -11,6 +11,7 @@ from typing_extensions import TypeIs
 from relight.actors import program as p
 from relight.errors import NonDeterminismError
 from relight.subjects import records as r
+from relight.subjects.references import identity_of
 
 __all__ = ("Feed", "Script", "in_words", "is_fact")
 
@@ -148,7 +149,7 @@ def _identity(request: p.Asked) -> tuple[object, ...]:
         case r.CompensationRegistered(step=step, digest=digest):
             return ("compensation", step, digest)
         case r.RunCompleted(result=result):
-            return ("completed", bytes(result))
+            return ("completed", identity_of(result))
         case r.RunFailed(error=error):
             return ("failed", error.type)
         case _:
