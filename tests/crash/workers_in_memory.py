@@ -63,12 +63,13 @@ class WorkersInMemory:
     async def worker_door(self, worker: WorkerId) -> AsyncGenerator[Door]:
         yield self.server.door(worker)
 
-    async def add(self, *workflows: Workflow[..., Any], code: str = "code") -> MemoryWorker:
-        """Start a worker."""
+    async def add(self, *workflows: Workflow[..., Any], code: str = "code", version: str | None = None) -> MemoryWorker:
+        """Start a worker; with a version it goes on with pinned runs of this version only."""
         name = WorkerId(f"worker-{len(self.workers) + 1}")
         door = self.server.door(name)
         launcher = Launcher(threads=1, interceptors=(), sender=self.client)
-        programs = WorkflowPrograms(workflows, launcher, code=code)
+        adopts = None if version is None else ()
+        programs = WorkflowPrograms(workflows, launcher, code=code, version=version or "", adopts=adopts)
         host = Host(door, self.client.subjects, name, programs, queues=("default",), concurrency=100)
         await host.open()
         self.workers.append(MemoryWorker(door, host))

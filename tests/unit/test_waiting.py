@@ -15,7 +15,13 @@ STARTED_MS = 1_767_225_600_000  # 2026-01-01 00:00:00 UTC
 ERROR = r.Failure("shop.CardDeclined", "no cover")
 
 
-def seen(*records: r.Record, owner: str = "host-7", unread: int = 0, started: r.RunStarted | None = None) -> Sight:
+def seen(
+    *records: r.Record,
+    owner: str = "host-7",
+    unread: int = 0,
+    has_unread_cancel: bool = False,
+    started: r.RunStarted | None = None,
+) -> Sight:
     """How a run stands whose records came one second after the other."""
     state = RunState()
     history = (started or r.RunStarted("order", "shop"), *records)
@@ -24,7 +30,7 @@ def seen(*records: r.Record, owner: str = "host-7", unread: int = 0, started: r.
     turn = Turn(
         v=1, number=1, append="a.1", owner=owner, epoch=1, lease=0, at_ms=state.at_ms, previous="", records=history
     )
-    return Sight(run="run", state=state, tail=turn, unread=unread, bytes=1)
+    return Sight(run="run", state=state, tail=turn, unread=unread, has_unread_cancel=has_unread_cancel, bytes=1)
 
 
 def said(sight: Sight, **children: str) -> str:
@@ -41,7 +47,7 @@ def test_a_start_that_nobody_has_taken() -> None:
     state = RunState()
     state.apply(r.RunStarted("order", "shop"), STARTED_MS)
 
-    sentence = said(Sight(run="run", state=state, tail=None, unread=0, bytes=0))
+    sentence = said(Sight(run="run", state=state, tail=None, unread=0, has_unread_cancel=False, bytes=0))
 
     assert sentence == "a worker of queue 'shop' since 2026-01-01 00:00:00 UTC; it must have workflow 'order'"
 
@@ -172,7 +178,38 @@ def test_a_pause_comes_first() -> None:
 
 
 def test_unread_messages() -> None:
+    assert said(seen(unread=1)) == "1 message in its mailbox is unread; a worker of its queue reads it"
     assert said(seen(unread=2)) == "2 messages in its mailbox are unread; a worker of its queue reads them"
+
+
+def test_unread_messages_of_a_run_that_stays_with_its_version() -> None:
+    sentence = said(seen(unread=2, started=r.RunStarted("order", "shop", version="1")))
+
+    who = "a worker of queue 'shop' with version '1', or one that adopts it, reads them"
+    assert sentence == f"2 messages in its mailbox are unread; {who}"
+
+
+def test_an_unread_cancel_needs_the_code_and_a_terminate_does_not() -> None:
+    begun = said(seen(unread=2, has_unread_cancel=True, started=r.RunStarted("order", "shop", version="1")))
+    state = RunState()
+    state.apply(r.RunStarted("order", "shop"), STARTED_MS)
+    queued = waits_for(Sight(run="run", state=state, tail=None, unread=1, has_unread_cancel=True, bytes=0), {})
+
+    why = "a cancel is among them, and waits for the code to clean up; `relight terminate run` ends it without"
+    assert begun.endswith(f"reads them; {why}")
+    assert queued[1] == (
+        "1 message in its mailbox is unread; a worker of its queue reads it; "
+        "it is a cancel, and waits for the code to clean up; `relight terminate run` ends it without"
+    )
+
+
+def test_a_cancel_of_a_run_that_is_stuck_needs_its_code() -> None:
+    sentence = said(seen(r.Parked("stuck", "why"), r.CancelRequested("enough")))
+
+    assert sentence.endswith(
+        "a worker with mended code goes on, or run.retry; "
+        "it was cancelled, and waits for the code to clean up; `relight terminate run` ends it without"
+    )
 
 
 def test_each_of_several() -> None:

@@ -21,7 +21,7 @@ from relight.subjects.grammar import Subjects
 from relight.subjects.messages import ChildOver, ParentOver
 from relight.subjects.turn import Tombstone
 
-__all__ = ("CLOSES", "has_family", "is_orphan", "may_be_orphan", "tell_family")
+__all__ = ("CLOSES", "has_family", "is_orphan", "may_be_orphan", "tell_family", "tell_parent")
 
 CLOSES = ("cancel", "detach", "wait")
 """What becomes of a child whose parent ends before it."""
@@ -39,8 +39,16 @@ async def tell_family(door: Door, subjects: Subjects, run: str, state: RunState)
     """
     tellings = [_stop(door, subjects, run, one, state.end) for one in state.children.values() if one.close != "detach"]
     if state.started is not None and state.started.parent is not None:
-        tellings.append(_tell_parent(door, subjects, run, state.started, state.end))
+        tellings.append(tell_parent(door, subjects, run, state.started, state.end))
     await asyncio.gather(*tellings)
+
+
+async def tell_parent(door: Door, subjects: Subjects, run: str, started: r.RunStarted, end: r.End | None) -> None:
+    """Tell the parent of a child how it has ended. Raises `UnavailableError`."""
+    assert started.parent is not None, "a child"
+    assert end is not None, "that has ended"
+    await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
+    await door.publish(subjects.wake(started.parent_queue, started.parent), encode(ChildOver(child=run, end=end)))
 
 
 def may_be_orphan(started: r.RunStarted, clock: Clock) -> bool:
@@ -61,10 +69,3 @@ async def is_orphan(door: Door, subjects: Subjects, started: r.RunStarted) -> bo
 async def _stop(door: Door, subjects: Subjects, run: str, child: Child, end: r.End | None) -> None:
     message = encode(ParentOver(parent=run, terminates=isinstance(end, r.RunTerminated)))
     await door.publish(subjects.wake(child.queue, child.id), message)
-
-
-async def _tell_parent(door: Door, subjects: Subjects, run: str, started: r.RunStarted, end: r.End | None) -> None:
-    assert started.parent is not None, "a child"
-    assert end is not None, "that has ended"
-    await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
-    await door.publish(subjects.wake(started.parent_queue, started.parent), encode(ChildOver(child=run, end=end)))

@@ -47,6 +47,7 @@ class Sight:
         tail: Its last turn, None before the first.
         unread: Messages in its mailbox that it has not consumed.
         bytes: Size of its history.
+        has_unread_cancel: Whether a cancel is among the unread messages.
     """
 
     run: str
@@ -54,6 +55,7 @@ class Sight:
     tail: Turn | None
     unread: int
     bytes: int
+    has_unread_cancel: bool = False
 
 
 _CHILDREN_SHOWN = 10
@@ -92,8 +94,18 @@ class Letterbox:
         if history.last is None:
             history.state.apply(start.started, start.stored_at_ms)
             history.state.is_begun = False
+        elif history.state.started is None:
+            # Its history is corrupt, but not what it was started with.
+            history.state.started, history.state.is_begun = start.started, True
         unread = await self._unread(history.last.cursor if history.last is not None else 0)
-        return Sight(run=self._run, state=history.state, tail=history.last, unread=len(unread), bytes=history.bytes)
+        return Sight(
+            run=self._run,
+            state=history.state,
+            tail=history.last,
+            unread=len(unread),
+            bytes=history.bytes,
+            has_unread_cancel=any(_is_cancel(decoded(one.subject, one.data)) for one in unread),
+        )
 
     async def turns(self, *, follow: bool) -> AsyncIterator[Turn]:
         """Iterate over the turns; with `follow` until the run ends."""
@@ -319,6 +331,10 @@ async def _pages(door: Door, subject: str, last: Stored | None, after: Tail) -> 
     if last is not None:
         async for page in read_pages(door, subject, last, after=after):
             yield page
+
+
+def _is_cancel(wake: m.Wake | None) -> bool:
+    return isinstance(wake, m.Cancel) or (isinstance(wake, m.ParentOver) and not wake.terminates)
 
 
 def _turn_in(last: Stored) -> Turn:

@@ -10,6 +10,8 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
   Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
   delivered again. Otherwise come back later: the lease's own redelivery decides.
 
+Who may claim a run but does not have its code leaves it to others, unless it ends without any.
+
 Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named.
 """
 
@@ -24,15 +26,16 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.actors.crew import Crew
 from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored
-from relight.actors.family import is_orphan, may_be_orphan, tell_family
+from relight.actors.endings import foreseen_ending
+from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
 from relight.actors.fork import COPIED_EPOCH
 from relight.actors.journal import BrokenChainError, Displaced, Journal, Tail, read_pages
 from relight.actors.live_runs import LiveRuns
-from relight.actors.mailbox import decoded
+from relight.actors.mailbox import Mailbox, decoded
 from relight.actors.reading import Reading, read
 from relight.actors.run.draft import Draft
 from relight.actors.run.shelf import Shelf
-from relight.actors.run.state import RunState
+from relight.actors.run.state import RunState, fold
 from relight.actors.run_actor import RunActor
 from relight.actors.starts import read_start
 from relight.actors.values import fill
@@ -42,7 +45,7 @@ from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode, is_of_later_version
 from relight.subjects.grammar import WakeSubject, parse
 from relight.subjects.ids import WorkerId
-from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, TimerDue, Wake
+from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
 from relight.subjects.references import references_in
 from relight.subjects.turn import Tombstone, Turn, hash_of
 
@@ -123,7 +126,11 @@ class Ownership:
         elif self._live.is_draining:
             self._door.nak(delivery)
         elif last is None:
-            await self._decide_without_journal(delivery, run)
+            try:
+                await self._decide_without_journal(delivery, run)
+            except p.UnknownWorkflowError:
+                if not await self._end_unbegun(delivery, run):
+                    raise
         else:
             return await self._decide_with_journal(delivery, run, last)
         return None
@@ -309,8 +316,13 @@ class Ownership:
         if history.has_older:
             # Who opened this history died before it had removed the older one.
             await self._door.purge(self._subjects.log(run), below=history.opened)
-        draft = await self._replayed(run, history)
         epoch = history.last.epoch if history.last.owner == self._worker else history.last.epoch + 1
+        try:
+            draft = await self._replayed(run, history)
+        except p.UnknownWorkflowError:
+            if await self._end_without_code(delivery, run, history.state, history.tail, epoch, history.last.cursor):
+                return
+            raise
         if draft is None:
             self._later(delivery)
             return
@@ -331,6 +343,38 @@ class Ownership:
         draft = self._draft(run, started, shelf)
         if self._is_free(delivery, run, draft):
             self._actor(run, draft, tail, epoch=1, cursor=0).begin(delivery, started, claim, has_mail=True)
+
+    async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
+        started = decode_start(delivery.data).run
+        state = fold([(self._door.clock.now_ms(), (started,))])
+        return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started)
+
+    async def _end_without_code(
+        self, delivery: Delivery, run: str, state: RunState, tail: Tail, epoch: int, cursor: int, *opening: r.RunStarted
+    ) -> bool:
+        """End a run whose code this worker does not have, if none is needed for that; False if it is."""
+        queue = delivery.subject.split(".")[4]
+        now_ms = max(state.at_ms, self._door.clock.now_ms())
+        mailbox = Mailbox(self._door, self._subjects.wake(queue, run))
+        ending = await foreseen_ending(mailbox, state, cursor=cursor, now_ms=now_ms)
+        if ending is None:
+            return False
+        if not delivery.is_new:
+            await self._relight(queue, run, epoch)
+        try:
+            await self._journal(run, tail).append(
+                (*opening, ending.end),
+                epoch=epoch,
+                lease=delivery.sequence,
+                cursor=ending.cursor,
+                at_ms=now_ms,
+                family=has_family(state),
+            )
+        except Displaced:
+            self._later(delivery)
+        else:
+            await self._decide(delivery, run)  # What follows an end.
+        return True
 
     def _is_free(self, delivery: Delivery, run: str, draft: Draft) -> bool:
         """Whether the run may be driven from here; if not, the delivery is passed on."""
@@ -380,21 +424,39 @@ class Ownership:
         """Nothing is skipped or guessed: the run waits for a person."""
         log.error("run_corrupt", run=run, problem=problem)
         turn = _readable(last)
-        if turn is None or not any(isinstance(one, r.Parked) and one.reason == "corrupt" for one in turn.records):
-            tail = Tail() if last is None else _tail_of(last, turn)
-            journal = self._journal(run, tail)
-            try:
-                await journal.append(
-                    (r.Parked("corrupt", problem),),
+        is_parked = turn is not None and any(
+            isinstance(one, r.Parked) and one.reason == "corrupt" for one in turn.records
+        )
+        ending = await self._ending_of_corrupt(delivery, run)
+        records = (*(() if is_parked else (r.Parked("corrupt", problem),)), *(() if ending is None else (ending,)))
+        tail = Tail() if last is None else _tail_of(last, turn)
+        try:
+            if records:
+                await self._journal(run, tail).append(
+                    records,
                     epoch=tail.epoch + 1,
                     lease=delivery.sequence,
                     cursor=0,
                     at_ms=max(tail.at_ms, self._door.clock.now_ms()),
                 )
-            except Displaced:
-                self._later(delivery)
-                return
-        self._door.ack(delivery)
+        except Displaced:
+            self._later(delivery)
+        else:
+            if ending is not None:
+                await self._decide(delivery, run)  # What follows an end.
+            else:
+                self._door.ack(delivery)
+
+    async def _ending_of_corrupt(self, delivery: Delivery, run: str) -> r.RunTerminated | None:
+        """A person ends it. Its parent is told first: afterwards nobody could read that it has one."""
+        wake = _wake_in(delivery) if isinstance(parse(delivery.subject), WakeSubject) else None
+        if not isinstance(wake, Terminate):
+            return None
+        ending = r.RunTerminated(wake.reason)
+        start = await read_start(self._door, self._subjects, run)
+        if start is not None and start.started.parent is not None:
+            await tell_parent(self._door, self._subjects, run, start.started, ending)
+        return ending
 
     async def _finish(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> None:
         """What follows the end may have been lost with the worker that wrote it: then its lease comes again."""

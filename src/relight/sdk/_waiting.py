@@ -30,17 +30,16 @@ def waits_for(sight: Sight, children: Mapping[str, str]) -> tuple[str, ...]:
         )
     if sight.tail is None:
         since = _since(state.started_at_ms)
-        return (f"a worker of queue {state.started.queue!r} {since}; it must have workflow {state.started.workflow!r}",)
+        who = f"a worker of queue {state.started.queue!r} {since}; it must have workflow {state.started.workflow!r}"
+        return (who, *_unread(sight))
     if state.parked is not None:
-        return (_parked(state.parked, state.since_ms), *held)
+        return (_parked(sight.run, state, state.parked), *held)
     said = [*held]
     said += [_wait(one, children) for one in state.waits.values()]
     said += [_step(one, state, sight.tail.owner) for one in state.steps.values()]
     said += [_timer(number, due_ms, state) for number, due_ms in state.timers.items()]
     said += [_request(one) for one in state.requests.values()]
-    if sight.unread:
-        said.append(f"{sight.unread} messages in its mailbox are unread; a worker of its queue reads them")
-    return tuple(said)
+    return (*said, *_unread(sight))
 
 
 def _pause(run: str, since_ms: int) -> str:
@@ -94,8 +93,30 @@ def _request(request: OpenRequest) -> str:
     return f"the answer to request {asked.name!r} ({asked.id}), open {_since(request.since_ms)}; {who}"
 
 
-def _parked(parked: r.Parked, since_ms: int) -> str:
-    return f"a person or a fix ({parked.reason}) {_since(since_ms)}: {parked.message}; {_for_parked(parked)}"
+def _unread(sight: Sight) -> tuple[str, ...]:
+    if not sight.unread:
+        return ()
+    is_one, started = sight.unread == 1, sight.state.started
+    if started is not None and started.version:
+        who = f"a worker of queue {started.queue!r} with version {started.version!r}, or one that adopts it,"
+    else:
+        who = "a worker of its queue"
+    unread = "1 message in its mailbox is" if is_one else f"{sight.unread} messages in its mailbox are"
+    said = f"{unread} unread; {who} reads {'it' if is_one else 'them'}"
+    if sight.has_unread_cancel:
+        said += f"; {'it is a cancel' if is_one else 'a cancel is among them'}, {_without_code(sight.run)}"
+    return (said,)
+
+
+def _without_code(run: str) -> str:
+    return f"and waits for the code to clean up; `relight terminate {run}` ends it without"
+
+
+def _parked(run: str, state: RunState, parked: r.Parked) -> str:
+    said = f"a person or a fix ({parked.reason}) {_since(state.since_ms)}: {parked.message}; {_for_parked(parked)}"
+    if state.cancel_requested and parked.reason == "stuck":
+        said += f"; it was cancelled, {_without_code(run)}"
+    return said
 
 
 def _for_parked(parked: r.Parked) -> str:
