@@ -326,9 +326,7 @@ class Ownership:
         if draft is None:
             self._later(delivery)
             return
-        if not delivery.is_new:
-            # Sent before the claim: if this process dies in between, the message wakes the run all the same.
-            await self._relight(delivery.subject.split(".")[4], run, epoch)
+        await self._relight(delivery, run, epoch)
         if not self._is_free(delivery, run, draft):
             return
         actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=history.last.cursor)
@@ -359,8 +357,7 @@ class Ownership:
         ending = await foreseen_ending(mailbox, state, cursor=cursor, now_ms=now_ms)
         if ending is None:
             return False
-        if not delivery.is_new:
-            await self._relight(queue, run, epoch)
+        await self._relight(delivery, run, epoch)
         try:
             await self._journal(run, tail).append(
                 (*opening, ending.end),
@@ -417,8 +414,11 @@ class Ownership:
             return None  # It was whole a moment ago: the run was retired.
         return draft
 
-    async def _relight(self, queue: str, run: str, epoch: int) -> None:
-        await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
+    async def _relight(self, delivery: Delivery, run: str, epoch: int) -> None:
+        """See to a lease of its own. Before the claim: if this process dies in between, it wakes the run all the same."""
+        queue = delivery.subject.split(".")[4]
+        if not delivery.is_new:
+            await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
 
     async def _park_corrupt(self, delivery: Delivery, run: str, queue: str, problem: str, last: Stored | None) -> None:
         """Nothing is skipped or guessed: the run waits for a person."""
