@@ -3,69 +3,56 @@
 from __future__ import annotations
 
 import pytest
+from tests.crash.workflows import SCENARIOS, gives_back, grown
 
 from relight import WorkflowContext, step, workflow
 from relight.testing import TestEnvironment
 from relight.testing.crash import sweep
-from relight.testing.trial import Scenario
+from relight.testing.trial import Scenario, Trial
 
 LARGE = 300_000
 """Two chunks."""
 
 
-@step
-async def grown(text: str) -> str:
-    return text * 2
-
-
-@step
-async def measured(text: str) -> int:
-    return len(text)
-
-
-@workflow
-async def gives_back(ctx: WorkflowContext, text: str) -> str:
-    return text + "!"
-
-
-@workflow
-async def carries(ctx: WorkflowContext, text: str) -> str:
-    """All is large: an argument, results of a step and a child, a signal, an answer, its own result."""
-    twice = await grown(text)
-    heard = await ctx.wait_for_signal("more", type=str)
-    answer = await ctx.suspend("review", type=str)
-    back = await ctx.call(gives_back, twice)
-    assert back == f"{twice}!"
-    return f"{await measured(back)} {heard}{answer}"
-
-
-SCENARIO = Scenario(
-    workflow=carries,
-    args=("a" * LARGE,),
-    signals=[("more", "s" * LARGE, "s-1")],
-    answers={"review": "r" * LARGE},
-    others=(gives_back,),
-)
-
-
-async def test_a_run_with_large_values_ends_alike_wherever_a_process_dies() -> None:
-    report = await sweep(SCENARIO, workers=2)
+async def test_a_run_whose_values_are_in_several_chunks_ends_alike_wherever_a_process_dies() -> None:
+    report = await sweep(Scenario(workflow=gives_back, args=("a" * LARGE,)), workers=2)
 
     assert report.crashes >= 4 * report.operations
 
 
 async def test_large_values_are_stored_once_and_records_hold_references() -> None:
-    async with TestEnvironment([carries, gives_back]) as environment:
-        run = await environment.start(carries, "a" * LARGE, id="one")
-        await run.signal("more", "s" * LARGE)
-        await run.resume("review", "r" * LARGE)
-        result = await run.result()
+    trial = Trial(SCENARIOS["carries"])
 
-        assert result == f"{2 * LARGE + 1} " + "s" * LARGE + "r" * LARGE
-        stage = environment._stage  # pyright: ignore[reportPrivateUsage]  # what is stored
-        assert sum(len(data) for data in stage.observer.journal("one")) < 10_000
-        assert len(stage.observer.values("one")) == 6
-        await environment.replay(run)
+    await trial.play()
+
+    assert trial.problems == []
+    assert sum(len(data) for data in trial.stage.observer.journal("crash")) < 10_000
+    # Argument, details and heartbeat are one; so are the child's argument and the step's result.
+    assert len(trial.stage.observer.values("crash")) == 8
+
+
+@workflow
+async def gives(ctx: WorkflowContext, text: str) -> str:
+    return await grown(text)
+
+
+async def test_a_fork_takes_large_values_along_and_large_ones_instead() -> None:
+    async with TestEnvironment([gives]) as environment:
+        run = await environment.start(gives, "a" * LARGE)
+        await run.result()
+
+        same = await run.fork(after="grown#1")
+        other = await run.fork(after="grown#1", replace={"grown#1": "b" * LARGE}, args=("a" * LARGE,))
+
+        assert await same.result() == "a" * 2 * LARGE
+        assert await other.result() == "b" * LARGE
+
+
+async def test_a_value_of_several_megabytes_is_digested_beside_the_loop() -> None:
+    async with TestEnvironment([gives]) as environment:
+        run = await environment.start(gives, "a" * 2_000_000)
+
+        assert len(await run.result()) == 4_000_000
 
 
 @workflow

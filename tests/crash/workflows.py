@@ -383,6 +383,54 @@ async def fork_it(stage: Stage, run: Run[Any]) -> None:
     assert await fork.result() == "a c"
 
 
+LARGE = 70_000
+"""Characters of a value that is stored apart."""
+
+
+@step
+async def grown(text: str) -> str:
+    return text * 2
+
+
+@step(retry=Retry(attempts=2, delay=1))
+async def beats_and_fails(text: str) -> int:
+    """Its second attempt has what the first one has left."""
+    left = step.last_heartbeat(str)
+    if left is None:
+        step.heartbeat(text)
+        raise LookupError("not yet")
+    return len(left)
+
+
+@workflow
+async def gives_back(ctx: WorkflowContext, text: str) -> str:
+    return text + "!"
+
+
+@workflow
+async def carries(ctx: WorkflowContext, text: str) -> str:
+    """All is large: arguments and results, a signal, an answer, a reply, details, a heartbeat."""
+    ctx.set_details(text)
+    twice = await grown(text)
+    heard = await ctx.wait_for_signal("more", type=str)
+    answer = await ctx.suspend("review", text, type=str)
+    async for asked in ctx.requests("echo", type=str):
+        await asked.reply(asked.data + "?")
+        break
+    back = await ctx.call(gives_back, twice)
+    assert back == f"{twice}!"
+    return f"{await beats_and_fails(text)} {heard}{answer}"
+
+
+async def echo_it(stage: Stage, run: Run[Any]) -> None:
+    while True:
+        with suppress(UnavailableError):
+            said = await run.request("echo", "q" * LARGE, type=str, id="echo")
+            assert said == "q" * LARGE + "?"
+            assert (await run.describe()).details == "a" * LARGE
+            return
+
+
 def _named(one: Scenario) -> str:
     if one.workflow is signal_against_timer and one.signals:
         return "signal_against_timer_heard"
@@ -435,6 +483,14 @@ SCENARIOS: dict[str, Scenario] = {
             others=(tidies_up,),
         ),
         Scenario(workflow=answers_requests, args=(0,), story=ask_it),
+        Scenario(
+            workflow=carries,
+            args=("a" * LARGE,),
+            signals=[("more", "s" * LARGE, "s-1")],
+            answers={"review": "r" * LARGE},
+            story=echo_it,
+            others=(gives_back,),
+        ),
         Scenario(workflow=stays_with_its_version, answers={"review": 5}),
         Scenario(workflow=takes_signals, with_start=("item", "a", "1"), signals=[("item", "end", "2")]),
     )

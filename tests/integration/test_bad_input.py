@@ -265,17 +265,17 @@ async def test_a_result_at_the_limit_passes_and_one_byte_more_fails_the_step_wit
 
 
 async def test_details_and_data_of_suspensions_at_the_limit_pass_and_one_byte_more_fails_the_run(
-    client: Relight,
+    strict: Relight,
 ) -> None:
-    async with Worker(client, [tells]):
-        run = await client.start(tells, LIMIT - 2)
+    async with Worker(strict, [tells]):
+        run = await strict.start(tells, LIMIT - 2)
         described = await suspended(run, "pause")
         assert described.details == "x" * (LIMIT - 2)
         await run.resume("pause")
         await run.result(timeout=10)
 
         with pytest.raises(RunFailed) as failed:
-            await client.call(tells, LIMIT - 1)
+            await strict.call(tells, LIMIT - 1)
     assert str(failed.value) == too_large("details", LIMIT + 1)
     assert failed.value.error_type == "relight.errors.PayloadTooLargeError"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from pathlib import Path
 
 from msgspec import structs
@@ -27,6 +28,9 @@ async def record(name: str, scenario: Scenario) -> None:
         await trial.play()
         assert not trial.problems, trial.problems
         file.write_bytes(b"".join(line + b"\n" for line in without_tracebacks(trial.stage.observer.turns("crash"))))
+        if values := trial.stage.observer.values("crash"):
+            lines = b"".join(values[digest] + b"\n" for digest in sorted(values))
+            file.with_suffix(".values.gz").write_bytes(gzip.compress(lines, mtime=0))
         print(f"recorded {file.name}")
 
 

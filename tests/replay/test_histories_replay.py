@@ -6,12 +6,14 @@ one no longer replays, the code is wrong, not the file.
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
 from tests.crash.workflows import SCENARIOS
 
 from relight.subjects.codec import decode_turn
+from relight.subjects.references import digest_of
 from relight.subjects.turn import GENESIS, Turn, hash_of, opens_history
 from relight.testing.replaying import replay_history
 
@@ -28,11 +30,18 @@ def turns_of(file: Path) -> list[Turn]:
     return [turn for turn in turns if isinstance(turn, Turn)]
 
 
+def values_of(file: Path) -> dict[str, bytes]:
+    """Those that are stored apart, one a line."""
+    values = file.with_suffix(".values.gz")
+    lines = gzip.decompress(values.read_bytes()).splitlines() if values.exists() else []
+    return {digest_of(line): line for line in lines}
+
+
 @pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.jsonl")), ids=lambda file: file.stem)
 def test_it_still_replays(file: Path) -> None:
     scenario = SCENARIOS[file.stem.split("-")[0]]
 
-    replay_history((scenario.workflow, *scenario.others), "crash", turns_of(file))
+    replay_history((scenario.workflow, *scenario.others), "crash", turns_of(file), values_of(file))
 
 
 @pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.jsonl")), ids=lambda file: file.stem)

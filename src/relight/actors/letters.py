@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import final
 
+from msgspec import Raw
+
 from relight.actors.door import Door, Stored
 from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
 from relight.actors.mailbox import decoded
@@ -15,12 +17,14 @@ from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import StoredStart, read_start
+from relight.actors.values import filled
 from relight.config.limits import LIMITS
 from relight.errors import (
     AlreadyAnsweredError,
     FencedError,
     InvalidIdError,
     MailboxFullError,
+    ProtocolError,
     RefusedError,
     RunEndedError,
     RunNotFoundError,
@@ -30,6 +34,7 @@ from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.grammar import Subjects
+from relight.subjects.references import is_reference
 from relight.subjects.turn import Tombstone, Turn
 
 __all__ = ("Letterbox", "Sight", "check_one_answer", "how_children_stand")
@@ -97,6 +102,7 @@ class Letterbox:
         elif history.state.started is None:
             # Its history is corrupt, but not what it was started with.
             history.state.started, history.state.is_begun = start.started, True
+        await self._fill(history.state)
         unread = await self._unread(history.last.cursor if history.last is not None else 0)
         return Sight(
             run=self._run,
@@ -106,6 +112,22 @@ class Letterbox:
             bytes=history.bytes,
             has_unread_cancel=any(_is_cancel(decoded(one.subject, one.data)) for one in unread),
         )
+
+    async def _fill(self, state: RunState) -> None:
+        """Put large values that a person is shown in place of their references."""
+        if state.details is not None:
+            state.details = await self._value(state.details)
+        for wait in state.waits.values():
+            if wait.data is not None:
+                wait.data = await self._value(wait.data)
+
+    async def _value(self, value: Raw) -> Raw:
+        if not is_reference(value):
+            return value
+        try:
+            return (await filled(self._door, self._subjects, self._run, r.DetailsSet(value))).data
+        except ProtocolError:
+            return value  # It is missing or damaged; how the run stands can be said all the same.
 
     async def turns(self, *, follow: bool) -> AsyncIterator[Turn]:
         """Iterate over the turns; with `follow` until the run ends."""
@@ -206,7 +228,7 @@ class Letterbox:
                     return
                 raise
 
-    async def post_to_parked(self, wake: m.Wake) -> None:
+    async def post_to_parked(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
         """Put in what only a parked run takes.
 
         Raises:
@@ -216,7 +238,7 @@ class Letterbox:
         sight = await self.look()
         if sight.state.parked is None:
             raise RefusedError(f"run {self._run!r} is {sight.state.status}, not parked; there is nothing to decide")
-        await self._door.publish(await self._subject(), encode(wake))
+        await self._door.publish(await self._subject(), encode(await relieve(wake)))
 
     async def post_to_paused(self, wake: m.Wake) -> None:
         """Put in what only a paused run takes, or one that will be when it has read its mailbox.

@@ -47,10 +47,14 @@ class BrokenProgramError(Exception):
 
 
 class Done(Struct, frozen=True):
-    """The attempt succeeded. `value` is `result` decoded: what the workflow gets, live as in replay."""
+    """The attempt succeeded. `value` is `result` decoded: what the workflow gets, live as in replay.
+
+    `digest` is that of a large result: it was made in a thread.
+    """
 
     result: Raw
     value: object
+    digest: str = ""
 
 
 class Failed(Struct, frozen=True):

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from msgspec import Raw
 
 from relight.actors import program as p
 from relight.actors.backoff import Backoff
@@ -32,13 +33,13 @@ from relight.actors.replies import tell_askers
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import OpenStep, RunState
-from relight.actors.values import fill, store
+from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
-from relight.errors import UnavailableError
+from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import NewCode, Relit, Terminate, TimerDue, Wake
-from relight.subjects.references import references_in
+from relight.subjects.references import is_reference, references_in
 
 __all__ = ("RunActor",)
 
@@ -68,6 +69,7 @@ class RunActor:
         self._doorbells = Doorbells(crew.door, run)
         self._reads_mailbox = False
         self._running: dict[str, p.RunningStep] = {}
+        self._heartbeats: dict[str, Raw] = {}
         self._holds_first_turn = False
         self._is_resumed = False
         self._hands_back = False
@@ -304,6 +306,23 @@ class RunActor:
     async def _store_value(self, digest: str, value: bytes) -> None:
         await store(self._door, self._crew.subjects, self.run, digest, value)
 
+    async def _fetch_heartbeats(self) -> None:
+        """Have the large ones at hand of steps that are about to be launched again."""
+        if not self._draft.shelf.is_used:
+            return
+        for key, step in list(self.state.steps.items()):
+            if step.heartbeat is None or not is_reference(step.heartbeat) or not self._is_to_be_launched(step):
+                continue
+            beat = r.StepHeartbeat(key, step.heartbeat)
+            try:
+                beat = await self._eventually(partial(filled, self._door, self._crew.subjects, self.run, beat))
+            except ProtocolError as error:
+                self._draft.park("stuck", str(error))
+                self._ring()
+                return
+            self._heartbeats[key] = beat.details
+            await self._prove_ownership()
+
     def _mailbox_of(self) -> Mailbox:
         assert self._mailbox is not None
         return self._mailbox
@@ -348,6 +367,7 @@ class RunActor:
         if self._draft.is_diverged and state.parked is None and state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
         if not self._hands_back:
+            await self._fetch_heartbeats()
             self._launch()
         self._watch_clock()
 
@@ -419,6 +439,7 @@ class RunActor:
         if any(self._is_to_be_launched(step) for step in self.state.steps.values()):
             self._proven_s = float("-inf")
             await self._prove_ownership()
+            await self._fetch_heartbeats()
             self._launch()
 
     def _is_to_be_launched(self, step: OpenStep) -> bool:
@@ -430,7 +451,7 @@ class RunActor:
             number=step.attempts + 1,
             scheduled_at_ms=step.scheduled_at_ms,
             now_ms=self._door.clock.now_ms(),
-            heartbeat=step.heartbeat,
+            heartbeat=self._heartbeats.pop(step.key, step.heartbeat),
             run_deadline=None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC),
         )
 

@@ -10,25 +10,25 @@ What is never described, because whoever stored it died, is removed with the run
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from relight.actors.door import Door
-from relight.actors.run.shelf import Shelf
+from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, PayloadTooLargeError, ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
-from relight.subjects.references import Reference, in_place, references_in, with_values
+from relight.subjects.references import Reference, digest_of, in_place, references_in, values_in, with_values
 
-__all__ = ("copy", "fetch", "fill", "filled", "relieved", "remove_all", "store")
+__all__ = ("copy", "digest_beside_loop", "fetch", "fill", "filled", "relieved", "remove_all", "store")
 
 T = TypeVar("T")
 
@@ -53,6 +53,13 @@ class _Object(Struct, omit_defaults=True):
 
 
 _object = msgspec.json.Decoder(_Object)
+
+
+async def digest_beside_loop(value: Raw | bytes | bytearray) -> str:
+    """Return the digest of a value; that of a large one is made in a thread, for the loop has leases to renew."""
+    if len(value) <= LIMITS.digest_in_loop_bytes_max:
+        return digest_of(value)
+    return await asyncio.to_thread(digest_of, value)
 
 
 async def store(door: Door, subjects: Subjects, run: str, digest: str, data: bytes) -> None:
@@ -113,7 +120,7 @@ async def fetch(door: Door, subjects: Subjects, run: str, reference: Reference) 
         for one in page:
             data += one.data
         after = page[-1].sequence
-    if sha256(data).hexdigest() != reference.digest:
+    if await digest_beside_loop(data) != reference.digest:
         raise ProtocolError(f"value {reference.digest} of run {run!r} is damaged where it is stored")
     return bytes(data)
 
@@ -129,6 +136,8 @@ async def fill(door: Door, subjects: Subjects, run: str, shelf: Shelf, holders: 
             shelf.is_used = True  # What the older histories had is still there.
         for one in references_in(holder):
             shelf.is_used = True
+            if isinstance(holder, NOT_FED):
+                continue
             try:
                 data = shelf.find(one.digest) or await fetch(door, subjects, run, one)
             except ProtocolError:
@@ -147,7 +156,8 @@ async def relieved(
         UnavailableError: Not everything was stored. Repeat it.
     """
     shelf = Shelf(inline_bytes_max)
-    sent = with_values(holder, lambda value: shelf.kept(value, is_fed=False))
+    digests = {id(one): await digest_beside_loop(one) for one in values_in(holder) if len(one) > inline_bytes_max}
+    sent = with_values(holder, lambda value: shelf.kept(value, is_fed=False, digest=digests.get(id(value), "")))
     for data in shelf.pending.values():
         if len(data) > bytes_max:
             raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=bytes_max)

@@ -36,6 +36,9 @@ class Limits:
     value_chunk_bytes: int = 256 * KIB
     """Of the messages in which it is stored: far below max_payload, few enough for 100 MB."""
 
+    digest_in_loop_bytes_max: int = 1 * MIB
+    """A larger value is digested in a thread: this one takes a few milliseconds."""
+
     notice_bytes_max: int = 16 * KIB
     """Of an end that travels with its notice; a larger one is read by those who wait for it."""
 

@@ -386,7 +386,7 @@ class Activation:
         unread = [*(data for kept in self._signals.values() for data in kept), *self._answers.values()]
         if self._requests is not None:
             unread += self._requests.carried()
-        check_room(arguments, unread, children=len(self._children))
+        check_room(arguments, unread, children=len(self._children), inline_bytes_max=self._launcher.inline_bytes_max)
         raise Continuation(arguments)
 
     def compensate(self, undo: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -401,6 +401,11 @@ class Activation:
             self._marked.add(change)
             self.ask(r.PatchMarked(change))
         return new
+
+    @property
+    def value_bytes_max(self) -> int:
+        """A larger value is refused."""
+        return self._launcher.bytes_max
 
     def ask(self, request: r.Request) -> None:
         self._asked.append(request)

@@ -7,6 +7,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast, final, overload
 
@@ -18,7 +19,7 @@ from relight.actors.answers import Answers
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
-from relight.actors.fork import Cut, copied, planned, read_origin
+from relight.actors.fork import Arguments, Cut, copied, planned, read_origin
 from relight.actors.letters import Letterbox
 from relight.actors.starts import read_start, start_in
 from relight.actors.values import copy, relieved
@@ -184,6 +185,18 @@ class Relight:
             what=what,
         )
 
+    async def _relieved_until_stored(self, run_id: str, message: T, *, what: str) -> T:
+        """What `relieved` does, tried again for as long as a start is."""
+        backoff = Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+        give_up_s = self.door.clock.elapsed_s() + _START_S
+        while True:
+            try:
+                return await self.relieved(run_id, message, what=what)
+            except UnavailableError:
+                if self.door.clock.elapsed_s() > give_up_s:
+                    raise
+            await backoff.wait()
+
     def new_id(self) -> str:
         """Return an id that nobody has used."""
         return self._token(12)
@@ -272,7 +285,8 @@ class Relight:
             run, is_new = await self._start(workflow, args, dict(options), sent)
             if not is_new:
                 wake = Signal(name=sent.name, data=sent.data, id=sent.id, headers=sent.headers)
-                await Letterbox(self.door, self.subjects, run.id).post(wake)
+                relieve = partial(self.relieved, run.id, what=f"signal {signal!r}")
+                await Letterbox(self.door, self.subjects, run.id).post(wake, relieve)
             return run
 
         call = SignalCall(run_id=options["id"], name=signal, headers={})
@@ -296,7 +310,7 @@ class Relight:
 
         async def publish(call: StartCall) -> RunStarted:
             named = msgspec.structs.replace(started, headers=call.headers, signal=signal)
-            named = await self.relieved(run_id, named, what="an argument")
+            named = await self._relieved_until_stored(run_id, named, what="an argument")
             return await self._publish_start(run_id, named, chosen.get("on_conflict", "attach"))
 
         taken = await through(self.interceptors, "start", publish)(call)
@@ -370,17 +384,18 @@ class Relight:
     ) -> tuple[str, str]:
         """What `Run.fork` and `Run.restart_from` do: copy, then start. Returns the new id and its queue."""
         fork_id = token("run id", id) if id is not None else self._token(12)
+        results = await self._relieved_each(fork_id, tuple(replace.values()), what="a result")
         origin = await read_origin(self.door, self.subjects.log(run_id), run_id)
         now_ms = self.door.clock.now_ms()
         plan = planned(
             origin,
             run_id,
             cut,
-            replace,
+            dict(zip(replace, results, strict=True)),
             step=step,
             client=self._client,
             now_ms=now_ms,
-            arguments=None if args is None else arguments_of(origin.started.workflow, args),
+            arguments=None if args is None else await self._arguments(fork_id, origin.started.workflow, args),
         )
         for turn in plan:
             for record in turn.records:
@@ -394,6 +409,14 @@ class Relight:
         )
         taken = await self._publish_start(fork_id, started, "fail")
         return fork_id, taken.queue
+
+    async def _arguments(self, run_id: str, workflow: str, args: Sequence[object]) -> Arguments:
+        given = arguments_of(workflow, args, bytes_max=self.settings.value_bytes_max)
+        return given._replace(values=await self._relieved_each(run_id, given.values, what="an argument"))
+
+    async def _relieved_each(self, run_id: str, values: tuple[Raw, ...], *, what: str) -> tuple[Raw, ...]:
+        holder = RunStarted("", "", values)
+        return (await self._relieved_until_stored(run_id, holder, what=what)).arguments
 
     async def _store_start(self, run_id: str, queue: str, data: bytes) -> None:
         any_queue = self.subjects.start_any_queue(run_id)

@@ -112,9 +112,10 @@ class WorkflowContext:
 
         Raises:
             InvalidValueError: It can't be written as JSON.
-            PayloadTooLargeError: Larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: It is larger than the setting `value_bytes_max`.
         """
-        self._activation.ask(r.DetailsSet(Raw(encode_any(value, what="details"))))
+        details = encode_any(value, what="details", bytes_max=self._activation.value_bytes_max)
+        self._activation.ask(r.DetailsSet(Raw(details)))
 
     def patched(self, change_id: str) -> bool:
         """Whether this run takes the new way of a change in the code: True unless it had passed this point before it.
@@ -201,7 +202,8 @@ class WorkflowContext:
         """
         name_of("suspension name", name)
         place = caller()
-        shown = Raw(encode_any(data, what=f"the data of suspension {name!r}"))
+        what = f"the data of suspension {name!r}"
+        shown = Raw(encode_any(data, what=what, bytes_max=self._activation.value_bytes_max))
         kind = value_type(type)
         async with _limit(f"suspension {name!r}", timeout):
             problem = ""

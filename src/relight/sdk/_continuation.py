@@ -25,14 +25,16 @@ class Continuation(BaseException):
         self.arguments = arguments
 
 
-def check_room(arguments: Sequence[Raw], unread: Iterable[Raw], *, children: int) -> None:
+def check_room(arguments: Sequence[Raw], unread: Iterable[Raw], *, children: int, inline_bytes_max: int) -> None:
     """Refuse what can't be carried over in one message: then a crash could come between.
+
+    Of values that are stored apart only references are carried over.
 
     Raises:
         PayloadTooLargeError: The arguments, with what nobody has received, are too large together.
     """
-    own = sum(len(one) for one in arguments)
-    kept = [len(data) for data in unread]
+    own = sum(len(one) for one in arguments if len(one) <= inline_bytes_max)
+    kept = [len(data) if len(data) <= inline_bytes_max else 0 for data in unread]
     size = own + sum(kept) + (len(kept) + children) * _RECORD_BYTES
     if size > LIMITS.payload_bytes_max:
         more = f" with {len(kept)} unread signals and {children} open children" if kept or children else ""

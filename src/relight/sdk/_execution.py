@@ -13,6 +13,7 @@ from typing import Any, final
 from msgspec import Raw
 
 from relight.actors import program as p
+from relight.actors.values import digest_beside_loop
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RetryAfter, StepCancelled, TerminalError
 from relight.sdk._any_value import check_size, encode_any
@@ -166,7 +167,8 @@ class RunningAttempt:
             what = f"the result of step {self._step.name!r}"
             data, decoded = self._step.signature.result.record(value, what=what)
             check_size(data, self._launcher.bytes_max, what=what)
-            outcome: p.Outcome = p.Done(Raw(data), decoded)
+            digest = "" if len(data) <= LIMITS.digest_in_loop_bytes_max else await digest_beside_loop(data)
+            outcome: p.Outcome = p.Done(Raw(data), decoded, digest)
         except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
             outcome = p.Stopped() if self._is_told_to_stop else self._judge(error)
         # Without these references the attempt is freed at once; a thousand a second are too many for the collector.
@@ -220,7 +222,9 @@ class RunningAttempt:
     def _heartbeat(self, details: object) -> None:
         if self._is_told_to_stop:
             _raise_cancelled(details)
-        data = Raw(encode_any(details, what=f"the heartbeat of step {self._step.name!r}"))
+        data = Raw(
+            encode_any(details, what=f"the heartbeat of step {self._step.name!r}", bytes_max=self._launcher.bytes_max)
+        )
         if _is_running_here(self._loop):
             self._report(self._key, p.Beat(data))
         else:

@@ -47,11 +47,10 @@ class Request(Generic[T]):
         Raises:
             AlreadyAnsweredError: It was answered already.
             InvalidValueError: The result can't be written as JSON.
-            PayloadTooLargeError: It is larger than `limits.payload_bytes_max` bytes.
+            PayloadTooLargeError: It is larger than the setting `value_bytes_max`.
         """
         asked = self._received
-        value = Raw(encode_any(result, what=f"the reply to request {asked.name!r}"))
-        self._requests.answer(asked, r.RequestReplied(asked.id, value, asked.client))
+        self._requests.answer(asked, r.RequestReplied(asked.id, self._requests.encoded(result, asked), asked.client))
 
     async def reject(self, reason: str) -> None:
         """Refuse it: who asked gets `RequestRejected` with this reason. Raises like `reply`."""
@@ -103,6 +102,11 @@ class Requests:
             raise AlreadyAnsweredError(self._activation.run, asked.name)
         self._given.add(answer, self._activation.at_ms)
         self._activation.ask(answer)
+
+    def encoded(self, result: object, asked: r.RequestReceived) -> Raw:
+        """Return a reply as it is recorded. Raises like `Request.reply`."""
+        bytes_max = self._activation.value_bytes_max
+        return Raw(encode_any(result, what=f"the reply to request {asked.name!r}", bytes_max=bytes_max))
 
     def carried(self) -> list[Raw]:
         """What a history that continues as new has to carry: data, answers, and ids."""

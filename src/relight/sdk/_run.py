@@ -108,8 +108,7 @@ class Run(Generic[R]):
             if not limit.expired():
                 raise
             raise WaitTimedOut(f"run {self.id!r} had no result within {limit_s:g} s; it goes on") from error
-        relight = self._relight
-        return cast("R", outcome_of(self.id, await filled(relight.door, relight.subjects, self.id, end), self._type))
+        return cast("R", outcome_of(self.id, await self._filled(end), self._type))
 
     async def resume(self, name: str, data: object = None) -> None:
         """Answer a suspension. Returns when durable. The first answer wins; one that comes early is kept.
@@ -196,6 +195,7 @@ class Run(Generic[R]):
             raise WaitTimedOut(f"{what} had no answer within {limit_s:g} s; it may still be handled") from error
         if isinstance(answer, r.RequestRejected):
             raise RequestRejected(answer.reason, request=name, path=answer.path)
+        answer = await self._filled(answer)
         return cast("T", kind.decode(answer.result, what=f"the answer to {what}"))
 
     async def answer_awakeable(self, token: str, wake: m.Wake) -> None:
@@ -208,6 +208,10 @@ class Run(Generic[R]):
 
     def _encoded(self, data: object, *, what: str) -> Raw:
         return Raw(encode_any(data, what=what, bytes_max=self._relight.settings.value_bytes_max))
+
+    async def _filled(self, record: T) -> T:
+        """Return a record with the large values that are stored apart."""
+        return await filled(self._relight.door, self._relight.subjects, self.id, record)
 
     async def _relieved(self, wake: m.Wake) -> m.Wake:
         return await self._relight.relieved(self.id, wake, what=type(wake).__name__)
@@ -270,11 +274,13 @@ class Run(Generic[R]):
             RunNotFoundError: The run is not known.
         """
         letters.check_one_answer(result, error, rerun=rerun)
-        value = Raw(encode_any(result, what="the result"))
+        value = self._encoded(result, what="the result")
         if error is not None:
             checked_text(error, what="the error")
         key = await self._letterbox.parked_step(step)
-        await self._letterbox.post_to_parked(m.Resolve(step=key, result=value, error=error, rerun=rerun))
+        await self._letterbox.post_to_parked(
+            m.Resolve(step=key, result=value, error=error, rerun=rerun), self._relieved
+        )
 
     async def fork(
         self,
@@ -301,9 +307,9 @@ class Run(Generic[R]):
             RefusedError: There is no such outcome, or the copied part has children or awakeables.
             RunNotFoundError: The run is not known, has not begun, or was retired.
             InvalidValueError: A result or an argument can't be written as JSON.
-            PayloadTooLargeError: A result, or the arguments together, are larger than `limits.payload_bytes_max`.
+            PayloadTooLargeError: A result or an argument is larger than the setting `value_bytes_max`.
         """
-        results = {key: Raw(encode_any(one, what=f"the result of {key!r}")) for key, one in (replace or {}).items()}
+        results = {key: self._encoded(one, what=f"the result of {key!r}") for key, one in (replace or {}).items()}
         return await self._forked(cut_after(after), results, step=after, args=args, id=id)
 
     async def restart_from(self, step: str, *, id: str | None = None) -> Run[R]:

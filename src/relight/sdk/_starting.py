@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from relight.actors.fork import Arguments
 from relight.config.limits import LIMITS
-from relight.errors import PayloadTooLargeError, RefusedError
+from relight.errors import RefusedError
 from relight.sdk._any_value import encode_any
 from relight.sdk._durations import moment_ms, seconds
 from relight.sdk._values import ValueType, digest, value_type
@@ -57,17 +57,14 @@ def run_started(
     )
 
 
-def arguments_of(workflow: str, args: Sequence[object]) -> Arguments:
+def arguments_of(workflow: str, args: Sequence[object], *, bytes_max: int) -> Arguments:
     """Return arguments for a workflow that is known by name only.
 
     Raises:
         InvalidValueError: One can't be written as JSON.
-        PayloadTooLargeError: Together they are larger than `limits.payload_bytes_max`.
+        PayloadTooLargeError: One is larger than `bytes_max`.
     """
-    values = tuple(Raw(encode_any(one, what=f"argument {n}")) for n, one in enumerate(args, 1))
-    size = sum(len(one) for one in values)
-    if size > LIMITS.payload_bytes_max:
-        raise PayloadTooLargeError("the arguments", size_bytes=size, limit_bytes=LIMITS.payload_bytes_max)
+    values = tuple(Raw(encode_any(one, what=f"argument {n}", bytes_max=bytes_max)) for n, one in enumerate(args, 1))
     return Arguments(values, digest([workflow.encode(), *(bytes(one) for one in values)]))
 
 

@@ -23,8 +23,10 @@ __all__ = (
     "identity_of",
     "in_place",
     "is_reference",
+    "reference_in",
     "reference_to",
     "references_in",
+    "values_in",
     "with_values",
 )
 
@@ -53,6 +55,10 @@ _decoder = msgspec.json.Decoder(Reference)
 
 _FIELDS: dict[type, str] = {
     r.StepCompleted: "result",
+    r.StepHeartbeat: "details",
+    r.RequestReplied: "result",
+    r.Suspended: "data",
+    r.DetailsSet: "data",
     r.RunCompleted: "result",
     r.SignalReceived: "data",
     r.RequestReceived: "data",
@@ -62,13 +68,15 @@ _FIELDS: dict[type, str] = {
     m.Request: "data",
     m.Answer: "data",
     m.AnswerAwakeable: "data",
+    m.Resolve: "result",
 }
-"""Where one value may be a reference. `RunStarted.arguments` and the end of a child may hold some, too."""
+"""Where one value may be a reference. `RunStarted.arguments`, the end of a child and answers that are carried over may
+hold some, too."""
 
 
-def digest_of(value: bytes) -> str:
+def digest_of(value: Raw | bytes | bytearray) -> str:
     """Return the digest that addresses a value."""
-    return sha256(value).hexdigest()
+    return sha256(memoryview(value)).hexdigest()
 
 
 def reference_to(digest: str, size: int) -> Raw:
@@ -83,13 +91,13 @@ def is_reference(value: Raw | bytes) -> bool:
 
 def identity_of(value: Raw) -> str:
     """Return the digest of a value, also of one that a reference stands for."""
-    reference = _reference_in(value)
-    return digest_of(bytes(value)) if reference is None else reference.digest
+    reference = reference_in(value)
+    return digest_of(value) if reference is None else reference.digest
 
 
 def references_in(holder: object) -> list[Reference]:
     """Return the references in a record or a mailbox message."""
-    return [one for value in _values_in(holder) if (one := _reference_in(value)) is not None]
+    return [one for value in values_in(holder) if (one := reference_in(value)) is not None]
 
 
 def with_values(holder: T, change: Callable[[Raw], Raw]) -> T:
@@ -110,6 +118,10 @@ def with_values(holder: T, change: Callable[[Raw], Raw]) -> T:
     if isinstance(holder, r.ChildEnded | m.ChildOver):
         end = with_values(holder.end, change)
         return cast("T", holder if end is holder.end else _replaced(holder, "end", end))
+    if isinstance(holder, r.Continued):
+        answers = tuple(with_values(one, change) for one in holder.answers)
+        same = all(one is other for one, other in zip(answers, holder.answers, strict=True))
+        return cast("T", holder if same else _replaced(holder, "answers", answers))
     return holder
 
 
@@ -120,20 +132,23 @@ def in_place(holder: T, values: Mapping[str, Raw]) -> T:
     """
 
     def change(value: Raw) -> Raw:
-        reference = _reference_in(value)
+        reference = reference_in(value)
         return value if reference is None else values.get(reference.digest, value)
 
     return with_values(holder, change)
 
 
-def _values_in(holder: object) -> Iterable[Raw]:
+def values_in(holder: object) -> Iterable[Raw]:
+    """Return the values in a record or a mailbox message that are stored apart if they are large."""
     field = _FIELDS.get(type(holder))
     if field is not None:
         return (getattr(holder, field),)
     if isinstance(holder, r.RunStarted):
         return holder.arguments if holder.signal is None else (*holder.arguments, holder.signal.data)
     if isinstance(holder, r.ChildEnded | m.ChildOver):
-        return _values_in(holder.end)
+        return values_in(holder.end)
+    if isinstance(holder, r.Continued):
+        return [value for one in holder.answers for value in values_in(one)]
     return ()
 
 
@@ -141,7 +156,8 @@ def _replaced(holder: Any, field: str, value: object) -> Any:
     return msgspec.structs.replace(holder, **{field: value})
 
 
-def _reference_in(value: Raw) -> Reference | None:
+def reference_in(value: Raw) -> Reference | None:
+    """Return the reference that stands in place of a value, if one does."""
     if len(value) > _BYTES_MAX or not is_reference(value):
         return None
     try:

@@ -142,7 +142,7 @@ class Draft:
         parked = self.state.parked
         if parked is None or parked.step != wake.step or wake.error is not None or wake.rerun or self.is_diverged:
             return False
-        problem = self.program.refuses(wake.step, wake.result)
+        problem = self.program.refuses(wake.step, self.shelf.seen(wake.result))
         if problem:
             self.park(parked.reason, problem, parked.step)
         return bool(problem)
@@ -173,11 +173,12 @@ class Draft:
             self._beats.pop(step, None)
             return
         if step in self._beats and not isinstance(outcome, p.Beat):
-            self.record(r.StepHeartbeat(step, self._beats.pop(step)))
+            self.record(self._heartbeat(step, self._beats.pop(step)))
         attempt = open_step.attempts + 1
         match outcome:
-            case p.Done(result=result, value=value):
-                self.record(r.StepCompleted(step, self.shelf.kept(result, is_fed=True), attempt), value)
+            case p.Done(result=result, value=value, digest=digest):
+                kept = self.shelf.kept(result, is_fed=True, digest=digest)
+                self.record(r.StepCompleted(step, kept, attempt), value)
             case p.Failed(error=error):
                 self.record(r.StepFailed(step, error, attempt))
             case p.Again(error=error, delay_s=delay_s):
@@ -197,7 +198,10 @@ class Draft:
         beats, self._beats = self._beats, {}
         for step, details in beats.items():
             if step in self.state.steps:
-                self.record(r.StepHeartbeat(step, details))
+                self.record(self._heartbeat(step, details))
+
+    def _heartbeat(self, step: str, details: Raw) -> r.StepHeartbeat:
+        return r.StepHeartbeat(step, self.shelf.kept(details, is_fed=False))
 
     @property
     def has_beats(self) -> bool:

@@ -16,12 +16,16 @@ from relight.subjects.references import (
     digest_of,
     in_place,
     is_reference,
+    reference_in,
     reference_to,
     references_in,
     with_values,
 )
 
-__all__ = ("Shelf",)
+__all__ = ("NOT_FED", "Shelf")
+
+NOT_FED = (r.Continued, r.RunCompleted, r.RequestReplied, r.Suspended, r.DetailsSet, r.StepHeartbeat)
+"""Records of whose large values the code sees nothing."""
 
 
 @final
@@ -40,17 +44,18 @@ class Shelf:
         self._values: dict[str, bytes] = {}
         self._uses: dict[str, int] = {}
 
-    def kept(self, value: Raw, *, is_fed: bool) -> Raw:
+    def kept(self, value: Raw, *, is_fed: bool, digest: str = "") -> Raw:
         """Return what is recorded of a value: itself, or a reference while the value is pending.
 
         Args:
             value: Encoded.
             is_fed: The code will see it, in a fact that holds the reference.
+            digest: Of it, if it is known already.
         """
         if len(value) <= self._inline_bytes_max and not is_reference(value):
             return value
         data = bytes(value)
-        digest = digest_of(data)
+        digest = digest or digest_of(data)
         self.is_used = True
         self.pending[digest] = data
         if is_fed:
@@ -59,7 +64,7 @@ class Shelf:
 
     def relieved(self, request: r.Request) -> r.Request:
         """Return what is recorded of a request."""
-        if type(request) is not r.RunCompleted:
+        if type(request) not in NOT_FED:
             return request
         return with_values(request, lambda value: self.kept(value, is_fed=False))
 
@@ -71,7 +76,8 @@ class Shelf:
 
     def has_all(self, records: Iterable[r.Record]) -> bool:
         """Whether the code can be fed these."""
-        return all(one.digest in self._values for record in records for one in references_in(record))
+        fed = (record for record in records if not isinstance(record, NOT_FED))
+        return all(one.digest in self._values for record in fed for one in references_in(record))
 
     def find(self, digest: str) -> bytes | None:
         return self._values.get(digest)
@@ -83,9 +89,14 @@ class Shelf:
             BrokenProgramError: A value is not at hand: it is missing where it was stored, or damaged.
         """
         references = references_in(fact)
-        if not references:
+        if not references or isinstance(fact, NOT_FED):
             return fact
         return in_place(fact, {one.digest: self._taken(one) for one in references})
+
+    def seen(self, value: Raw) -> Raw:
+        """Return a value, or the one at hand for which a reference stands."""
+        reference = reference_in(value)
+        return value if reference is None else Raw(self._values.get(reference.digest, value))
 
     def forget(self, fact: r.Fact) -> None:
         """Let go of the values of a fact that the code gets otherwise."""
