@@ -56,11 +56,14 @@ class Answers:
         self._ears: dict[str, set[_Ear]] = {}
         self._opening: asyncio.Task[Watch] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        door.watch_reconnects(self._doubt)
 
     async def close(self) -> None:
         await asyncio.gather(*self._closing)
         if self._opening is not None:
-            await (await self._opening).close()
+            await asyncio.wait((self._opening,))
+            if self._opening.exception() is None:
+                await self._opening.result().close()
 
     async def answer_of(self, run: str, id: str, send: Callable[[], Awaitable[None]], *, is_new: bool) -> Answer:
         """Send a request until it is durable, and wait for its answer.
@@ -82,9 +85,8 @@ class Answers:
         looks = _Looks(self._door, self._subjects, run, id)
         self._ears.setdefault(run, set()).add(ear)
         try:
-            ends, _ = await asyncio.gather(
-                self._door.watch(self._subjects.done("*", run), lambda _subject, _data: ear.hear()), self._open()
-            )
+            await self._open()
+            ends = await self._door.watch(self._subjects.done("*", run), lambda _subject, _data: ear.hear())
             try:
                 answer = await self._sent(looks, send, skips=is_new)
                 return answer or await self._wait(ear, looks)
@@ -96,7 +98,6 @@ class Answers:
     async def _open(self) -> None:
         """Listen for notices: once, when the first request is made."""
         if self._opening is None:
-            self._door.watch_reconnects(self._doubt)
             self._opening = asyncio.ensure_future(self._door.watch(self._subjects.answer(self.client, "*"), self._hear))
         opening = self._opening
         try:

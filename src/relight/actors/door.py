@@ -37,7 +37,7 @@ class Delivery(NamedTuple):
 
     `token` is the acknowledgement subject; whoever knows it can ack, nak or renew, so it proves nothing.
     `delivered` counts deliveries from 1; it is more than 1 if a server that has crashed may have forgotten one.
-    `is_new` says that nobody can have had the message before.
+    Until `new_until_ms`, the server's time, nobody else can have had the message; 0: somebody may have.
     """
 
     subject: str
@@ -46,7 +46,10 @@ class Delivery(NamedTuple):
     fence: int | None
     token: str
     delivered: int
-    is_new: bool = False
+    new_until_ms: int = 0
+
+    def is_new(self, now_ms: int) -> bool:
+        return now_ms < self.new_until_ms
 
 
 class Handle(Protocol):

@@ -40,7 +40,8 @@ class Doorbells:
             # Nobody may be able to see us die by a lease that was acknowledged: by others, or by this worker when it
             # let the run go, while the message was already on its way a second time.
             is_other = self.lease is None or delivery.sequence != self.lease.sequence
-            is_doubtful = delivery.delivered == SECOND_HAND or (is_other and not delivery.is_new)
+            is_new = delivery.is_new(self._door.clock.now_ms())
+            is_doubtful = delivery.delivered == SECOND_HAND or (is_other and not is_new)
             self.changes_lease = self.changes_lease or is_doubtful
             self._change_lease(delivery)
         else:

@@ -116,7 +116,7 @@ class Host:
         for delivery in unfinished:
             self.door.release(delivery)
             # Not `arrive`: its place was given back long ago, or just now.
-            self._dispatch(delivery._replace(is_new=False, delivered=SECOND_HAND))
+            self._dispatch(delivery._replace(new_until_ms=0, delivered=SECOND_HAND))
 
     def _give_place(self, run: str) -> None:
         queue = self._placed.pop(run, None)
@@ -132,7 +132,9 @@ class Host:
         # Also while draining: a run whose steps still get their time is not to be run elsewhere.
         if ask.run not in self._live.actors or self._loop is None:
             return None if ask.everyone else NOT_MINE
-        delivery = Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered, ask.is_new)
+        delivery = Delivery(
+            ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered, ask.new_until_ms
+        )
         self._loop.call_soon_threadsafe(self._adopt, delivery)
         return MINE
 
@@ -163,7 +165,7 @@ class Host:
         if self._live.is_draining:
             self.door.nak(delivery)
             return
-        if delivery.is_new and self._ownership.begin_at_once(delivery, run):
+        if delivery.is_new(self.door.clock.now_ms()) and self._ownership.begin_at_once(delivery, run):
             return
         if run in self._behind:
             self._behind[run].append(delivery)
@@ -177,16 +179,12 @@ class Host:
         task.add_done_callback(self._arrivals.discard)
 
     async def _settle(self, delivery: Delivery, run: str, owner: WorkerId | None) -> None:
-        began_s = self.door.clock.elapsed_s()
         try:
             owner = await self._ownership.settle(delivery, run, owner)
         finally:
             behind = self._behind.pop(run, ())
             if run not in self._live.actors:
                 self._give_place(run)
-        if run in self._live.actors and self.door.clock.elapsed_s() - began_s > LIMITS.ack_wait_s / 2:
-            # This process was stopped while it decided: others may have had the delivery, and acknowledged it.
-            self._live.actors[run].look_after_gap()
         # What came meanwhile needs no look of its own: a thousand children that end together wake one parent.
         for one in behind:
             if run in self._live.actors:

@@ -8,7 +8,7 @@ If the first attempt arrives after all, the second one is refused, and the last 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -225,7 +225,7 @@ class Page(NamedTuple):
     has_older: bool = False
 
 
-async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _NOTHING) -> AsyncIterator[Page]:
+async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _NOTHING) -> AsyncGenerator[Page]:
     """Iterate over the turns behind `after` up to `last`, which came from the leader: nothing is missing.
 
     Or beyond it, if the run was continued meanwhile and `last` removed. At most one page more than the one in use is
@@ -251,8 +251,8 @@ async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _N
             tail = page.tail
             yield page
     finally:
-        if reading is not None:
-            reading.cancel()
+        if reading is not None and not reading.cancel() and not reading.cancelled():
+            reading.exception()  # Looked at: whoever stopped reading does not miss the page.
 
 
 def _checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:

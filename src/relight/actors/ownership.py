@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import aclosing
 
 import structlog
 from msgspec import Raw
@@ -318,19 +319,23 @@ class Ownership:
             await self._door.purge(self._subjects.log(run), below=history.opened)
         epoch = history.last.epoch if history.last.owner == self._worker else history.last.epoch + 1
         try:
-            draft = await self._replayed(run, history)
+            draft = self._draft(run, history.started)
         except p.UnknownWorkflowError:
             if await self._end_without_code(delivery, run, history.state, history.tail, epoch, history.last.cursor):
                 return
             raise
-        if draft is None:
-            self._later(delivery)
-            return
-        await self._relight(delivery, run, epoch)
-        if not self._is_free(delivery, run, draft):
-            return
-        actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=history.last.cursor)
-        actor.resume(delivery, claim, read_at_s=history.began_s)
+        actor: RunActor | None = None
+        try:
+            if not await self._is_replayed(draft, run, history):
+                self._later(delivery)
+                return
+            await self._relight(delivery, run, epoch)
+            if self._is_free(delivery, run):
+                actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=history.last.cursor)
+                actor.resume(delivery, claim, read_at_s=history.began_s)
+        finally:
+            if actor is None:
+                draft.program.close()
 
     async def _take_over_start(
         self, delivery: Delivery, run: str, started: r.RunStarted, tail: Tail, claim: r.Claimed
@@ -338,9 +343,9 @@ class Ownership:
         """Drive a run of which nothing is stored but its start."""
         started = self._programs.begun(started)
         shelf = await self._filled(run, started)
-        draft = self._draft(run, started, shelf)
-        if self._is_free(delivery, run, draft):
-            self._actor(run, draft, tail, epoch=1, cursor=0).begin(delivery, started, claim, has_mail=True)
+        if self._is_free(delivery, run):
+            actor = self._actor(run, self._draft(run, started, shelf), tail, epoch=1, cursor=0)
+            actor.begin(delivery, started, claim, has_mail=True)
 
     async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
         started = decode_start(delivery.data).run
@@ -373,13 +378,11 @@ class Ownership:
             await self._decide(delivery, run)  # What follows an end.
         return True
 
-    def _is_free(self, delivery: Delivery, run: str, draft: Draft) -> bool:
+    def _is_free(self, delivery: Delivery, run: str) -> bool:
         """Whether the run may be driven from here; if not, the delivery is passed on."""
         if run in self._live.actors:
-            draft.program.close()
             self._live.ring(run, delivery)
         elif self._live.is_draining:
-            draft.program.close()
             self._door.nak(delivery)
         else:
             return True
@@ -392,32 +395,32 @@ class Ownership:
     async def _fill(self, run: str, draft: Draft, turns: Sequence[Turn]) -> None:
         await fill(self._door, self._subjects, run, draft.shelf, (one for turn in turns for one in turn.records))
 
-    async def _replayed(self, run: str, history: Reading) -> Draft | None:
-        """Return the code at the end of the history; None if it is another one by now."""
-        draft = self._draft(run, history.started)
+    async def _is_replayed(self, draft: Draft, run: str, history: Reading) -> bool:
+        """Bring the code to the end of the history; False if it is another one by now."""
         if history.turns is not None:
             await self._fill(run, draft, history.turns)
             draft.replay(history.turns, history.state)
-            return draft
+            return True
         draft.begin_replay(history.state)
         last = await self._door.last(self._subjects.log(run))
         if last is None or last.sequence != history.tail.sequence:
-            return None
+            return False
+        after = Tail(sequence=max(0, history.opened - 1))
         try:
-            after = Tail(sequence=max(0, history.opened - 1))
-            async for page in read_pages(self._door, self._subjects.log(run), last, after=after):
-                if page.opened not in (0, history.opened):
-                    return None
-                await self._fill(run, draft, page.turns)
-                draft.replay_page(page.turns)
+            async with aclosing(read_pages(self._door, self._subjects.log(run), last, after=after)) as pages:
+                async for page in pages:
+                    if page.opened not in (0, history.opened):
+                        return False
+                    await self._fill(run, draft, page.turns)
+                    draft.replay_page(page.turns)
         except BrokenChainError:
-            return None  # It was whole a moment ago: the run was retired.
-        return draft
+            return False  # It was whole a moment ago: the run was retired.
+        return True
 
     async def _relight(self, delivery: Delivery, run: str, epoch: int) -> None:
-        """See to a lease of its own. Before the claim: if this process dies in between, it wakes the run all the same."""
+        """See to a lease of its own, before the claim: if this process dies in between, the run is woken by it."""
         queue = delivery.subject.split(".")[4]
-        if not delivery.is_new:
+        if not delivery.is_new(self._door.clock.now_ms()):
             await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
 
     async def _park_corrupt(self, delivery: Delivery, run: str, queue: str, problem: str, last: Stored | None) -> None:
@@ -498,7 +501,7 @@ class Ownership:
                 fence=delivery.fence,
                 everyone=everyone,
                 asked_ms=self._door.clock.now_ms(),
-                is_new=delivery.is_new,
+                new_until_ms=delivery.new_until_ms,
             )
         )
 

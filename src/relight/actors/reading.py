@@ -26,7 +26,7 @@ class Reading:
         bytes: As stored.
         opened: Sequence of the last `Continued`; 0: there is none.
         has_older: Turns from before it are still stored.
-        began_s: When it was begun to read, on the server's clock.
+        began_s: When it was begun to read, by `Clock.elapsed_s`.
     """
 
     state: RunState

@@ -310,17 +310,17 @@ class RunActor:
         """Have the large ones at hand of steps that are about to be launched again."""
         if not self._draft.shelf.is_used:
             return
-        for key, step in list(self.state.steps.items()):
-            if step.heartbeat is None or not is_reference(step.heartbeat) or not self._is_to_be_launched(step):
+        for step in self._launchable():
+            if step.heartbeat is None or not is_reference(step.heartbeat):
                 continue
-            beat = r.StepHeartbeat(key, step.heartbeat)
+            beat = r.StepHeartbeat(step.key, step.heartbeat)
             try:
                 beat = await self._eventually(partial(filled, self._door, self._crew.subjects, self.run, beat))
             except ProtocolError as error:
                 self._draft.park("stuck", str(error))
                 self._ring()
                 return
-            self._heartbeats[key] = beat.details
+            self._heartbeats[step.key] = beat.details
             await self._prove_ownership()
 
     def _mailbox_of(self) -> Mailbox:
@@ -430,20 +430,20 @@ class RunActor:
             self._ring()
 
     def _launch(self) -> None:
-        for key, step in self.state.steps.items():
-            if key not in self._running and self._draft.is_launchable(step):
-                self._running[key] = self._program.launch(step.key, self._attempt(step), self._report)
+        for step in self._launchable():
+            self._running[step.key] = self._program.launch(step.key, self._attempt(step), self._report)
 
     async def _launch_retries(self) -> None:
         """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
-        if any(self._is_to_be_launched(step) for step in self.state.steps.values()):
+        if self._launchable():
             self._proven_s = float("-inf")
             await self._prove_ownership()
             await self._fetch_heartbeats()
             self._launch()
 
-    def _is_to_be_launched(self, step: OpenStep) -> bool:
-        return step.key not in self._running and self._draft.is_launchable(step)
+    def _launchable(self) -> list[OpenStep]:
+        steps = self.state.steps.items()
+        return [step for key, step in steps if key not in self._running and self._draft.is_launchable(step)]
 
     def _attempt(self, step: OpenStep) -> p.Attempt:
         deadline_ms = self.state.run_deadline_ms

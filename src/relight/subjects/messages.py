@@ -169,7 +169,7 @@ class AskOwner(Struct, frozen=True):
     """Asked of a worker: is this run yours? If so, take over this delivery (`actors.door.Delivery`, field by field).
 
     Asked of `everyone`, only an owner answers. `asked_ms` is the server's time: nobody waits for a late answer.
-    `is_new`: nobody but the asker can have had the delivery.
+    Until `new_until_ms` nobody but the asker can have had the delivery.
     """
 
     asker: str
@@ -182,4 +182,4 @@ class AskOwner(Struct, frozen=True):
     fence: int | None = None
     everyone: bool = False
     asked_ms: int | None = None
-    is_new: bool = False
+    new_until_ms: int = 0

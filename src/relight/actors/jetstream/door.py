@@ -238,7 +238,7 @@ class JetStreamDoor:
         self, kind: Literal["start", "wake"], queue: str, receive: Callable[[Delivery], None], *, places: int
     ) -> Consuming:
         """See `Door.consume`. Raises `UnavailableError` and `IncompatibleStreamError`."""
-        consuming = Consuming(self._connection, self._topology, self.clock, kind, queue, receive)
+        consuming = Consuming(self._connection, self._topology, kind, queue, receive)
         if self._keeper is not None:
             for stream in self._topology.streams:
                 self._keeper.serve(f"{stream}.{consumer_name(kind, queue)}")

@@ -17,7 +17,7 @@ from typing import final
 
 import structlog
 
-from relight.actors.door import Clock, Delivery
+from relight.actors.door import Delivery
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.places import Places
 from relight.actors.jetstream.reader import fence_in
@@ -60,12 +60,10 @@ class Consuming:
         self,
         connection: Connection,
         topology: Topology,
-        clock: Clock,
         kind: Kind,
         queue: str,
         receive: Callable[[Delivery], None],
     ) -> None:
-        self.now_ms = clock.now_ms
         self._connection = connection
         self._topology = topology
         self._kind: Kind = kind
@@ -256,11 +254,8 @@ class _Pull:
             self._pause_s = _RETRY_FIRST_S
             # The token's ninth part is how many more the consumer has.
             has_more = reply.split(b".", 13)[-1 if reply.count(b".") == 8 else 10] != b"0"
-            young_from_ms = self._consuming.now_ms() - _YOUNG_MS
-            delivery = delivery_of(
-                subject, reply, data, headers, known_up_to=self._known_up_to, young_from_ms=young_from_ms
-            )
-            if self._openings > 1 and delivery.delivered == 1 and not delivery.is_new:
+            delivery = delivery_of(subject, reply, data, headers, known_up_to=self._known_up_to)
+            if self._openings > 1 and delivery.delivered == 1 and delivery.new_until_ms == 0:
                 # A server that crashed may have forgotten that a living worker has it.
                 delivery = delivery._replace(delivered=2)
             self._consuming.deliver(delivery, self.shard, has_more=has_more)
@@ -366,18 +361,18 @@ async def _drained(listening: Listening, connection: Connection) -> None:
 
 
 def delivery_of(
-    subject: bytes, reply: bytes, data: bytes, headers: bytes | None, *, known_up_to: int | None, young_from_ms: int
+    subject: bytes, reply: bytes, data: bytes, headers: bytes | None, *, known_up_to: int | None
 ) -> Delivery:
     """Read a delivery.
 
     Its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<number>.<stored at>.<more>`.
-    What was stored before `young_from_ms` is never called new: a worker that was stopped finds deliveries in its socket
-    that others have had since.
+    It is new for half of `ack_wait` after it was stored: a worker that was stopped may find it in its socket, or in its
+    memory, when others have had it since.
     """
     tokens = reply.split(b".")
     first = 4 if len(tokens) < 11 else 6
     sequence, delivered = int(tokens[first + 1]), int(tokens[first])
-    is_young = int(tokens[first + 3]) >= young_from_ms * 1_000_000
+    is_certain = delivered == 1 and known_up_to is not None and sequence > known_up_to
     return Delivery(
         subject.decode(),
         sequence,
@@ -385,7 +380,7 @@ def delivery_of(
         None if headers is None else fence_in(headers),
         reply.decode(),
         delivered,
-        is_young and delivered == 1 and known_up_to is not None and sequence > known_up_to,
+        int(tokens[first + 3]) // 1_000_000 + _YOUNG_MS if is_certain else 0,
     )
 
 

@@ -155,7 +155,8 @@ class MemoryConsumer:
         stored = pending.stored
         token = f"{_ACK}.{self._name}.{pending.delivered}.{stored.sequence}"
         count = pending.delivered
-        pull.deliver(Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, count, count == 1))
+        new_until_ms = stored.stored_at_ms + round(self._ack_wait_s * 500) if count == 1 else 0
+        pull.deliver(Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, count, new_until_ms))
 
     def _start_timer(self, pending: _Pending, delay_s: float) -> None:
         pending.stop_timer()

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, final
 
 from relight.actors.door import Delivery
-from relight.config.limits import LIMITS
 from relight.testing.memory.consumer import MemoryConsumer, Pull
 from relight.testing.memory.process import Process
 
@@ -54,13 +53,8 @@ class MemoryConsumption:
             # The place is free again: the real door asks anew when a pull has ended without its deliveries.
             self._add_places(1)
         for number, delay_s in enumerate(arrivals):
-            arrive = partial(self._process.arrive, partial(self._take, delivery, self._server.clock.now_ms()))
+            arrive = partial(self._process.arrive, partial(self._receive, delivery))
             self._server.after(delay_s, arrive if number == 0 else partial(self._repeat, delivery))
-
-    def _take(self, delivery: Delivery, delivered_at_ms: int) -> None:
-        """As the real door: what lay in the socket of a stopped process for long may have gone to others since."""
-        is_young = self._server.clock.now_ms() - delivered_at_ms <= LIMITS.ack_wait_s * 500
-        self._receive(delivery._replace(is_new=delivery.is_new and is_young))
 
     def _repeat(self, delivery: Delivery) -> None:
         self._consumer.nak(delivery.sequence, self, 0.0)

@@ -1,0 +1,65 @@
+"""A take-over that does not come to its end leaves nothing behind in the worker."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any, cast
+
+from tests.crash.workers_in_memory import MemoryWorker, workers_in_memory
+
+from relight import WorkflowContext, workflow
+from relight.actors.door import Door
+from relight.config.limits import LIMITS
+from relight.errors import UnavailableError
+
+_left: list[str] = []
+
+
+@workflow
+async def waits_for_go(ctx: WorkflowContext) -> str:
+    try:
+        await ctx.wait_for_signal("go", type=int)
+    finally:
+        _left.append("left")
+    return "gone"
+
+
+class _UnavailableDoor:
+    """A door that can't send what a new owner sends before its claim, once."""
+
+    def __init__(self, worker: MemoryWorker) -> None:
+        self._worker = worker
+        self.failures = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._worker.door, name)
+
+    async def publish(self, subject: str, data: bytes, **fence: Any) -> int:
+        if b'"Relit"' in data and self.failures == 0:
+            self.failures += 1
+            raise UnavailableError("no leader")
+        return await self._worker.door.publish(subject, data, **fence)
+
+
+async def test_code_that_was_replayed_for_a_take_over_that_failed_never_runs_on() -> None:
+    _left.clear()
+    async with workers_in_memory() as site:
+        owner = await site.add(waits_for_go)
+        run = await site.client.start(waits_for_go)
+        await site.until(lambda: len(site.turns(run.id)) == 1)
+        await site.pass_time(2 * LIMITS.linger_s)
+        owner.kill()
+        await run.signal("go", 1)
+        await site.pass_time(LIMITS.ack_wait_s)  # From now on it is not new to anybody.
+        worker = await site.add(waits_for_go)
+        door = _UnavailableDoor(worker)
+        worker.host._ownership._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
+        _left.clear()
+
+        await site.until(lambda: door.failures == 1)
+        await site.passes()
+        gc.collect()
+
+        assert _left == []
+        assert await site.result(run.result()) == "gone"
+        assert _left == ["left"]

@@ -1,0 +1,44 @@
+"""What an owner makes of a delivery that is handed to it while it holds no lease."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relight.actors.door import SECOND_HAND, Delivery
+from relight.actors.doorbells import Doorbells
+from relight.config.limits import LIMITS
+from relight.testing.memory import MemoryServer
+
+_RUN = "order-42"
+
+
+async def _delivery_on(server: MemoryServer) -> Delivery:
+    door = server.door("worker")
+    taken: asyncio.Queue[Delivery] = asyncio.Queue()
+    await door.consume("wake", "default", taken.put_nowait, places=1)
+    await door.publish(server.subjects.wake("default", _RUN), b'{"kind":"Signal","name":"go","data":1}')
+    return await taken.get()
+
+
+@pytest.mark.parametrize(
+    ("age_s", "delivered", "is_doubtful"),
+    [
+        pytest.param(0.0, 1, False, id="new"),
+        pytest.param(LIMITS.ack_wait_s, 1, True, id="new when it was asked for, and old when it came"),
+        pytest.param(0.0, SECOND_HAND, True, id="in hand for a while"),
+    ],
+)
+async def test_a_lease_that_others_may_have_acknowledged_is_changed(
+    age_s: float, delivered: int, is_doubtful: bool
+) -> None:
+    server = MemoryServer()
+    delivery = (await _delivery_on(server))._replace(delivered=delivered)
+    doorbells = Doorbells(server.door("owner"), _RUN)
+
+    server.clock.advance(age_s)
+    doorbells.take(delivery, owner="owner", epoch=1)
+
+    assert doorbells.lease == delivery
+    assert doorbells.changes_lease is is_doubtful
