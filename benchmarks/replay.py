@@ -14,12 +14,10 @@ from benchmarks.row import Goal, Row, median
 from benchmarks.system import System, system, wait_until_at_rest
 from benchmarks.workflows import WORKFLOWS, steps_then_wait
 from relight import Relight
-from relight.actors.journal import read_history
+from relight.actors.reading import read
 from relight.actors.run.draft import Draft
-from relight.actors.run.state import fold
 from relight.sdk._execution import Launcher
 from relight.sdk._programs import WorkflowPrograms
-from relight.subjects.records import RunStarted
 
 __all__ = ("rows",)
 
@@ -51,16 +49,14 @@ async def _once(client: Relight, programs: WorkflowPrograms, run_id: str) -> tup
     log = client.subjects.log(run_id)
     last = await client.door.last(log)
     assert last is not None, "the run has a journal"
-    history = await read_history(client.door, log, last)
-    read = time.perf_counter()
-    state = fold((turn.at_ms, turn.records) for turn in history.turns)
-    started = history.turns[0].records[0]
-    assert isinstance(started, RunStarted), "the first record"
-    program = programs.create(run_id, started)
-    draft = Draft(program, code="")
-    draft.replay(history.turns, state)
+    history = await read(client.door, log, last)
+    have_read = time.perf_counter()
+    assert history.turns is not None, "few enough to be kept"
+    assert not history.may_refer, "nothing has to be fetched"
+    draft = Draft(programs.create(run_id, history.started), code="")
+    draft.replay(history.turns, history.state)
     replayed = time.perf_counter()
     assert not draft.is_diverged, "the code that made it replays it"
-    assert draft.state.status == state.status == "waiting", "as it was left"
-    program.close()
-    return (read - began) * 1e3, (replayed - read) * 1e3
+    assert draft.state.status == history.state.status == "waiting", "as it was left"
+    draft.program.close()
+    return (have_read - began) * 1e3, (replayed - have_read) * 1e3

@@ -20,6 +20,7 @@ from relight.config.limits import KIB, LIMITS
 from relight.errors import FencedError, ProtocolError, UnavailableError
 from relight.subjects.codec import decode_turn, encode, is_of_later_version
 from relight.subjects.records import Record, RunStarted
+from relight.subjects.references import PREFIX
 from relight.subjects.turn import GENESIS, VERSION, Tombstone, Turn, hash_of, opens_history
 
 __all__ = (
@@ -216,6 +217,7 @@ class Page(NamedTuple):
         bytes: As stored.
         opened: Sequence of that `Continued`: what was read before it does not count. 0: there is none.
         has_older: The page had turns before it.
+        may_refer: Values of these turns, or of those before them, may be stored apart.
     """
 
     turns: list[Turn]
@@ -223,6 +225,7 @@ class Page(NamedTuple):
     bytes: int
     opened: int = 0
     has_older: bool = False
+    may_refer: bool = False
 
 
 async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _NOTHING) -> AsyncGenerator[Page]:
@@ -258,10 +261,12 @@ async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _N
 def _checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
     turns: list[Turn] = []
     size = opened = 0
-    has_older = False
+    has_older = may_refer = False
     for one in stored:
         turn, tail = _linked(one, tail)
+        may_refer = may_refer or PREFIX in one.data
         if opens_history(turn):
+            may_refer = True
             has_older = has_older or bool(turns)
             opened, size = one.sequence, 0
             turns.clear()
@@ -269,7 +274,7 @@ def _checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
         size += len(one.data)
         if one.sequence == last.sequence:
             break
-    return Page(turns, tail, size, opened, has_older)
+    return Page(turns, tail, size, opened, has_older, may_refer)
 
 
 async def read_history(door: Door, subject: str, last: Stored) -> History:

@@ -398,7 +398,8 @@ class Ownership:
     async def _is_replayed(self, draft: Draft, run: str, history: Reading) -> bool:
         """Bring the code to the end of the history; False if it is another one by now."""
         if history.turns is not None:
-            await self._fill(run, draft, history.turns)
+            if history.may_refer:
+                await self._fill(run, draft, history.turns)
             draft.replay(history.turns, history.state)
             return True
         draft.begin_replay(history.state)
@@ -411,7 +412,8 @@ class Ownership:
                 async for page in pages:
                     if page.opened not in (0, history.opened):
                         return False
-                    await self._fill(run, draft, page.turns)
+                    if page.may_refer:
+                        await self._fill(run, draft, page.turns)
                     draft.replay_page(page.turns)
         except BrokenChainError:
             return False  # It was whole a moment ago: the run was retired.

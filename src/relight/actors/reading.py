@@ -26,6 +26,7 @@ class Reading:
         bytes: As stored.
         opened: Sequence of the last `Continued`; 0: there is none.
         has_older: Turns from before it are still stored.
+        may_refer: Values may be stored apart.
         began_s: When it was begun to read, by `Clock.elapsed_s`.
     """
 
@@ -36,6 +37,7 @@ class Reading:
     bytes: int = 0
     opened: int = 0
     has_older: bool = False
+    may_refer: bool = False
     began_s: float = 0.0
 
     @property
@@ -52,6 +54,7 @@ class Reading:
 
     def take(self, page: Page) -> None:
         """Add the next page."""
+        self.may_refer = self.may_refer or page.may_refer
         if page.opened:
             self.opened = page.opened
             self.has_older = self.last is not None or page.has_older

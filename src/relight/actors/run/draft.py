@@ -280,9 +280,11 @@ class Draft:
 
     def _feed_program(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
         """Feed a fact with its values where it has references."""
+        if not self.shelf.is_used:
+            return self.program.feed(fact, at_ms, value)
         if value is p.NOT_DECODED:
             fact = self.shelf.filled(fact)
-        elif self.shelf.is_used:
+        else:
             self.shelf.forget(fact)
         return self.program.feed(fact, at_ms, value)
 
