@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
 import structlog
-from msgspec import Raw
 
 from relight.actors import program as p
+from relight.actors.attempts import Attempts
 from relight.actors.backoff import Backoff
 from relight.actors.crew import Crew
 from relight.actors.door import Delivery, Handle
@@ -32,7 +31,7 @@ from relight.actors.mailbox import Mailbox
 from relight.actors.replies import tell_askers
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long
-from relight.actors.run.state import OpenStep, RunState
+from relight.actors.run.state import RunState
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
@@ -65,11 +64,9 @@ class RunActor:
         self._cursor = cursor
         self._consumed = 0
         self._queue = ""
-        self._outcomes: list[tuple[str, p.Outcome]] = []
         self._doorbells = Doorbells(crew.door, run)
         self._reads_mailbox = False
-        self._running: dict[str, p.RunningStep] = {}
-        self._heartbeats: dict[str, Raw] = {}
+        self._attempts = Attempts(draft, self._ring)
         self._holds_first_turn = False
         self._is_resumed = False
         self._hands_back = False
@@ -101,8 +98,7 @@ class RunActor:
     @property
     def steps_running(self) -> int:
         """Attempts that have not reported their outcome."""
-        reported = {step for step, outcome in self._outcomes if not isinstance(outcome, p.Beat)}
-        return len(self._running.keys() - reported)
+        return self._attempts.count
 
     # Entering.
 
@@ -168,8 +164,7 @@ class RunActor:
 
     def stop_steps(self) -> None:
         """Tell all running steps to stop."""
-        for step in list(self._running.values()):
-            step.cancel()
+        self._attempts.stop()
 
     def discard(self) -> None:
         """Throw the activation away: nothing that it still does has an effect."""
@@ -177,8 +172,7 @@ class RunActor:
         if task is not None and task is not asyncio.current_task():
             task.cancel()
         self._cancel_alarms()
-        self.stop_steps()
-        self._running.clear()
+        self._attempts.close()
         self._program.close()
 
     def _go(self) -> None:
@@ -203,12 +197,12 @@ class RunActor:
                 await self._hold_again()
             if self._doorbells.changes_lease and self._journal.tail.number > 0:
                 await self._ask_for_fresh_lease()
-            if self._hands_back and not self._running and not self._draft.records:
+            if self._hands_back and not self._attempts.running and not self._draft.records:
                 return self._hand_over()
             await self._take()
             if self._draft.records and not self._holds_first_turn:
                 await self._append()
-                if self._running and not (self._rung or self._doorbells.rung or self._reads_mailbox):
+                if self._attempts.running and not (self._rung or self._doorbells.rung or self._reads_mailbox):
                     await self._wait()
             elif self._has_local_work():
                 await self._wait()
@@ -231,7 +225,9 @@ class RunActor:
             self._bell.set_result(None)
 
     def _has_local_work(self) -> bool:
-        return bool(self._running or self._outcomes or self._holds_first_turn or self._alarm_ms is not None)
+        return bool(
+            self._attempts.running or self._attempts.outcomes or self._holds_first_turn or self._alarm_ms is not None
+        )
 
     # Taking what came.
 
@@ -256,14 +252,10 @@ class RunActor:
             await self._launch_retries()
 
     def _take_outcomes(self, now_ms: int) -> None:
-        outcomes, self._outcomes = self._outcomes, []
-        for step, outcome in outcomes:
+        for step, outcome in self._attempts.take():
+            self._draft.take_outcome(step, outcome, now_ms)
             if isinstance(outcome, p.Beat):
-                self._draft.take_outcome(step, outcome, now_ms)
                 self._beat()
-            else:
-                self._running.pop(step, None)
-                self._draft.take_outcome(step, outcome, now_ms)
             self._holds_first_turn = False
 
     def _beat(self) -> None:
@@ -310,7 +302,7 @@ class RunActor:
         """Have the large ones at hand of steps that are about to be launched again."""
         if not self._draft.shelf.is_used:
             return
-        for step in self._launchable():
+        for step in self._attempts.launchable():
             if step.heartbeat is None or not is_reference(step.heartbeat):
                 continue
             beat = r.StepHeartbeat(step.key, step.heartbeat)
@@ -320,7 +312,7 @@ class RunActor:
                 self._draft.park("stuck", str(error))
                 self._ring()
                 return
-            self._heartbeats[step.key] = beat.details
+            self._attempts.details[step.key] = beat.details
             await self._prove_ownership()
 
     def _mailbox_of(self) -> Mailbox:
@@ -357,7 +349,7 @@ class RunActor:
         if is_first and state.end is None:
             # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
             self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)
-        self._stop_cancelled()
+        self._attempts.stop_cancelled()
         if self._draft.is_opening:
             self._ring()
             log_subject = self._crew.subjects.log(self.run)
@@ -430,40 +422,15 @@ class RunActor:
             self._ring()
 
     def _launch(self) -> None:
-        for step in self._launchable():
-            self._running[step.key] = self._program.launch(step.key, self._attempt(step), self._report)
+        self._attempts.launch(self._door.clock.now_ms())
 
     async def _launch_retries(self) -> None:
         """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
-        if self._launchable():
+        if self._attempts.launchable():
             self._proven_s = float("-inf")
             await self._prove_ownership()
             await self._fetch_heartbeats()
             self._launch()
-
-    def _launchable(self) -> list[OpenStep]:
-        steps = self.state.steps.items()
-        return [step for key, step in steps if key not in self._running and self._draft.is_launchable(step)]
-
-    def _attempt(self, step: OpenStep) -> p.Attempt:
-        deadline_ms = self.state.run_deadline_ms
-        return p.Attempt(
-            number=step.attempts + 1,
-            scheduled_at_ms=step.scheduled_at_ms,
-            now_ms=self._door.clock.now_ms(),
-            heartbeat=self._heartbeats.pop(step.key, step.heartbeat),
-            run_deadline=None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC),
-        )
-
-    def _report(self, step: str, outcome: p.Outcome) -> None:
-        if self._task is not None:
-            self._outcomes.append((step, outcome))
-            self._ring()
-
-    def _stop_cancelled(self) -> None:
-        for key, step in self._running.items():
-            if key not in self.state.steps:
-                step.cancel()
 
     # Time.
 
@@ -475,7 +442,7 @@ class RunActor:
             self._alarm_ms = None
             return
         now_ms = self._door.clock.now_ms()
-        if due_ms is not None and not self._running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
+        if due_ms is not None and not self._attempts.running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
             due_ms = None
         if due_ms == self._alarm_ms and self._alarm is not None:
             return
@@ -513,7 +480,7 @@ class RunActor:
         if following is not None:
             self._reads_mailbox = True
             return False
-        if self._rung or self._outcomes or self._doorbells.has_unread(self._cursor):
+        if self._rung or self._attempts.outcomes or self._doorbells.has_unread(self._cursor):
             self._rung = False
             return False
         await self._prove_ownership()

@@ -1,0 +1,89 @@
+"""The attempts of one run's steps that are under way in this process, and what they have reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from msgspec import Raw
+
+from relight.actors import program as p
+from relight.actors.run.draft import Draft
+from relight.actors.run.state import OpenStep
+
+__all__ = ("Attempts",)
+
+
+class Attempts:
+    """What a run's owner has launched. Whether it may launch at all is the owner's to know.
+
+    Attributes:
+        running: Those that have been launched and whose end was not taken yet, by step.
+        outcomes: What they have reported and nobody has taken yet.
+        details: Large heartbeat details, at hand for the next attempt of a step.
+    """
+
+    __slots__ = ("_draft", "_is_closed", "_ring", "details", "outcomes", "running")
+
+    def __init__(self, draft: Draft, ring: Callable[[], None]) -> None:
+        self.running: dict[str, p.RunningStep] = {}
+        self.outcomes: list[tuple[str, p.Outcome]] = []
+        self.details: dict[str, Raw] = {}
+        self._draft = draft
+        self._ring = ring
+        self._is_closed = False
+
+    @property
+    def count(self) -> int:
+        """Those that have not reported their outcome."""
+        reported = {step for step, outcome in self.outcomes if not isinstance(outcome, p.Beat)}
+        return len(self.running.keys() - reported)
+
+    def launchable(self) -> list[OpenStep]:
+        steps = self._draft.state.steps.items()
+        return [step for key, step in steps if key not in self.running and self._draft.is_launchable(step)]
+
+    def launch(self, now_ms: int) -> None:
+        for step in self.launchable():
+            attempt = self._attempt(step, now_ms)
+            self.running[step.key] = self._draft.program.launch(step.key, attempt, self._report)
+
+    def take(self) -> list[tuple[str, p.Outcome]]:
+        """Return what was reported, in order; who has ended runs no more."""
+        taken, self.outcomes = self.outcomes, []
+        for step, outcome in taken:
+            if not isinstance(outcome, p.Beat):
+                self.running.pop(step, None)
+        return taken
+
+    def stop(self) -> None:
+        """Tell all of them to stop."""
+        for step in list(self.running.values()):
+            step.cancel()
+
+    def stop_cancelled(self) -> None:
+        """Tell those to stop that the run does not wait for any more."""
+        for key, step in self.running.items():
+            if key not in self._draft.state.steps:
+                step.cancel()
+
+    def close(self) -> None:
+        """Stop all, and hear nothing more of them."""
+        self._is_closed = True
+        self.stop()
+        self.running.clear()
+
+    def _attempt(self, step: OpenStep, now_ms: int) -> p.Attempt:
+        deadline_ms = self._draft.state.run_deadline_ms
+        return p.Attempt(
+            number=step.attempts + 1,
+            scheduled_at_ms=step.scheduled_at_ms,
+            now_ms=now_ms,
+            heartbeat=self.details.pop(step.key, step.heartbeat),
+            run_deadline=None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC),
+        )
+
+    def _report(self, step: str, outcome: p.Outcome) -> None:
+        if not self._is_closed:
+            self.outcomes.append((step, outcome))
+            self._ring()
