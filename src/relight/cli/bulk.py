@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -89,7 +91,12 @@ async def _found(edge: Edge, relight: Relight, decision: Decision, filters: Filt
 def _asked(edge: Edge, decision: Decision, found: list[Chosen]) -> bool:
     if not found or not edge.output.is_terminal or not sys.stdin.isatty():
         return False
-    return typer.confirm(f"{decision.name} {_counted(len(found))} ({_by_workflow(found)})?")
+    # The loop stands still until the answer comes: its own handler would only note the interruption for later.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(f"{decision.name} {_counted(len(found))} ({_by_workflow(found)})?")
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 async def _tell(
@@ -110,10 +117,15 @@ async def _tell(
         return "done"
 
     outcome: Counter[str] = Counter()
-    with progress(decision.name, len(found), is_json=edge.output.is_json) as advance:
-        async for one in at_once(found, tell):
-            advance()
-            outcome[one] += 1
+    try:
+        with progress(decision.name, len(found), is_json=edge.output.is_json) as advance:
+            async for one in at_once(found, tell):
+                advance()
+                outcome[one] += 1
+    except asyncio.CancelledError:
+        told = f"interrupted when {sum(outcome.values())} of {len(found)} runs were told, or a few more"
+        print(f"{told}; repeat the command to go on", file=sys.stderr)
+        raise
     return outcome, failures
 
 

@@ -116,7 +116,7 @@ def run_verb(work: Callable[[], None]) -> None:
         # Who reads has seen enough (`relight runs | head`); the interpreter must not try to flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         raise typer.Exit(130) from None
     except (typer.Exit, typer.BadParameter):
         raise
