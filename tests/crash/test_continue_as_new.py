@@ -16,6 +16,7 @@ from relight import (
     PayloadTooLargeError,
     RefusedError,
     Relight,
+    Retry,
     RunCancelled,
     RunFailed,
     Worker,
@@ -31,6 +32,7 @@ from relight.subjects.codec import encode
 from relight.subjects.turn import VERSION, Turn, hash_of, opens_history
 from relight.testing import TestEnvironment, replay
 from relight.testing.memory import MemoryDoor, Operation
+from relight.testing.replaying import replay_history
 
 NOTHING: list[str] = []
 
@@ -71,6 +73,30 @@ async def collects(ctx: WorkflowContext, heard: str) -> str:
 @workflow
 async def spins(ctx: WorkflowContext, number: int) -> None:
     ctx.continue_as_new(number + 1)
+
+
+@step(retry=Retry(attempts=1), on_exhausted="park")
+async def fails() -> None:
+    raise OSError("no network")
+
+
+@step
+async def tidied(generation: int) -> int:
+    return generation
+
+
+@workflow
+async def parks_and_continues(ctx: WorkflowContext, generation: int) -> None:
+    """Its step parks it, so that the signal by which it continues waits until it goes on."""
+    try:
+        if generation == 1:
+            failing, going = asyncio.ensure_future(fails()), asyncio.ensure_future(ctx.wait_for_signal("go", type=str))
+            await asyncio.wait({failing, going}, return_when=asyncio.FIRST_COMPLETED)
+            ctx.continue_as_new(2)
+        await ctx.suspend("never", type=str)
+    except asyncio.CancelledError:
+        await tidied(generation)
+        raise
 
 
 @workflow
@@ -205,6 +231,26 @@ async def test_a_run_that_was_asked_to_cancel_does_not_continue() -> None:
         await run.cancel(reason="enough")
         with pytest.raises(RunCancelled, match="enough"):
             await run.result()
+
+
+@pytest.mark.parametrize("replays", [False, True])
+async def test_one_that_is_cancelled_while_it_is_parked_ends_although_it_continues(
+    site: WorkersInMemory, replays: bool
+) -> None:
+    worker = await site.add(parks_and_continues)
+    run = await site.result(site.client.start(parks_and_continues, 1, id="run"))
+    await site.until(lambda: bool(site.records("run", r.Parked)))
+    await site.result(run.signal("go", "on"))
+    await site.until(lambda: bool(site.records("run", r.SignalReceived)))
+    if replays:
+        worker.kill()
+        await site.add(parks_and_continues)
+
+    await site.result(run.cancel(reason="enough"))
+
+    with pytest.raises(RunCancelled, match="enough"):
+        await site.result(run.result())
+    replay_history([parks_and_continues], "run", site.turns("run"))
 
 
 async def test_too_much_to_carry_over_is_refused_where_the_code_can_handle_it() -> None:

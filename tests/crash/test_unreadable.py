@@ -106,6 +106,16 @@ def with_answer(model: type[Any]) -> Workflow[..., Any]:
     return orders
 
 
+def with_awakeable(model: type[Any]) -> Workflow[..., Any]:
+    @workflow(name="orders")
+    async def orders(ctx: WorkflowContext) -> int:
+        order = await ctx.awakeable(type=model)
+        await ctx.suspend("on", type=str)
+        return int(order.items[0].price)
+
+    return orders
+
+
 def with_child(model: type[Any]) -> Workflow[..., Any]:
     @workflow(name="orders")
     async def orders(ctx: WorkflowContext) -> int:
@@ -134,6 +144,7 @@ CASES = {
     "signal": Case(with_signal, "signal 'order' at value.items[0].currency"),
     "signals": Case(with_two_signals, "signal 'order' at value.items[0].currency"),
     "answer": Case(with_answer, "the answer to 'order' at value.items[0].currency"),
+    "awakeable": Case(with_awakeable, "what awakeable 1 was completed with at value.items[0].currency"),
     "child": Case(with_child, "the result of run 'run-child-1' at value.items[0].currency"),
     "argument": Case(with_argument, "order.items[0].currency", (ORDER,)),
 }
@@ -154,6 +165,10 @@ async def yesterday(site: WorkersInMemory, case: Case) -> MemoryWorker:
         await run.signal("order", ORDER)
     if "answer" in case.what:
         await run.resume("order", ORDER)
+    if "awakeable" in case.what:
+        (created,) = site.records("run", r.AwakeableCreated)
+        assert isinstance(created, r.AwakeableCreated)
+        await site.client.complete(created.token, ORDER)
     last = r.SignalAwaited if case is CASES["signals"] else r.Suspended
     count = 2 if last is r.SignalAwaited or "answer" in case.what else 1
     await site.until(lambda: len(site.records("run", last)) == count)
@@ -180,6 +195,23 @@ async def test_the_run_is_parked_with_the_path_and_goes_on_when_the_code_is_mend
     assert case.what in str(described.last_error)
     today.kill()
     await site.add(case.make(Mended), child, code="mended")
+
+    assert await site.result(run.result()) == 5
+
+
+async def test_a_value_that_no_awakeable_can_take_parks_its_run_when_it_comes(site: WorkersInMemory) -> None:
+    worker = await site.add(with_awakeable(Today))
+    run = await site.result(site.client.start("orders", type=int, id="run"))
+    await site.until(lambda: bool(site.records("run", r.AwakeableCreated)))
+    (created,) = site.records("run", r.AwakeableCreated)
+    assert isinstance(created, r.AwakeableCreated)
+
+    await site.client.complete(created.token, ORDER)
+    await site.until(lambda: bool(site.records("run", r.Parked)))
+    assert "what awakeable 1 was completed with" in str((await run.describe()).last_error)
+    worker.kill()
+    await site.add(with_awakeable(Mended), code="mended")
+    await run.resume("on", "on")
 
     assert await site.result(run.result()) == 5
 

@@ -254,7 +254,7 @@ class WorkflowContext:
         """Make a token by which anybody may answer, once: `client.complete(token, value)`, `client.fail(token, …)`.
 
         Awaiting it raises `StepFailed` if it was failed, `WaitTimedOut` if nobody answers within `timeout`, counted
-        from the await.
+        from the await. A value that is no `type` parks the run as `stuck`; it goes on with code that can read it.
         """
         timeout_s = None if timeout is None else seconds("timeout", timeout)
         number, made = self._activation.make_awakeable(caller())
@@ -375,7 +375,11 @@ class Awakeable(Generic[R]):
     async def _answer(self) -> R:
         async with _limit(f"awakeable {self._number}", self._timeout_s):
             data = await self._activation.wait_awakeable(self._number)
-        return self._type.decode(data, what="the answer to the awakeable")
+        try:
+            return self._type.decode(data, what=f"what awakeable {self._number} was completed with")
+        except InvalidValueError as error:
+            # It can't be asked for again, as it is with a suspension.
+            return await self._activation.wait_for_other_code(error)
 
 
 def _limit(what: str, timeout: Duration | None) -> AbstractAsyncContextManager[object]:

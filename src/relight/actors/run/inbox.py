@@ -82,7 +82,7 @@ def _cancel_unpaused(state: RunState, reason: str) -> tuple[r.Record, ...]:
     if state.is_delayed:
         return (r.CancelRequested(reason), r.Unparked("cancel"))
     if state.parked is not None and state.parked.reason in (*_RESOLVABLE, "quarantined"):
-        return (r.Unparked("cancel"), r.CancelRequested(reason))
+        return (r.CancelRequested(reason), r.Unparked("cancel"))  # What came before it may end this history.
     return (r.CancelRequested(reason),)
 
 
