@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.crash.workers_in_memory import workers_in_memory
 from tests.crash.workflows import in_sequence, suspends_and_sleeps, waits_with_a_step
 
 from relight import ConflictError, RefusedError, Run, RunNotFoundError
+from relight.actors.retire import retire
+from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.testing.crash import sweep
 from relight.testing.memory import MemoryDoor, MemoryServer
@@ -77,6 +80,38 @@ async def test_whoever_dies_in_the_middle_of_the_copy_leaves_nothing_that_runs()
         if publishes[0] < deaths_at:
             return
     raise AssertionError("the copy takes more publishes than that")
+
+
+async def test_an_unfinished_copy_can_be_retired_and_whoever_goes_on_with_it_is_refused() -> None:
+    async with workers_in_memory() as site:
+        await site.add(in_sequence)
+        run = await site.result(site.client.start(in_sequence, 3, id="origin"))
+        await site.result(run.result())
+        last = [one.step for one in site.records("origin", r.StepCompleted) if isinstance(one, r.StepCompleted)][-1]
+        _dies_at(site.server, 2)
+        assert await _has_died(site.result(run.fork(after=last, id="fork")))
+        site.server.on_operation = None
+        assert site.turns("fork")
+
+        await site.result(retire(site.server.door("janitor"), site.client.subjects, "fork"))
+
+        assert not site.turns("fork")
+        with pytest.raises(ConflictError, match="retired"):
+            await site.result(run.fork(after=last, id="fork"))
+        await site.pass_time(LIMITS.tombstone_s + 120)
+        assert await site.result((await site.result(run.fork(after=last, id="fork"))).result())
+
+
+async def test_a_fork_that_waits_for_a_worker_is_not_retired_as_if_it_were_unfinished() -> None:
+    async with workers_in_memory() as site:
+        worker = await site.add(in_sequence)
+        run = await site.result(site.client.start(in_sequence, 3, id="origin"))
+        await site.result(run.result())
+        worker.kill()
+        await site.result(run.fork(after="add#1", id="fork"))
+
+        with pytest.raises(RefusedError, match="has not ended"):
+            await site.result(retire(site.server.door("janitor"), site.client.subjects, "fork"))
 
 
 async def test_a_start_of_the_same_id_does_not_run_an_unfinished_copy() -> None:

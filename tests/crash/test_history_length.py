@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import Raw
 from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import WorkflowContext, step, workflow
+from relight import RefusedError, WorkflowContext, step, workflow
 from relight.actors import journal, reading, run_actor
 from relight.actors.journal import read_pages
 from relight.actors.run import length
@@ -17,6 +18,7 @@ from relight.actors.run.draft import Draft
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import encode
+from relight.subjects.messages import Signal
 from relight.subjects.turn import GENESIS, VERSION, Turn, hash_of
 
 SHORT = replace(LIMITS, history_records_warn=20, history_records_max=40, history_records_more=10)
@@ -88,22 +90,55 @@ async def test_a_long_history_is_warned_of_once(site: WorkersInMemory) -> None:
 
 
 async def test_one_that_is_too_long_parks_its_run_which_goes_on_when_it_is_mended(site: WorkersInMemory) -> None:
-    worker = await site.add(counts)
     run = await site.result(site.client.start(counts, id="run"))
     for number in range(30):
         await run.signal("one", True, id=str(number))
+    worker = await site.add(counts)
     await site.until(lambda: bool(site.records("run", r.Parked)))
     described = await run.describe()
     assert described.parked == "stuck"
     assert "continue_as_new" in str(described.last_error)
 
     await run.retry()
+    await site.until(lambda: bool(site.records("run", r.Unparked)))
+    for number in range(30, 35):
+        await run.signal("one", True, id=str(number))
     await site.until(lambda: len(site.records("run", r.Parked)) == 2)
     worker.kill()
     await site.add(mended, code="mended")
+    await site.until(lambda: len(site.records("run", r.Unparked)) == 2)
     await run.signal("one", False)
 
-    assert await site.result(run.result()) == 30
+    assert await site.result(run.result()) == 35
+
+
+async def test_one_that_is_parked_for_its_length_takes_no_signals_and_no_requests_but_what_helps_it(
+    site: WorkersInMemory,
+) -> None:
+    run = await site.result(site.client.start(counts, id="run"))
+    for number in range(30):
+        await run.signal("one", True, id=str(number))
+    await site.add(counts)
+    await site.until(lambda: bool(site.records("run", r.Parked)))
+    await site.pass_time(5)
+    before = len(site.records("run"))
+
+    with pytest.raises(RefusedError, match=r"'run' takes no messages: its history has \d+ records; .*continue_as_new"):
+        await site.result(run.signal("one", True))
+    with pytest.raises(RefusedError, match="takes no messages"):
+        await site.result(run.request("anything", type=str))
+    # What was looked at before it was parked comes all the same, and does not open it again.
+    late = encode(Signal(name="one", data=Raw(b"true"), id="late"))
+    await site.result(site.server.door("late").publish(site.client.subjects.wake("default", "run"), late))
+    await site.until(lambda: len(site.records("run")) > before)
+    with pytest.raises(RefusedError, match="takes no messages"):
+        await site.result(run.signal("one", True))
+    await site.pass_time(60)
+
+    assert len(site.records("run")) == before + 2
+    await site.result(run.cancel())
+    await site.result(run.retry())
+    await site.until(lambda: bool(site.records("run", r.RunCancelled)))
 
 
 async def test_what_a_turn_stores_does_not_grow_with_what_its_steps_are_passed() -> None:

@@ -14,6 +14,7 @@ from typing import final
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored, Watch
 from relight.actors.run.answers import Answer
+from relight.actors.run.length import check_takes_messages
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, RefusedError, RunEndedError, RunNotFoundError, UnavailableError
@@ -78,7 +79,8 @@ class Answers:
             RunEndedError: The run has ended, or ends, without an answer.
             RunNotFoundError: The run is not known, or was retired.
             MailboxFullError: It has too many unread messages.
-            RefusedError: It was answered, and the answer not kept when the run continued as new.
+            RefusedError: It was answered, and the answer not kept when the run continued as new. Or the run is parked
+                for the length of its history.
             UnavailableError: It could not be sent within 30 s.
         """
         ear = _Ear(run, id)
@@ -117,6 +119,8 @@ class Answers:
                 answer = await looks.look(skips=skips)
                 if answer is None:
                     skips = False
+                    if looks.last is not None:
+                        check_takes_messages(looks.run, looks.last)
                     await send()
                 return answer
             except UnavailableError as error:
@@ -179,13 +183,18 @@ class Answers:
 
 
 class _Looks:
-    """Looks for one answer in a run's journal, each from where the one before has ended."""
+    """Looks for one answer in a run's journal, each from where the one before has ended.
+
+    Attributes:
+        last: The last record that was there; None before the first turn.
+    """
 
     def __init__(self, door: Door, subjects: Subjects, run: str, id: str) -> None:
         self.id = id
+        self.run = run
+        self.last: r.Record | None = None
         self._door = door
         self._subjects = subjects
-        self._run = run
         self._seen = 0
 
     async def look(self, *, skips: bool = False) -> Answer | None:
@@ -200,22 +209,23 @@ class _Looks:
             RefusedError: The answer was not kept when the run continued as new.
             UnavailableError: The server was not reached.
         """
-        last = await self._door.last(self._subjects.log(self._run))
+        last = await self._door.last(self._subjects.log(self.run))
         if last is None:
-            if await read_start(self._door, self._subjects, self._run) is None:
-                raise RunNotFoundError(self._run)
+            if await read_start(self._door, self._subjects, self.run) is None:
+                raise RunNotFoundError(self.run)
             return None
         turn = decode_turn(last.data)
         if isinstance(turn, Tombstone):
-            raise RunNotFoundError(self._run)
+            raise RunNotFoundError(self.run)
         answer = None if skips else await self._answer_up_to(last)
         self._seen = max(self._seen, last.sequence)
+        self.last = turn.records[-1]
         if answer is None and isinstance(turn.records[-1], r.ENDS):
-            raise RunEndedError(f"run {self._run!r} has ended; it does not answer any more")
+            raise RunEndedError(f"run {self.run!r} has ended; it does not answer any more")
         return answer
 
     async def _answer_up_to(self, last: Stored) -> Answer | None:
-        subject = self._subjects.log(self._run)
+        subject = self._subjects.log(self.run)
         while self._seen < last.sequence:
             page = await self._door.read(subject, after=self._seen, limit=LIMITS.mailbox_batch)
             if not page:
@@ -231,7 +241,7 @@ class _Looks:
 
     def _answer_in(self, turn: Turn | Tombstone) -> Answer | None:
         if isinstance(turn, Tombstone):
-            raise RunNotFoundError(self._run)
+            raise RunNotFoundError(self.run)
         is_lost = False
         for record in turn.records:
             if isinstance(record, r.RequestReplied | r.RequestRejected) and record.id == self.id:
@@ -245,6 +255,6 @@ class _Looks:
                 is_lost = False  # It is not answered yet, and was carried over.
         if is_lost:
             raise RefusedError(
-                f"request {self.id!r} was answered before run {self._run!r} continued as new; the answer was not kept"
+                f"request {self.id!r} was answered before run {self.run!r} continued as new; the answer was not kept"
             )
         return None

@@ -15,6 +15,7 @@ from relight.actors.mailbox import decoded
 from relight.actors.reading import Reading, read
 from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
+from relight.actors.run.length import check_takes_messages
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import StoredStart, read_start
 from relight.actors.values import filled
@@ -187,10 +188,13 @@ class Letterbox:
             RunNotFoundError: The run is not known.
             RunEndedError: The run has ended.
             MailboxFullError: It has too many unread messages.
+            RefusedError: A signal, and the run is parked for the length of its history.
             UnavailableError: No acknowledgement. The message may have been stored; with an id, sending it again is
                 harmless.
         """
-        await self._check_alive()
+        last = await self._check_alive()
+        if last is not None and isinstance(wake, m.Signal):
+            check_takes_messages(self._run, last)
         await self.deposit(wake, relieve)
 
     async def deposit(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
@@ -274,16 +278,18 @@ class Letterbox:
             raise RunNotFoundError(self._run)
         return start
 
-    async def _check_alive(self) -> None:
+    async def _check_alive(self) -> r.Record | None:
+        """Return the last record, None if the run has not begun."""
         last = await self._door.last(self._subjects.log(self._run))
         if last is None:
             await self._start()
-            return
+            return None
         turn = decode_turn(last.data)
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(self._run)
         if isinstance(turn.records[-1], r.ENDS):
             raise RunEndedError(f"run {self._run!r} has ended; it takes no messages any more")
+        return turn.records[-1]
 
     async def _check_room(self) -> None:
         last = (await self._history()).last

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from relight.actors.door import Door, Stored
 from relight.actors.family import tell_family
+from relight.actors.fork import COPIED_EPOCH
 from relight.actors.journal import BrokenChainError, read_tail
 from relight.actors.reading import read
 from relight.actors.values import remove_all
@@ -62,7 +63,9 @@ class _Remains:
 
 
 async def retire(door: Door, subjects: Subjects, run: str) -> None:
-    """Remove what is stored of a finished run, and leave a tombstone. Repeating it is harmless.
+    """Remove what is stored of a finished run, or of a fork that was never started, and leave a tombstone.
+
+    Repeating it is harmless.
 
     Raises:
         RunNotFoundError: Nothing is stored of it.
@@ -134,7 +137,7 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
         if remains.start is None:
             raise RunNotFoundError(run)
         raise RefusedError(f"run {run!r} has not begun; only finished runs are retired")
-    if not _is_over(tail):
+    if not _is_over(tail) and not _is_unfinished_copy(tail, remains):
         raise RefusedError(f"run {run!r} has not ended; only finished runs are retired")
     if isinstance(tail, Tombstone):
         await _clear(door, subjects, run, remains, last.data, has_waited=True)
@@ -183,6 +186,11 @@ async def _clear(
 
 def _is_over(tail: Turn | Tombstone | None) -> bool:
     return isinstance(tail, Tombstone) or (tail is not None and isinstance(tail.records[-1], r.ENDS))
+
+
+def _is_unfinished_copy(tail: Turn | Tombstone, remains: _Remains) -> bool:
+    """Whether a client died while it copied a fork's history. One that only stands still is refused when it goes on."""
+    return isinstance(tail, Turn) and tail.epoch == COPIED_EPOCH and remains.start is None
 
 
 def _has_waited(tail: Turn, start: Stored | None) -> bool:

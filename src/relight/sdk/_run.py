@@ -129,6 +129,7 @@ class Run(Generic[R]):
 
         Raises:
             MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
+            RefusedError: It is parked for the length of its history.
             RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
             InvalidValueError: The data can't be written as JSON.

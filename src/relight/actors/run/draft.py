@@ -13,7 +13,7 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.actors.run.continuation import opening
 from relight.actors.run.inbox import due, receive
-from relight.actors.run.length import REMEDY, is_too_long
+from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.replay import Script, is_fact
 from relight.actors.run.shelf import Shelf
 from relight.actors.run.state import OpenStep, RunState, fold
@@ -220,8 +220,11 @@ class Draft:
 
     def take_records(self) -> list[r.Record]:
         """Hand the records over to be appended; the draft is empty then."""
-        if is_too_long(self.state) and not self.is_opening:
-            self.park("stuck", f"its history has {self.state.records} records; {REMEDY}")
+        parked = self.state.parked
+        # Said again behind whatever came in spite of it: it stands last, where senders look.
+        is_buried = bool(self.records) and parked is not None and is_refusal(parked) and self.records[-1] != parked
+        if (is_buried or is_too_long(self.state)) and not self.is_opening:
+            self.park("stuck", refusal(self.state))
         records, self.records = self.records, []
         return records
 

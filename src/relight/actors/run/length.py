@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from relight.actors.run.state import RunState
 from relight.config.limits import LIMITS
+from relight.errors import RefusedError
+from relight.subjects import records as r
 
-__all__ = ("REMEDY", "is_long", "is_too_long")
+__all__ = ("REMEDY", "check_takes_messages", "is_long", "is_refusal", "is_too_long", "refusal")
 
 REMEDY = "let the workflow call ctx.continue_as_new(…) now and then"
+
+
+def refusal(state: RunState) -> str:
+    """Why the run is parked."""
+    return f"its history has {state.records} records; {REMEDY}"
+
+
+def check_takes_messages(run: str, last: r.Record) -> None:
+    """Raise `RefusedError` if the run is parked for its length, with this last record: what comes makes it longer."""
+    if is_refusal(last):
+        assert isinstance(last, r.Parked), "a refusal is one"
+        raise RefusedError(f"run {run!r} takes no messages: {last.message}")
+
+
+def is_refusal(record: r.Record) -> bool:
+    return isinstance(record, r.Parked) and record.reason == "stuck" and record.message.endswith(REMEDY)
 
 
 def is_long(state: RunState) -> bool:
