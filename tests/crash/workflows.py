@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from relight import (
+    RefusedError,
     RequestRejected,
     Retry,
     Run,
@@ -18,6 +19,7 @@ from relight import (
     step,
     workflow,
 )
+from relight.actors.run.state import RunState
 from relight.subjects import records as r
 from relight.testing.stage import Stage, stage_here
 from relight.testing.trial import Scenario
@@ -186,6 +188,42 @@ async def cleans_up(ctx: WorkflowContext) -> str:
 async def cancel_it(stage: Stage, run: Run[Any]) -> None:
     await stage.until(lambda: bool(stage.observer.state(run.id).waits) or stage.observer.state(run.id).end is not None)
     await run.cancel(reason="enough")
+
+
+async def terminate_it(stage: Stage, run: Run[Any]) -> None:
+    await stage.until(lambda: bool(stage.observer.state(run.id).waits) or stage.observer.state(run.id).end is not None)
+    await run.terminate(reason="enough")
+
+
+@step(retry=Retry(attempts=2, delay=0.05, jitter=0), on_exhausted="park")
+async def exhausts() -> str:
+    raise ConnectionError("away for good")
+
+
+@workflow
+async def parks(ctx: WorkflowContext) -> str:
+    return await slow(await exhausts())
+
+
+async def retry_and_resolve_it(stage: Stage, run: Run[Any]) -> None:
+    """A person has it tried again, and then says what became of it."""
+
+    def state() -> RunState:
+        return stage.observer.state(run.id)
+
+    def exhausted() -> int:
+        records = stage.observer.records(run.id)
+        return sum(isinstance(one, r.Parked) and one.reason == "retries_exhausted" for one in records)
+
+    def is_parked() -> bool:
+        return state().parked is not None and exhausted() > decided
+
+    decided = 0
+    while state().end is None:
+        await stage.until(lambda: is_parked() or state().end is not None)
+        decided = exhausted()
+        with suppress(RefusedError):  # It was told before: it goes on, or has ended.
+            await (run.retry() if decided == 1 else run.resolve("exhausts#1", result="by hand"))
 
 
 @workflow
@@ -436,6 +474,8 @@ def _named(one: Scenario) -> str:
         return "signal_against_timer_heard"
     if one.with_start is not None:
         return f"{one.workflow.name}_with_its_start"
+    if one.story is terminate_it:
+        return f"{one.workflow.name}_terminated"
     if one.story is pause_and_cancel_it:
         return f"{one.workflow.name}_paused"
     if one.others == (signals_another,):
@@ -468,6 +508,8 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(workflow=calls_children, others=(doubled,)),
         Scenario(workflow=waits_for_children, others=(doubled, tidies_up)),
         Scenario(workflow=holds_a_tree, story=cancel_it, others=(tidies_up,)),
+        Scenario(workflow=holds_a_tree, story=terminate_it, others=(tidies_up,)),
+        Scenario(workflow=parks, story=retry_and_resolve_it),
         Scenario(workflow=maps, others=(doubled,)),
         Scenario(workflow=patches),
         Scenario(workflow=forked, args=("a", "b"), story=fork_it),

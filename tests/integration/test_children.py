@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.runs import kinds, recorded, suspended, until
+from tests.runs import kinds, recorded, suspended, turns, until
 
 from relight import (
     Child,
@@ -25,8 +27,9 @@ from relight import (
     step,
     workflow,
 )
-from relight.config.limits import LIMITS
+from relight.config.limits import KIB, LIMITS
 from relight.subjects import records as r
+from relight.subjects.codec import encode
 from relight.testing import TestEnvironment
 
 
@@ -263,6 +266,44 @@ async def test_a_map_keeps_the_order_and_bounds_what_is_open() -> None:
 
         assert await run.result() == [2 * number for number in range(100)]
         assert await _most_open(run) == 7
+
+
+@pytest.mark.parametrize("concurrency", [100, 10_000])
+async def test_a_map_over_10000_items_is_bounded_in_time_and_in_what_a_turn_holds(concurrency: int) -> None:
+    @workflow
+    async def maps(ctx: WorkflowContext, concurrency: int) -> int:
+        doubles = await ctx.map(twice, range(10_000), concurrency=concurrency)
+        assert doubles == [2 * number for number in range(10_000)]
+        return len(doubles)
+
+    async with TestEnvironment([maps]) as env:
+        began_s = time.process_time()
+        run = await env.start(maps, concurrency)
+
+        assert await run.result() == 10_000
+        assert time.process_time() - began_s < 10
+        assert max(len(encode(one)) for one in await turns(env.client, run)) < 800 * KIB
+        assert await _most_open(run) == concurrency
+
+
+async def test_a_map_whose_items_can_not_be_made_raises_why_and_cancels_what_is_open() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise LookupError("the third")
+
+    @workflow
+    async def maps(ctx: WorkflowContext) -> str:
+        try:
+            return str(await ctx.map(twice, broken(), concurrency=2))
+        except LookupError as error:
+            return f"raised {error}"
+
+    async with TestEnvironment([maps]) as env:
+        run = await env.start(maps)
+
+        assert await run.result() == "raised the third"
+        await env.replay(run)
 
 
 async def test_a_map_over_children() -> None:

@@ -36,23 +36,33 @@ class Mapping(Generic[T, R]):
         self._concurrency = concurrency
         self._max_failures = max_failures
         self._min_success = min_success
+        self._lanes = concurrency
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._results: dict[int, R] = {}
         self._failures: dict[int, Exception] = {}
 
     async def run(self) -> list[R]:
         """Return the results in the items' order; those that failed, or were not needed, are left out."""
         lanes: list[asyncio.Future[None]] = [asyncio.ensure_future(self._work()) for _ in range(self._concurrency)]
+        for lane in lanes:
+            lane.add_done_callback(self._lane_ended)
         try:
-            while lanes and not self._is_decided():
-                _, pending = await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
-                lanes = [one for one in lanes if one in pending]
-        except asyncio.CancelledError:
-            await _stop(lanes)
-            raise
-        await _stop(lanes)
+            # Not `asyncio.wait`, which looks at all lanes again for each that ends.
+            await self._over
+        finally:
+            await _stop([one for one in lanes if not one.done()])
         if len(self._failures) > self._max_failures:
             raise MapFailed(self._results, self._failures)
         return [self._results[index] for index in sorted(self._results)]
+
+    def _lane_ended(self, lane: asyncio.Future[None]) -> None:
+        self._lanes -= 1
+        if self._over.done():
+            return
+        if not lane.cancelled() and (error := lane.exception()) is not None:
+            self._over.set_exception(error)
+        elif self._lanes == 0 or self._is_decided():
+            self._over.set_result(None)
 
     async def _work(self) -> None:
         """Take one item after the other, until none is left or the rest is not needed."""
