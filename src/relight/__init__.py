@@ -28,6 +28,7 @@ from relight.errors import (
     RunNotFoundError,
     RunTerminated,
     RunTimedOut,
+    SealedError,
     StepCancelled,
     StepFailed,
     TerminalError,
@@ -37,6 +38,7 @@ from relight.errors import (
 )
 
 if TYPE_CHECKING:
+    from relight.actors.codecs import Codec, Encryption, KeyProvider, Keys, WrappedKey, Zstd
     from relight.sdk._child import Child
     from relight.sdk._client import Relight
     from relight.sdk._context import Awakeable, WorkflowContext
@@ -55,13 +57,17 @@ __all__ = (
     "Awakeable",
     "Child",
     "ChildOptions",
+    "Codec",
     "ConflictError",
     "Duration",
     "Effect",
+    "Encryption",
     "IncompatibleStreamError",
     "Interceptor",
     "InvalidIdError",
     "InvalidValueError",
+    "KeyProvider",
+    "Keys",
     "MailboxFullError",
     "MapFailed",
     "NonDeterminismError",
@@ -86,6 +92,7 @@ __all__ = (
     "RunStatus",
     "RunTerminated",
     "RunTimedOut",
+    "SealedError",
     "SignalCall",
     "StartCall",
     "StartOptions",
@@ -103,9 +110,13 @@ __all__ = (
     "Workflow",
     "WorkflowContext",
     "WorkflowOptions",
+    "WrappedKey",
+    "Zstd",
     "step",
     "workflow",
 )
+
+_CODECS = ("Codec", "Encryption", "KeyProvider", "Keys", "WrappedKey", "Zstd")
 
 _HOMES = {
     "Awakeable": "_context",
@@ -143,9 +154,10 @@ _HOMES = {
 if not TYPE_CHECKING:
     # Unseen by type checkers, for which every name of the module would exist otherwise.
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
+        if name not in _HOMES and name not in _CODECS:
             raise AttributeError(f"module 'relight' has no attribute {name!r}")
-        value: object = getattr(import_module(f"relight.sdk.{_HOMES[name]}"), name)
+        home = "relight.actors.codecs" if name in _CODECS else f"relight.sdk.{_HOMES[name]}"
+        value: object = getattr(import_module(home), name)
         globals()[name] = value
         return value
 

@@ -28,6 +28,7 @@ __all__ = (
     "RunNotFoundError",
     "RunTerminated",
     "RunTimedOut",
+    "SealedError",
     "StepCancelled",
     "StepFailed",
     "TerminalError",
@@ -279,6 +280,10 @@ class ProtocolError(RelightError):
 
 
 # A workflow's own mistakes.
+
+
+class SealedError(ProtocolError):
+    """What is stored is sealed, and can't be opened here: a codec or a key is missing, or the key was destroyed."""
 
 
 class NotDurableError(RelightError):

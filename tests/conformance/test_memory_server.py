@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from relight.actors.door import Delivery, Door, Silent
+from relight.actors.door import Delivery, Door, Silent, Stored
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, UnavailableError
 from relight.subjects.ids import WorkerId
@@ -191,7 +191,7 @@ async def test_a_stopped_worker_is_silent_and_goes_on_where_it_was(server: Memor
         await publishing
     await pass_messages()
     assert backs == ["back"]
-    assert await other.last(log) == (log, taken, b"claimed", 0, server.clock.now_ms())
+    assert await other.last(log) == Stored(log, taken, b"claimed", 0, server.clock.now_ms())
     assert [one.delivered for one in to_stopped] == [1, 2]
 
 

@@ -41,6 +41,8 @@ class SeverableClock:
 class SeveredDoor:
     """Passes everything on until `sever`; from then on nothing gets through in either direction."""
 
+    seal = None
+
     def __init__(self, door: Door, hook: Hook) -> None:
         self._door = door
         self._hook = hook

@@ -27,6 +27,11 @@ SAID = {
         "cancelled the hotel for tokyo, if there was one\ncancelled the flight for tokyo",
         "failed and undone: the card was declined; by a step: True; not undone: {}",
     ),
+    "encryption": (
+        "Ann has a cold\nBen has a cold\nAnn has a cold\n",
+        "for which there is no codec or key here\n",
+        "'RunCompleted'",
+    ),
     "fan_out": ("150\n5\n",),
     "interceptors": ("load_invoices begins, attempt 1", "invoices of acme", "invoices of globex"),
     "order": ("to ann: confirmed", "#1\n", "to ben: declined: ben has no 9900.00"),

@@ -84,7 +84,8 @@ def test_the_glossary_has_the_words_of_the_protocol() -> None:
 
 def test_every_dependency_has_its_line() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    dependencies = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    extras = [one for extra in project["project"]["optional-dependencies"].values() for one in extra]
+    dependencies = [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["dev"]]
     names = {re.split(r"[^\w-]", one)[0] for one in dependencies}
 
     assert set(re.findall(r"^\| `([\w-]+)` \|", page("dependencies.md"), re.MULTILINE)) == names

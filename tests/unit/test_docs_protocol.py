@@ -18,14 +18,21 @@ from relight.actors.run import replay
 from relight.config.limits import LIMITS
 from relight.sdk._values import digest
 from relight.subjects import messages, records, turn
-from relight.subjects.codec import decode_ask, decode_start, decode_turn, decode_wake, encode
+from relight.subjects.codec import decode_ask, decode_start, decode_stored_wake, decode_turn, decode_wake, encode
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import slot_of
 
 PAGE = (ROOT / "docs/protocol.md").read_text()
 RECORDS: tuple[type[msgspec.Struct], ...] = typing.get_args(records.Record)
 MESSAGES: tuple[type[msgspec.Struct], ...] = typing.get_args(messages.Wake)
-OTHERS: tuple[type[msgspec.Struct], ...] = (messages.Start, turn.Turn, turn.Tombstone, messages.AskOwner, Announcement)
+OTHERS: tuple[type[msgspec.Struct], ...] = (
+    messages.Start,
+    messages.Sealed,
+    turn.Turn,
+    turn.Tombstone,
+    messages.AskOwner,
+    Announcement,
+)
 
 _record = msgspec.json.Decoder(records.Record)
 DECODERS: dict[str, Callable[[bytes], object]] = {
@@ -34,6 +41,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "Tombstone": decode_turn,
     "Record": _record.decode,
     "Message": decode_wake,
+    "Sealed": decode_stored_wake,
     "AskOwner": decode_ask,
     "Announcement": decode_announcement,
 }

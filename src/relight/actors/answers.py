@@ -20,6 +20,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, RefusedError, RunEndedError, RunNotFoundError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_answer_notice, decode_turn
+from relight.subjects.envelope import check_open
 from relight.subjects.grammar import Subjects
 from relight.subjects.turn import Tombstone, Turn
 
@@ -242,6 +243,7 @@ class _Looks:
     def _answer_in(self, turn: Turn | Tombstone) -> Answer | None:
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(self.run)
+        check_open(turn, self.run)
         is_lost = False
         for record in turn.records:
             if isinstance(record, r.RequestReplied | r.RequestRejected) and record.id == self.id:

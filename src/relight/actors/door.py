@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from relight.subjects.ids import WorkerId
 
-__all__ = ("SECOND_HAND", "Clock", "Consumption", "Delivery", "Door", "Handle", "Silent", "Stored", "Watch")
+__all__ = ("SECOND_HAND", "Clock", "Consumption", "Delivery", "Door", "Handle", "Seal", "Silent", "Stored", "Watch")
 
 
 SECOND_HAND = 0
@@ -23,13 +23,22 @@ class Silent(Exception):
 
 
 class Stored(NamedTuple):
-    """A message as the stream holds it. `fence` is the sequence its publisher expected, None for an unfenced one."""
+    """A message as the stream holds it. `fence` is the sequence its publisher expected, None for an unfenced one.
+
+    `raw` is what is stored, if that is not `data` because it is sealed.
+    """
 
     subject: str
     sequence: int
     data: bytes
     fence: int | None
     stored_at_ms: int
+    raw: bytes | None = None
+
+    @property
+    def as_stored(self) -> bytes:
+        """What the hash of the chain is made of."""
+        return self.data if self.raw is None else self.raw
 
 
 class Delivery(NamedTuple):
@@ -80,10 +89,30 @@ class Consumption(Protocol):
         ...
 
 
+class Seal(Protocol):
+    """Seals what users put in before it leaves this process, and opens it again."""
+
+    async def sealed(self, subject: str, data: bytes) -> bytes:
+        """Return a journal message as it is to be published. Raises `SealedError`, `UnavailableError`."""
+        ...
+
+    async def opened(self, subject: str, data: bytes) -> bytes:
+        """Return what was sealed; if it can't be opened here, what is stored. Raises `UnavailableError`."""
+        ...
+
+
 class Door(Protocol):
-    """A connection to JetStream."""
+    """A connection to JetStream.
+
+    Attributes:
+        seal: Seals what leaves by this door; None: all is stored as it is. Journal messages and deliveries go through
+            it where they are made and read, everything else in the door's methods.
+    """
 
     clock: Clock
+
+    @property
+    def seal(self) -> Seal | None: ...
 
     # Writing. An acknowledged publish is stored.
 

@@ -19,6 +19,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, RunNotFoundError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_notice
+from relight.subjects.envelope import check_open
 from relight.subjects.grammar import Subjects
 from relight.subjects.turn import Tombstone
 
@@ -131,6 +132,7 @@ class Ends:
         turn = tail[1]
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(run)
+        check_open(turn, run)
         last = turn.records[-1]
         return last if isinstance(last, r.ENDS) else None
 

@@ -21,6 +21,7 @@ from relight.actors.run.state import fold
 from relight.errors import ConflictError, RefusedError, RunNotFoundError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
+from relight.subjects.envelope import check_open
 from relight.subjects.turn import Tombstone, hash_of
 
 __all__ = ("COPIED_EPOCH", "Arguments", "Cut", "copied", "cut_after", "cut_before", "planned", "read_origin")
@@ -76,8 +77,10 @@ async def _stored(door: Door, subject: str, run: str) -> History | None:
     last = await door.last(subject)
     if last is None:
         return None
-    if isinstance(decode_turn(last.data), Tombstone):
+    turn = decode_turn(last.data)
+    if isinstance(turn, Tombstone):
         raise RunNotFoundError(run)
+    check_open(turn, run)
     try:
         history = await read_history(door, subject, last)
         assert history.started, "it says so, or raises"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from relight.actors.backoff import Backoff
-from relight.actors.door import Door, Stored
+from relight.actors.door import Door, Seal, Stored
 from relight.config.limits import KIB, LIMITS
 from relight.errors import FencedError, ProtocolError, UnavailableError
 from relight.subjects.codec import decode_turn, encode, is_of_later_version
@@ -120,7 +120,7 @@ class Journal:
         """
         if await self._append_one(tuple(records), epoch, lease, cursor, at_ms, family, values):
             return
-        for part in _parts(records):
+        for part in _parts(records, LIMITS.turn_bytes_max // (1 if self._door.seal is None else 3)):
             await self._append_one(part, epoch, lease, cursor, at_ms, family, values)
 
     async def _append_one(
@@ -148,13 +148,24 @@ class Journal:
             values=values,
         )
         data = encode(turn)
-        if len(data) > LIMITS.turn_bytes_max and len(records) > 1:
+        seal = self._door.seal
+        if seal is not None:
+            data = await self._sealed(seal, data)
+        if len(data) > LIMITS.turn_bytes_max and len(records) > 1 and not (seal and opens_history(turn)):
             return False
         sequence = await self._written(turn.append, data)
         self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
         if opens_history(turn):
             self.opened = sequence
         return True
+
+    async def _sealed(self, seal: Seal, data: bytes) -> bytes:
+        backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+        while True:
+            try:
+                return await seal.sealed(self._subject, data)
+            except UnavailableError:
+                await backoff.wait()
 
     async def _written(self, append_id: str, data: bytes) -> int:
         backoff: Backoff | None = None
@@ -184,10 +195,10 @@ class Journal:
         raise Displaced(turn)
 
 
-def _parts(records: Sequence[Record]) -> list[tuple[Record, ...]]:
+def _parts(records: Sequence[Record], bytes_max: int) -> list[tuple[Record, ...]]:
     """Cut records into runs that each fit into one message, filling each as far as it goes."""
     parts: list[list[Record]] = [[]]
-    room = budget = LIMITS.turn_bytes_max - 2 * KIB  # for the turn's own fields
+    room = budget = bytes_max - 2 * KIB  # for the turn's own fields
     for record in records:
         size = len(encode(record)) + 1
         if size > room and parts[-1]:
@@ -318,4 +329,4 @@ def _linked(stored: Stored, tail: Tail) -> tuple[Turn, Tail]:
         raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) follows turn {tail.number}")
     if is_next and turn.previous != tail.hash:
         raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) does not follow the turn before it")
-    return turn, Tail(stored.sequence, turn.number, hash_of(stored.data), turn.at_ms, turn.epoch)
+    return turn, Tail(stored.sequence, turn.number, hash_of(stored.as_stored), turn.at_ms, turn.epoch)

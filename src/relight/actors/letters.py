@@ -29,11 +29,13 @@ from relight.errors import (
     RefusedError,
     RunEndedError,
     RunNotFoundError,
+    SealedError,
     UnavailableError,
 )
 from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
+from relight.subjects.envelope import envelope_of
 from relight.subjects.grammar import Subjects
 from relight.subjects.references import is_reference
 from relight.subjects.turn import Tombstone, Turn
@@ -85,6 +87,7 @@ class Letterbox:
         self._subjects = subjects
         self._run = run
         self._queue = queue
+        self._sealed = ""
 
     # Reading.
 
@@ -202,7 +205,7 @@ class Letterbox:
         subject = await self._subject()
         if await self._door.count(subject) >= LIMITS.mailbox_messages_max:
             await self._check_room()
-        await self._door.publish(subject, encode(await relieve(wake)))
+        await self._door.publish(subject, await self._encoded(wake, relieve))
 
     async def post_once(self, wake: m.Wake, name: str, relieve: Relieve = as_it_is) -> None:
         """Put in an answer, if it is the first one: decided by the fence, so of two at once one is refused.
@@ -213,7 +216,7 @@ class Letterbox:
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
         subject = await self._subject()
-        data = encode(await relieve(wake))
+        data = await self._encoded(wake, relieve)
         while True:
             state, fence = await self._foreseen(subject)
             if state.end is not None:
@@ -242,7 +245,7 @@ class Letterbox:
         sight = await self.look()
         if sight.state.parked is None:
             raise RefusedError(f"run {self._run!r} is {sight.state.status}, not parked; there is nothing to decide")
-        await self._door.publish(await self._subject(), encode(await relieve(wake)))
+        await self._door.publish(await self._subject(), await self._encoded(wake, relieve))
 
     async def post_to_paused(self, wake: m.Wake) -> None:
         """Put in what only a paused run takes, or one that will be when it has read its mailbox.
@@ -255,9 +258,15 @@ class Letterbox:
         state, _ = await self._foreseen(subject)
         if not state.is_paused:
             raise RefusedError(f"run {self._run!r} is not paused; there is nothing to unpause")
-        await self._door.publish(subject, encode(wake))
+        await self._door.publish(subject, await self._encoded(wake, as_it_is))
 
     # What these need.
+
+    async def _encoded(self, wake: m.Wake, relieve: Relieve) -> bytes:
+        """Return a message as it is sent; a sealed run is sent nothing that is not sealed."""
+        if self._sealed and self._door.seal is None and envelope_of(wake) is not wake:
+            raise SealedError(f"run {self._run!r} is sealed; open Relight with its codecs to send it something")
+        return encode(await relieve(wake))
 
     async def _check_was_made(self, wake: m.Wake, state: RunState) -> None:
         if not isinstance(wake, m.AnswerAwakeable | m.FailAwakeable):
@@ -276,6 +285,7 @@ class Letterbox:
         start = await read_start(self._door, self._subjects, self._run)
         if start is None:
             raise RunNotFoundError(self._run)
+        self._sealed = start.sealed
         return start
 
     async def _check_alive(self) -> r.Record | None:

@@ -44,6 +44,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode, is_of_later_version
+from relight.subjects.envelope import check_open
 from relight.subjects.grammar import WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
@@ -77,7 +78,10 @@ class Ownership:
         if delivery.subject.split(".", 3)[2] != "start":
             return False
         try:
-            start = decode_start(delivery.data).run
+            stored = decode_start(delivery.data)
+            start = stored.run
+            if stored.sealed:
+                return False  # Its data key may have to be read first.
             if start.origin is not None or may_be_orphan(start, self._door.clock):
                 return False
             if references_in(start):
@@ -141,12 +145,11 @@ class Ownership:
     async def _decide_without_journal(self, delivery: Delivery, run: str) -> None:
         if isinstance(parse(delivery.subject), WakeSubject):
             await self._ring_off(delivery, run)
-        elif decode_start(delivery.data).run.origin is not None:
+        elif (start := await self._start_in(delivery, run)).origin is not None:
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], _NO_COPY, None)
         elif delivery.delivered == 1:
             # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
             mailbox = self._subjects.wake(delivery.subject.split(".")[4], run)
-            start = decode_start(delivery.data).run
             if await is_orphan(self._door, self._subjects, start):
                 await self._door.publish(mailbox, encode(ParentOver(parent=start.parent or "")))
             has_mail = await self._door.next(mailbox, after=0) is not None
@@ -195,9 +198,17 @@ class Ownership:
         if await self._has_lost_its_journal(queue, run):
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
             return
-        start = decode_start(delivery.data)
+        start = await self._start_in(delivery, run)
         now_ms = self._door.clock.now_ms()
-        await self._take_over_start(delivery, run, start.run, Tail(at_ms=now_ms), r.Claimed("redelivered", deaths=1))
+        await self._take_over_start(delivery, run, start, Tail(at_ms=now_ms), r.Claimed("redelivered", deaths=1))
+
+    async def _start_in(self, delivery: Delivery, run: str) -> r.RunStarted:
+        """Return a start with what users put in. Raises `SealedError` if that can't be opened here."""
+        seal = self._door.seal
+        data = delivery.data if seal is None else await seal.opened(delivery.subject, delivery.data)
+        start = decode_start(data)
+        check_open(start, run)
+        return start.run
 
     async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
         mailbox = self._subjects.wake(queue, run)
@@ -224,6 +235,8 @@ class Ownership:
             problem = f"the last turn (sequence {last.sequence}): {error}"
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], problem, last)
             return None
+        if isinstance(tail, Turn):
+            check_open(tail, run)
         return await self._decide_by_tail(delivery, run, last, tail)
 
     async def _decide_by_tail(
@@ -348,7 +361,7 @@ class Ownership:
             actor.begin(delivery, started, claim, has_mail=True)
 
     async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
-        started = decode_start(delivery.data).run
+        started = await self._start_in(delivery, run)
         state = fold([(self._door.clock.now_ms(), (started,))])
         return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started)
 
@@ -542,8 +555,8 @@ def _wake_in(delivery: Delivery) -> Wake | None:
 def _tail_of(last: Stored, turn: Turn | None) -> Tail:
     """Where the message that parks a corrupt run is appended; an unreadable tail has no number to follow."""
     if turn is None:
-        return Tail(last.sequence, 0, hash_of(last.data))
-    return Tail(last.sequence, turn.number, hash_of(last.data), turn.at_ms, turn.epoch)
+        return Tail(last.sequence, 0, hash_of(last.as_stored))
+    return Tail(last.sequence, turn.number, hash_of(last.as_stored), turn.at_ms, turn.epoch)
 
 
 def _readable(last: Stored | None) -> Turn | None:

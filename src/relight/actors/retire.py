@@ -29,6 +29,7 @@ from relight.config.limits import LIMITS
 from relight.errors import FencedError, RefusedError, RelightError, RunNotFoundError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode
+from relight.subjects.envelope import check_open, header_in
 from relight.subjects.grammar import RETIRED, Subjects
 from relight.subjects.references import PREFIX
 from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
@@ -144,9 +145,11 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
         return
     if tail.family:
         await _tell_family(door, subjects, run, last)
-    if tail.values or (remains.wake is not None and PREFIX in remains.wake.data):
+    if tail.values or (remains.wake is not None and (tail.sealed or PREFIX in remains.wake.data)):
         await remove_all(door, subjects, run)
-    tombstone = encode(Tombstone(VERSION, tail.number + 1, door.clock.now_ms(), hash_of(last.data)))
+    if tail.sealed:
+        await _destroy_key(door, subjects, run, tail.sealed)
+    tombstone = encode(Tombstone(VERSION, tail.number + 1, door.clock.now_ms(), hash_of(last.as_stored)))
     await _clear(door, subjects, run, remains, tombstone, has_waited=_has_waited(tail, remains.start))
     try:
         await door.entomb(subjects.log(run), tombstone, fence=last.sequence, ttl_s=LIMITS.tombstone_s)
@@ -162,11 +165,24 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
 
 async def _tell_family(door: Door, subjects: Subjects, run: str, last: Stored) -> None:
     """The message that would have told it once more, after its owner had died, is about to be removed."""
+    seal = door.seal
+    if seal is not None:
+        last = last._replace(data=await seal.opened(last.subject, last.data), raw=last.data)
+    turn = decode_turn(last.data)
+    assert isinstance(turn, Turn), "it was found before"
+    check_open(turn, run)
     try:
         state = (await read(door, subjects.log(run), last)).state
     except BrokenChainError as error:
         raise RefusedError(f"run {run!r} is corrupt: {error}") from error
     await tell_family(door, subjects, run, state)
+
+
+async def _destroy_key(door: Door, subjects: Subjects, run: str, sealed: str) -> None:
+    """Not any other: the id may have been started again."""
+    name = header_in(sealed)[1]
+    if name != "-" and await door.last(subjects.key(run, name)) is not None:
+        await door.purge(subjects.key(run, name))
 
 
 async def _clear(

@@ -14,13 +14,14 @@ __all__ = ("StoredStart", "read_start", "start_in")
 
 @dataclass(frozen=True, slots=True)
 class StoredStart:
-    """A start that holds its id."""
+    """A start that holds its id. `sealed` says how, if it could not be opened here."""
 
     subject: str
     run: str
     started: RunStarted
     stored_at_ms: int
     sequence: int
+    sealed: str = ""
 
     @property
     def queue(self) -> str:
@@ -43,4 +44,7 @@ def start_in(stored: Stored) -> StoredStart | None:
     subject = parse(stored.subject)
     if not isinstance(subject, StartSubject) or subject.queue == RETIRED:
         return None
-    return StoredStart(stored.subject, subject.run, decode_start(stored.data).run, stored.stored_at_ms, stored.sequence)
+    start = decode_start(stored.data)
+    return StoredStart(
+        stored.subject, subject.run, start.run, stored.stored_at_ms, stored.sequence, sealed=start.sealed
+    )

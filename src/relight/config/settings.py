@@ -44,6 +44,7 @@ class SettingsArguments(TypedDict, total=False):
     concurrency: int | None
     value_inline_bytes_max: int | None
     value_bytes_max: int | None
+    encryption_keys: str | None
     local_directory: Path | str | None
     sync: str | None
     log_level: LogLevel | None
@@ -130,6 +131,11 @@ class Settings(BaseSettings):
         le=LIMITS.value_bytes_max,
         title=f"1024 to {LIMITS.value_bytes_max} bytes",
         description="A value whose JSON is larger is refused: a step that returns it fails, without a retry.",
+    )
+    encryption_keys: SecretStr | None = Field(
+        None,
+        title="id:base64 of 32 bytes, several separated by commas",
+        description="Keys that wrap the data keys of encrypted runs; new ones by the last of them.",
     )
     local_directory: Path = Field(
         Path(".relight"),

@@ -386,7 +386,13 @@ class Activation:
         unread = [*(data for kept in self._signals.values() for data in kept), *self._answers.values()]
         if self._requests is not None:
             unread += self._requests.carried()
-        check_room(arguments, unread, children=len(self._children), inline_bytes_max=self._launcher.inline_bytes_max)
+        check_room(
+            arguments,
+            unread,
+            children=len(self._children),
+            inline_bytes_max=self._launcher.inline_bytes_max,
+            bytes_max=self._launcher.carried_bytes_max,
+        )
         raise Continuation(arguments)
 
     def compensate(self, undo: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -17,10 +17,12 @@ from typing_extensions import TypeForm, TypeVarTuple, Unpack
 
 from relight.actors.answers import Answers
 from relight.actors.backoff import Backoff
+from relight.actors.codecs import Codec, Encryption, Keys
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
 from relight.actors.fork import Arguments, Cut, copied, planned, read_origin
 from relight.actors.letters import Letterbox
+from relight.actors.sealing import with_codecs
 from relight.actors.starts import read_start, start_in
 from relight.actors.values import copy, relieved
 from relight.config.limits import LIMITS
@@ -32,6 +34,7 @@ from relight.errors import (
     PayloadTooLargeError,
     RefusedError,
     RelightError,
+    SealedError,
     UnavailableError,
 )
 from relight.sdk._any_value import checked_text, encode_any
@@ -67,6 +70,8 @@ class Relight:
         credentials: Path of a `.creds` file; else `RELIGHT_CREDENTIALS`.
         tls: An `ssl.SSLContext`; else what `RELIGHT_TLS_CA`, `RELIGHT_TLS_CERT` and `RELIGHT_TLS_KEY` say.
         interceptors: Around the starts and signals that it sends.
+        codecs: What users put in goes through these before it leaves the process, in this order, in runs that are
+            started here; its workers are given the same. None: `Encryption` if `RELIGHT_ENCRYPTION_KEYS` is set.
     """
 
     def __init__(
@@ -77,9 +82,10 @@ class Relight:
         credentials: str | Path | None = None,
         tls: object = None,
         interceptors: Sequence[Interceptor] = (),
+        codecs: Sequence[Codec] | None = None,
     ) -> None:
         settings = Settings.read(url=url, namespace=namespace, credentials=credentials)
-        self._set_up(settings, JetStreamBackend(settings, is_local=False, tls=tls), interceptors)
+        self._set_up(settings, JetStreamBackend(settings, is_local=False, tls=tls), interceptors, codecs)
 
     @classmethod
     def local(
@@ -88,6 +94,7 @@ class Relight:
         *,
         namespace: str | None = None,
         interceptors: Sequence[Interceptor] = (),
+        codecs: Sequence[Codec] | None = None,
     ) -> Relight:
         """A real nats-server of its own, data under `directory`, loopback only: for development, tests and demos.
 
@@ -95,7 +102,7 @@ class Relight:
         directory is the argument, else `RELIGHT_LOCAL_DIRECTORY`, else `.relight`.
         """
         settings = Settings.read(local_directory=directory, namespace=namespace)
-        return cls._on(settings, JetStreamBackend(settings, is_local=True), interceptors)
+        return cls._on(settings, JetStreamBackend(settings, is_local=True), interceptors, codecs=codecs)
 
     @classmethod
     def _on(
@@ -104,9 +111,10 @@ class Relight:
         backend: Backend,
         interceptors: Sequence[Interceptor] = (),
         tokens: Callable[[int], str] = secrets.token_hex,
+        codecs: Sequence[Codec] | None = None,
     ) -> Relight:
         relight = cls.__new__(cls)
-        relight._set_up(settings, backend, interceptors, tokens)
+        relight._set_up(settings, backend, interceptors, codecs, tokens)
         return relight
 
     def _set_up(
@@ -114,12 +122,14 @@ class Relight:
         settings: Settings,
         backend: Backend,
         interceptors: Sequence[Interceptor],
+        codecs: Sequence[Codec] | None,
         tokens: Callable[[int], str] = secrets.token_hex,
     ) -> None:
         self.settings = settings
         self.backend = backend
         self.subjects = Subjects(settings.namespace)
         self.interceptors = tuple(interceptors)
+        self.codecs = _codecs(settings) if codecs is None else tuple(codecs)
         self._token = tokens
         self._client = tokens(6)
         self._stack: AsyncExitStack | None = None
@@ -137,7 +147,7 @@ class Relight:
             IncompatibleStreamError: A stream exists with settings that Relight can't work with.
         """
         async with AsyncExitStack() as stack:
-            self._door = await stack.enter_async_context(self.backend.client_door())
+            self._door = self.sealing(await stack.enter_async_context(self.backend.client_door()))
             self._ends = await stack.enter_async_context(Ends(self._door, self.subjects, self._client))
             self._answers = Answers(self._door, self.subjects, self._client)
             stack.push_async_callback(self._answers.close)
@@ -148,6 +158,10 @@ class Relight:
         stack, self._stack, self._door = self._stack, None, None
         if stack is not None:
             await stack.aclose()
+
+    def sealing(self, door: Door) -> Door:
+        """Return a door of this client or of one of its workers as the codecs ask for."""
+        return with_codecs(door, self.subjects, self.codecs)
 
     @property
     def door(self) -> Door:
@@ -428,6 +442,9 @@ class Relight:
         if found is None:
             self.ends.forget(run_id)
             raise ConflictError(f"run {run_id!r} has ended and was retired; its id is free again later; choose another")
+        if found.sealed:
+            self.ends.forget(run_id)
+            raise SealedError(f"run {run_id!r} exists, and is sealed; open Relight with its codecs")
         taken = found.started
         if taken.seed == started.seed and taken.origin_hash == started.origin_hash:
             return taken
@@ -536,3 +553,8 @@ def _check_options(options: StartOptions) -> None:
         raise RefusedError(f"on_conflict={options.get('on_conflict')!r} is unknown; pass 'attach' or 'fail'")
     if "at" in options and "delay" in options:
         raise RefusedError("at= and delay= exclude each other; pass one")
+
+
+def _codecs(settings: Settings) -> tuple[Codec, ...]:
+    keys = settings.encryption_keys
+    return () if keys is None else (Encryption(Keys.read(keys.get_secret_value())),)

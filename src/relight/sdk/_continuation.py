@@ -7,7 +7,7 @@ from typing import final
 
 from msgspec import Raw
 
-from relight.config.limits import KIB, LIMITS
+from relight.config.limits import KIB
 from relight.errors import PayloadTooLargeError
 
 __all__ = ("Continuation", "check_room")
@@ -25,7 +25,9 @@ class Continuation(BaseException):
         self.arguments = arguments
 
 
-def check_room(arguments: Sequence[Raw], unread: Iterable[Raw], *, children: int, inline_bytes_max: int) -> None:
+def check_room(
+    arguments: Sequence[Raw], unread: Iterable[Raw], *, children: int, inline_bytes_max: int, bytes_max: int
+) -> None:
     """Refuse what can't be carried over in one message: then a crash could come between.
 
     Of values that are stored apart only references are carried over.
@@ -36,8 +38,8 @@ def check_room(arguments: Sequence[Raw], unread: Iterable[Raw], *, children: int
     own = sum(len(one) for one in arguments if len(one) <= inline_bytes_max)
     kept = [len(data) if len(data) <= inline_bytes_max else 0 for data in unread]
     size = own + sum(kept) + (len(kept) + children) * _RECORD_BYTES
-    if size > LIMITS.payload_bytes_max:
+    if size > bytes_max:
         more = f" with {len(kept)} unread signals and {children} open children" if kept or children else ""
         raise PayloadTooLargeError(
-            f"what is carried over, the new arguments{more},", size_bytes=size, limit_bytes=LIMITS.payload_bytes_max
+            f"what is carried over, the new arguments{more},", size_bytes=size, limit_bytes=bytes_max
         )

@@ -35,6 +35,7 @@ class Launcher:
     Attributes:
         inline_bytes_max: A larger value is stored apart.
         bytes_max: A larger value is refused.
+        carried_bytes_max: What a run that continues as new may carry over: sealed, it takes twice as much.
         fakes: What tests let run in place of steps, by the steps' names.
     """
 
@@ -46,9 +47,11 @@ class Launcher:
         sender: Sender | None,
         inline_bytes_max: int = LIMITS.value_inline_bytes_max,
         bytes_max: int = LIMITS.value_bytes_max,
+        carried_bytes_max: int = LIMITS.payload_bytes_max,
     ) -> None:
         self.inline_bytes_max = inline_bytes_max
         self.bytes_max = bytes_max
+        self.carried_bytes_max = carried_bytes_max
         self.deps: object = None
         self.has_deps = False
         self.interceptors = tuple(interceptors)

@@ -323,6 +323,19 @@ class Run(Generic[R]):
         fork_id, queue = await self._relight.fork(self.id, cut, replace, step=step, args=args, id=id)
         return Run(self._relight, fork_id, self._type, queue=queue)
 
+    async def shred(self) -> None:
+        """Destroy the data key of an encrypted run: nobody will ever read what users put in. Repeating it is harmless.
+
+        Its chain, kinds, names and times stay. Processes that have just read the run know the key for up to five
+        minutes. A run that has not ended stands still; terminate it before.
+
+        Raises:
+            UnavailableError: No answer in time. It may have been destroyed; do it again.
+        """
+        keys = self._relight.subjects.key(self.id, "*")
+        await self._relight.door.last(keys)  # Whoever looks has the bucket made.
+        await self._relight.door.purge(keys)
+
     async def describe(self) -> RunDescription:
         """Say how the run stands, in words: status, what it waits for, since when, last error, worker, sizes.
 

@@ -76,6 +76,7 @@ class Worker:
             sender=relight,
             inline_bytes_max=relight.settings.value_inline_bytes_max,
             bytes_max=relight.settings.value_bytes_max,
+            carried_bytes_max=LIMITS.payload_bytes_max // (2 if relight.codecs else 1),
         )
         self.version = _version(relight.settings.version if version is None else version, workflows)
         self._programs = WorkflowPrograms(
@@ -123,7 +124,7 @@ class Worker:
             if self._lifespan is not None:
                 self._launcher.deps = await stack.enter_async_context(self._lifespan())
                 self._launcher.has_deps = True
-            door = await stack.enter_async_context(self._relight.backend.worker_door(self.id))
+            door = self._relight.sealing(await stack.enter_async_context(self._relight.backend.worker_door(self.id)))
             self._host = Host(
                 door,
                 self._relight.subjects,

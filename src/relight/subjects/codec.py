@@ -7,8 +7,8 @@ from typing import TypeVar
 import msgspec
 
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError
-from relight.subjects.messages import AskOwner, Start, Wake
+from relight.errors import ProtocolError, SealedError
+from relight.subjects.messages import AskOwner, Sealed, Start, Wake
 from relight.subjects.records import End, RequestRejected, RequestReplied
 from relight.subjects.turn import VERSION, Tombstone, Turn
 
@@ -18,6 +18,7 @@ __all__ = (
     "decode_ask",
     "decode_notice",
     "decode_start",
+    "decode_stored_wake",
     "decode_turn",
     "decode_wake",
     "encode",
@@ -30,7 +31,7 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 _turn: msgspec.json.Decoder[Turn | Tombstone] = msgspec.json.Decoder(Turn | Tombstone)
 _start: msgspec.json.Decoder[Start] = msgspec.json.Decoder(Start)
-_wake: msgspec.json.Decoder[Wake] = msgspec.json.Decoder(Wake)
+_wake: msgspec.json.Decoder[Wake | Sealed] = msgspec.json.Decoder(Wake | Sealed)
 _ask: msgspec.json.Decoder[AskOwner] = msgspec.json.Decoder(AskOwner)
 _end: msgspec.json.Decoder[End] = msgspec.json.Decoder(End)
 
@@ -75,7 +76,15 @@ def decode_start(data: bytes) -> Start:
 
 
 def decode_wake(data: bytes) -> Wake:
-    """Return the mailbox message. Raises `ProtocolError` like `decode_turn`."""
+    """Return the mailbox message. Raises `ProtocolError` like `decode_turn`, and `SealedError`."""
+    wake = decode_stored_wake(data)
+    if isinstance(wake, Sealed):
+        raise SealedError(f"a {wake.of} is sealed, and can't be opened here")
+    return wake
+
+
+def decode_stored_wake(data: bytes) -> Wake | Sealed:
+    """Return the mailbox message as it is stored. Raises `ProtocolError` like `decode_turn`."""
     return _decoded(_wake, data)
 
 

@@ -177,6 +177,16 @@ class Subjects:
         """Where the chunks of one try to store an object are: `<run>.<digest>.<try>`."""
         return f"$O.{self.bucket}.C.{nuid}"
 
+    # Data keys of sealed runs, wrapped: a key-value bucket of NATS.
+
+    @property
+    def key_bucket(self) -> str:
+        return f"RELIGHT_{self.namespace}_KEYS"
+
+    def key(self, run: str, name: str) -> str:
+        """Where a data key is stored."""
+        return f"$KV.{self.key_bucket}.{run}.{name}"
+
     def starts_of_queue(self, queue: str) -> str:
         """The consumers' filters: one each, so that the server walks one subject tree."""
         return f"{self._root}.start.*.{queue}.*"

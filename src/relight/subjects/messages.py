@@ -22,6 +22,7 @@ __all__ = (
     "Request",
     "Resolve",
     "Retry",
+    "Sealed",
     "Signal",
     "Start",
     "Terminate",
@@ -37,10 +38,14 @@ NOT_MINE = b"not mine"
 
 
 class Start(Struct, frozen=True, omit_defaults=True):
-    """The payload of a start subject: version and the record that will open the history."""
+    """The payload of a start subject: version and the record that will open the history.
+
+    `sealed`: as in a turn.
+    """
 
     v: int
     run: RunStarted
+    sealed: str = ""
 
 
 class _Wake(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=True):
@@ -143,6 +148,14 @@ class Relit(_Wake, frozen=True):
 
     owner: str
     epoch: int
+
+
+class Sealed(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=True):
+    """What is stored in place of a mailbox message that has values of users. `of` is its kind."""
+
+    of: str
+    sealed: str
+    name: str = ""
 
 
 Wake = (

@@ -32,6 +32,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
         family: It ends a run that has a parent, or children that have not ended: they are told before the lease is let
             go.
         values: It ends a run that may have values stored apart: they are removed when it is retired.
+        sealed: The whole message, sealed; the rest of it is what stays readable (`subjects.envelope`).
         records: In order: each fact followed by the requests it led to.
     """
 
@@ -47,6 +48,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
     cursor: int = 0
     family: bool = False
     values: bool = False
+    sealed: str = ""
 
 
 class Tombstone(Struct, frozen=True, omit_defaults=True, tag="retired", tag_field="type"):

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, ParamSpec, TypeVar, final
 
+from relight.actors.codecs import Codec
 from relight.actors.host import Host
+from relight.actors.sealing import with_codecs
 from relight.sdk._execution import Launcher
 from relight.sdk._interceptors import Interceptor
 from relight.sdk._programs import WorkflowPrograms
@@ -57,6 +59,7 @@ class MemoryWorker:
         interceptors: Sequence[Interceptor],
         sender: Sender,
         takes_threads_in_turn: bool = False,
+        codecs: Sequence[Codec] = (),
     ) -> None:
         self.door = server.door(name)
         self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, sender=sender)
@@ -65,7 +68,7 @@ class MemoryWorker:
         self._launcher.fakes = fakes
         self._launcher.deps, self._launcher.has_deps = deps, deps is not None
         self.host = Host(
-            self.door,
+            with_codecs(self.door, server.subjects, codecs),
             server.subjects,
             WorkerId(name),
             WorkflowPrograms(workflows, self._launcher, code=CODE, version=CODE),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import final
+from typing import cast, final
 
 import msgspec
 
+from relight.actors.codecs import Codec
+from relight.actors.door import Door, Stored
 from relight.actors.letters import Sight
 from relight.actors.run.cause import Cause, Mailbox, cause
 from relight.actors.run.state import RunState, fold
+from relight.actors.sealing import SealingDoor
 from relight.actors.starts import start_in
 from relight.errors import ProtocolError
 from relight.subjects import records as r
@@ -31,12 +35,27 @@ def _turn(data: bytes) -> Turn:
     return turn
 
 
-@final
-class Observer:
-    """Looks at the runs that a server in memory stores."""
+class _Stream:
+    """As much of a door as it takes to look up data keys, at once."""
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
+        self.clock = server.clock
+
+    def __getattr__(self, name: str) -> None:
+        """Nothing else is used."""
+
+    async def last(self, subject: str) -> Stored | None:
+        return self._server.stream.last(subject)
+
+
+@final
+class Observer:
+    """Looks at the runs that a server in memory stores, sealed ones by these codecs."""
+
+    def __init__(self, server: MemoryServer, codecs: Sequence[Codec] = ()) -> None:
+        self._server = server
+        self._seal = SealingDoor(cast("Door", _Stream(server)), server.subjects, codecs) if codecs else None
         self._known: dict[str, tuple[int, RunState]] = {}
 
     def runs(self) -> list[str]:
@@ -46,7 +65,8 @@ class Observer:
 
     def turns(self, run: str) -> list[Turn]:
         """Those from the last `Continued` on."""
-        turns = [_turn(data) for data in self.journal(run)]
+        log = self._server.subjects.log(run)
+        turns = [_turn(self._opened(log, data)) for data in self.journal(run)]
         openings = [index for index, turn in enumerate(turns) if opens_history(turn)]
         return turns[openings[-1] :] if openings else turns
 
@@ -62,10 +82,23 @@ class Observer:
         tries: dict[str, dict[str, bytes]] = {}
         for one in self._server.stream.every(self._server.subjects.value_chunks(f"{run}.*.*")):
             of_digest = tries.setdefault(one.subject.split(".")[-2], {})
-            of_digest[one.subject] = of_digest.get(one.subject, b"") + one.data
+            of_digest[one.subject] = of_digest.get(one.subject, b"") + self._opened(one.subject, one.data)
         return {
-            digest: data for digest, stored in tries.items() for data in stored.values() if digest_of(data) == digest
+            digest_of(data): data
+            for digest, stored in tries.items()
+            for data in stored.values()
+            if digest_of(data) == digest or self._seal is not None
         }
+
+    def _opened(self, subject: str, data: bytes) -> bytes:
+        if self._seal is None:
+            return data
+        opening = self._seal.opened(subject, data)
+        try:
+            opening.send(None)
+        except StopIteration as done:
+            return cast("bytes", done.value)
+        raise AssertionError("it waits for nothing")
 
     def state(self, run: str) -> RunState:
         """What the run's history amounts to; of a run that has not begun: its start. Not to be changed."""

@@ -15,6 +15,7 @@ from typing import Any, final
 from weakref import WeakKeyDictionary
 
 from relight.actors.backoff import pause
+from relight.actors.codecs import Codec
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.errors import RelightError
@@ -71,14 +72,16 @@ class Stage:
         deps: object = None,
         interceptors: Sequence[Interceptor] = (),
         schedule: Schedule | None = None,
+        codecs: Sequence[Codec] = (),
     ) -> None:
         self.workflows = tuple(workflows)
         self.server = MemoryServer(namespace="test")
-        self.observer = Observer(self.server)
+        self.observer = Observer(self.server, codecs)
         self.fakes: dict[str, Callable[..., Any]] = {}
         self.workers: list[MemoryWorker] = []
         self._deps = deps
         self._interceptors = tuple(interceptors)
+        self._codecs = tuple(codecs)
         self._backend = MemoryBackend(self.server, "client")
         self._client: Relight | None = None
         self._sending = MemoryBackend(self.server, "sender")
@@ -139,7 +142,7 @@ class Stage:
 
     async def _connect(self, backend: MemoryBackend) -> Relight:
         settings = Settings.read(namespace=self.server.subjects.namespace)
-        relight = Relight._on(settings, backend, tokens=self._token)  # pyright: ignore[reportPrivateUsage]  # ours
+        relight = Relight._on(settings, backend, tokens=self._token, codecs=self._codecs)  # pyright: ignore[reportPrivateUsage]  # ours
         return await relight.__aenter__()
 
     def _token(self, size_bytes: int) -> str:
@@ -165,6 +168,7 @@ class Stage:
             interceptors=self._interceptors,
             takes_threads_in_turn=self._is_scheduled,
             sender=self._sender,
+            codecs=self._codecs,
         )
         self.workers.append(worker)
         await worker.host.open()

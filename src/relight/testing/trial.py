@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, cast, final
 
+from relight.actors.codecs import Codec
 from relight.sdk._client import Relight
 from relight.sdk._interceptors import Interceptor
 from relight.sdk._run import Run
@@ -55,6 +56,7 @@ class Scenario:
     options: StartOptions = field(default_factory=StartOptions)
     others: Sequence[Workflow[..., Any]] = ()
     deps: object = None
+    codecs: Sequence[Codec] = ()
 
     async def start(self, client: Relight, id: str) -> Run[Any]:
         options = self.options.copy()
@@ -68,7 +70,8 @@ class Scenario:
         )
 
     def stage(self, interceptors: Sequence[Interceptor]) -> Stage:
-        stage = Stage((self.workflow, *self.others), deps=self.deps, interceptors=interceptors)
+        workflows = (self.workflow, *self.others)
+        stage = Stage(workflows, deps=self.deps, interceptors=interceptors, codecs=self.codecs)
         stage.fakes.update({one.name: fake for one, fake in self.fakes.items()})
         return stage
 

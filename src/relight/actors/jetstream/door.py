@@ -21,7 +21,7 @@ from relight.actors.jetstream.publisher import FENCE, Publisher, fence_headers
 from relight.actors.jetstream.pull import Consuming
 from relight.actors.jetstream.reader import Reader
 from relight.actors.jetstream.streams import consumer_name
-from relight.actors.jetstream.topology import Topology, is_of_values
+from relight.actors.jetstream.topology import Topology, is_apart
 from relight.config.limits import LIMITS, Limits
 from relight.errors import UnavailableError
 from relight.subjects.grammar import EVERY_WORKER, Subjects
@@ -71,6 +71,8 @@ class DoorOptions:
 @final
 class JetStreamDoor:
     """Implements `Door` on a NATS server. Open it with `async with await JetStreamDoor.open(options):`."""
+
+    seal = None
 
     def __init__(
         self, connection: Connection, topology: Topology, mux: Mux, options: DoorOptions, keeper: LeaseKeeper | None
@@ -176,8 +178,8 @@ class JetStreamDoor:
 
     async def last(self, subject: str) -> Stored | None:
         """See `Door.last`. Whoever stores, reads or removes a large value looks here first, so its stream is made."""
-        if is_of_values(subject):
-            await self._topology.ensure_values()
+        if is_apart(subject):
+            await self._topology.ensure_apart(subject)
         return await self._reader.last(subject)
 
     async def last_of_each(self, subjects: Sequence[str]) -> list[Stored | None]:
@@ -206,8 +208,8 @@ class JetStreamDoor:
 
     async def subjects(self, filter: str, *, limit: int) -> list[str]:
         """See `Door.subjects`."""
-        if is_of_values(filter):
-            await self._topology.ensure_values()
+        if is_apart(filter):
+            await self._topology.ensure_apart(filter)
         return await self._reader.subjects(filter, limit=limit)
 
     # Notices.

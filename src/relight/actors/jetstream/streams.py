@@ -20,6 +20,7 @@ __all__ = (
     "check_stream",
     "consumer_config",
     "consumer_name",
+    "keys_config",
     "shards_of",
     "stream_config",
     "stream_name",
@@ -71,6 +72,25 @@ def values_config(namespace: str, replicas: int) -> Config:
         "storage": "file",
         "retention": "limits",
         "discard": "new",
+        "max_consumers": -1,
+        "num_replicas": replicas,
+        "duplicate_window": _DUPLICATE_WINDOW_S * _SECOND,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "metadata": {_PROTOCOL: _PROTOCOL_VERSION},
+    }
+
+
+def keys_config(namespace: str, replicas: int) -> Config:
+    """Return how the stream of the data keys is made: a key-value bucket with one value of each key."""
+    subjects = Subjects(namespace)
+    return {
+        "name": f"KV_RELIGHT_{_file_name('namespace', namespace)}_KEYS",
+        "subjects": [f"$KV.{subjects.key_bucket}.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
         "max_consumers": -1,
         "num_replicas": replicas,
         "duplicate_window": _DUPLICATE_WINDOW_S * _SECOND,

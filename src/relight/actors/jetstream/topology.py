@@ -14,17 +14,17 @@ from relight.actors.jetstream.streams import (
     check_consumer,
     check_stream,
     consumer_config,
+    keys_config,
     shards_of,
     stream_config,
     stream_name,
     stream_of,
     values_config,
-    values_stream_name,
 )
 from relight.config.limits import LIMITS, Limits
 from relight.errors import IncompatibleStreamError, InvalidValueError, UnavailableError
 
-__all__ = ("Topology", "is_of_values")
+__all__ = ("Topology", "is_apart")
 
 _ALREADY_THERE = (10058, 10148, 10105)
 _OVERLAP = 10065
@@ -52,8 +52,8 @@ class Topology:
         self._namespace = namespace
         self._limits = limits
         self._replicas = replicas
-        self._has_values = False
-        self._values = values_stream_name(namespace)
+        self._apart = (values_config(namespace, replicas), keys_config(namespace, replicas))
+        self._made: set[str] = set()
         self.shards = shards
         self.streams = tuple(stream_name(namespace, shard) for shard in range(shards))
 
@@ -86,29 +86,39 @@ class Topology:
         return topology
 
     def stream_of(self, subject: str) -> str:
-        """Return the stream that stores a subject whose slot is known, or that of a large value."""
-        if is_of_values(subject):
-            return self._values
+        """Return the stream that stores a subject whose slot is known, or what is stored apart."""
+        if is_apart(subject):
+            return str(self._config_of(subject)["name"])
         shard = stream_of(subject, self.shards)
         assert shard is not None, f"{subject} spans all streams"
         return self.streams[shard]
 
     def streams_of(self, subject: str) -> tuple[str, ...]:
         """Return the streams that may store what a filter matches."""
-        if is_of_values(subject):
-            return (self._values,)
+        if is_apart(subject):
+            return (str(self._config_of(subject)["name"]),)
         shard = stream_of(subject, self.shards)
         return self.streams if shard is None else (self.streams[shard],)
 
-    async def ensure_values(self) -> None:
-        """Make the stream of large values, if it is missing: only who uses it has it. Raises like `open`."""
-        if self._has_values:
+    async def ensure_apart(self, subject: str) -> None:
+        """Make the stream of large values or of data keys, if it is missing: only who uses it has it.
+
+        Raises like `open`.
+        """
+        wanted = self._config_of(subject)
+        name = str(wanted["name"])
+        if name in self._made:
             return
-        wanted = values_config(self._namespace, self._replicas)
-        found = await _found_stream(self._api, self._values) or await self._made_stream(self._values, wanted)
+        found = await _found_stream(self._api, name) or await self._made_stream(name, wanted)
         if found is not None and found.get("subjects") != wanted["subjects"]:
-            raise IncompatibleStreamError(f"stream {self._values} is no object store of NATS; nothing was changed")
-        self._has_values = True
+            raise IncompatibleStreamError(
+                f"stream {name} has other subjects than a bucket of NATS; nothing was changed"
+            )
+        self._made.add(name)
+
+    def _config_of(self, subject: str) -> Config:
+        values, keys = self._apart
+        return values if subject.startswith("$O.") else keys
 
     async def last_sequence(self, stream: str) -> int:
         """Return the sequence of the last message of a stream. Raises `UnavailableError`."""
@@ -170,9 +180,9 @@ class Topology:
         return True
 
 
-def is_of_values(subject: str) -> bool:
-    """Whether the object store has it."""
-    return subject.startswith("$O.")
+def is_apart(subject: str) -> bool:
+    """Whether the object store or the bucket of data keys has it."""
+    return subject.startswith(("$O.", "$KV."))
 
 
 async def _found_stream(api: Api, name: str) -> Config | None:

@@ -35,6 +35,8 @@ class MemoryDoor:
     Every awaited operation gives way to other tasks at least once before its effect and once after it.
     """
 
+    seal = None
+
     def __init__(self, server: MemoryServer, name: str, clock: VirtualClock) -> None:
         self.name = name
         self.process = Process(lambda: server.hops(name))
