@@ -75,7 +75,7 @@ async def test_large_arguments_and_signals_go_over_to_the_next_history() -> None
 
 @pytest.mark.parametrize("text", ['{"$relight.value":"', "x"])
 async def test_a_value_that_looks_like_a_reference_is_none(text: str) -> None:
-    looks_alike = {"$relight.value": text, "bytes": 5}
+    looks_alike: dict[str, object] = {"$relight.value": text, "bytes": 5}
 
     @step
     async def made() -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.raw_nats import connected
-from tests.runs import kinds, suspended, until
+from tests.runs import kinds, recorded, suspended, until
 
 from relight import (
     Codec,
@@ -34,6 +34,7 @@ from relight import (
 from relight.actors.journal import BrokenChainError, read_history
 from relight.actors.retire import retire
 from relight.config.server import EmbeddedServer
+from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.messages import Cancel
 from relight.subjects.turn import Turn
@@ -83,7 +84,7 @@ async def tells_all(ctx: WorkflowContext, text: str) -> list[str]:
     try:
         await fails(text)
     except StepFailed as failed:
-        assert CANARY in str(failed)
+        ctx.set_details(f"{text}-details after {failed}")
     answer = await ctx.suspend("review", {"token": awakeable.token, "data": f"{text}-suspension"}, type=str)
     heard = await ctx.wait_for_signal("more", type=str)
     woken = await awakeable
@@ -104,8 +105,9 @@ async def talk(client: Relight) -> None:
     """Put the canary into everything."""
     run = await client.start(tells_all, CANARY)
     described = await suspended(run, "review")
-    assert described.details == f"{CANARY}-details"
-    token = [one.data.token async for one in run.history() if one.kind == "AwakeableCreated"][0]  # type: ignore[attr-defined]
+    assert described.details == f"{CANARY}-details after fails#1: {CANARY}-error"
+    (created,) = await recorded(client, run, r.AwakeableCreated)
+    token = created.token
     await run.signal("more", f"{CANARY}-signal")
     await client.complete(token, f"{CANARY}-awakeable")
     await run.resume("review", f"{CANARY}-answer")
@@ -135,7 +137,7 @@ async def everything_sent(server: EmbeddedServer, work: Any) -> list[tuple[str, 
         seen.append((message.subject, bytes(message.data)))
 
     async with connected(server.url) as raw:
-        await raw.subscribe(">", cb=take)
+        await raw.subscribe(">", cb=take)  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
         await raw.flush()
         await work
         await raw.flush()
@@ -303,9 +305,9 @@ async def test_a_history_that_was_changed_is_refused(shared_server: EmbeddedServ
         await plain.door.publish(log, changed(turn, what))
 
     async with opened(shared_server, namespace, encryption()) as client, Worker(client, [waits]):
+        last = await client.door.last(log)
+        assert last is not None
         with pytest.raises(BrokenChainError):
-            last = await client.door.last(log)
-            assert last is not None
             await read_history(client.door, log, last)
         await client.door.publish(client.subjects.wake("default", run.id), encode(Cancel()))
         async with asyncio.timeout(20):

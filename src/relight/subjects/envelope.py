@@ -55,7 +55,8 @@ def check_open(message: Turn | Start, run: str) -> None:
 
 def _without_values(struct: Any) -> Any:
     changes: dict[str, object] = {}
-    for name in type(struct).__struct_fields__:
+    names: tuple[str, ...] = struct.__struct_fields__
+    for name in names:
         before = getattr(struct, name)
         after = _without_value(name, before)
         if after is not before:

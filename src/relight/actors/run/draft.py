@@ -26,6 +26,23 @@ from relight.subjects.turn import Turn
 __all__ = ("Draft",)
 
 
+class _Feed:
+    """Feeds facts with their values where they have references. No method of the draft: that would be a cycle."""
+
+    __slots__ = ("_program", "_shelf")
+
+    def __init__(self, program: p.Program, shelf: Shelf) -> None:
+        self._program = program
+        self._shelf = shelf
+
+    def __call__(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
+        if value is p.NOT_DECODED:
+            fact = self._shelf.filled(fact)
+        elif self._shelf.is_used:
+            self._shelf.forget(fact)
+        return self._program.feed(fact, at_ms, value)
+
+
 class Draft:
     """Makes the turns of one run.
 
@@ -48,7 +65,7 @@ class Draft:
         self.program = program
         self._code = code
         self.shelf = shelf or Shelf(LIMITS.value_inline_bytes_max)
-        self._script = Script(self._feed_program)
+        self._script = Script(_Feed(self.program, self.shelf))
         self._problem = ""
         self._beats: dict[str, Raw] = {}
         self._interrupted: list[str] = []
@@ -250,7 +267,7 @@ class Draft:
         for record in records:
             self.state.apply(record, self.at_ms)
         self.program = self.program.anew(started)
-        self._script = Script(self._feed_program)
+        self._script = Script(_Feed(self.program, self.shelf))
         if not self.shelf.has_all(records):
             # A signal that was not received, for example: the new history is read, with its values, once it is stored.
             self.is_diverged = True
@@ -280,16 +297,6 @@ class Draft:
     def _break(self, error: p.BrokenProgramError) -> None:
         self.is_diverged = True
         self.park("stuck", str(error))
-
-    def _feed_program(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
-        """Feed a fact with its values where it has references."""
-        if not self.shelf.is_used:
-            return self.program.feed(fact, at_ms, value)
-        if value is p.NOT_DECODED:
-            fact = self.shelf.filled(fact)
-        else:
-            self.shelf.forget(fact)
-        return self.program.feed(fact, at_ms, value)
 
     def _ask(self, requests: Iterable[p.Asked]) -> None:
         for request in requests:
