@@ -221,6 +221,7 @@ async def test_data_at_the_limit_passes_and_one_byte_more_is_refused(strict: Rel
     calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "the answer to 'pause'": lambda: run.resume("pause", over),
         "signal 'note'": lambda: run.signal("note", over),
+        "request 'note'": lambda: run.request("note", over, type=str),
         "the reason": lambda: run.cancel(reason=over),
         "an argument": lambda: strict.start("takes", over, type=str),
     }
