@@ -199,6 +199,7 @@ async def test_a_rotated_key_is_used_for_new_runs_and_the_old_one_for_old_ones(
             await run.resume("more", "on")
         assert await client.get_run(old.id, type=str).result(timeout=20) == "old-made on"
         assert await new.result(timeout=20) == "new-made on"
+        assert await chain_of(client, old.id) == await chain_of(client, new.id) == "RunCompleted"
 
     async with opened(shared_server, namespace, encryption({"second": SECOND})) as client:
         assert await client.get_run(new.id, type=str).result() == "new-made on"
@@ -217,6 +218,15 @@ async def test_runs_of_both_kinds_work_side_by_side(shared_server: EmbeddedServe
             await run.resume("more", "on")
             assert (await run.result(timeout=20)).endswith("-made on")
         assert [turn.sealed for turn in await stored(client, plain.id)] == [""] * len(await stored(client, plain.id))
+
+
+async def chain_of(client: Relight, run: str) -> str:
+    """Check the chain of a run, and return the kind of its last record."""
+    log = client.subjects.log(run)
+    last = await client.door.last(log)
+    assert last is not None
+    history = await read_history(client.door, log, last)
+    return type(history.turns[-1].records[-1]).__name__
 
 
 async def stored(client: Relight, run: str) -> list[Turn]:
@@ -266,11 +276,7 @@ async def test_a_destroyed_key_makes_a_run_unreadable_while_its_chain_holds(
     async with opened(shared_server, namespace, encryption()) as client, Worker(client, [waits]):
         with pytest.raises(SealedError):
             await client.get_run(run.id).result()
-        log = client.subjects.log(run.id)
-        last = await client.door.last(log)
-        assert last is not None
-        history = await read_history(client.door, log, last)
-        assert [type(one).__name__ for turn in history.turns for one in turn.records][-1] == "RunCompleted"
+        assert await chain_of(client, run.id) == "RunCompleted"
         await client.get_run(other.id).resume("more", "on")
         assert await client.get_run(other.id, type=str).result(timeout=20) == "other-made on"
         await retire(client.door, client.subjects, run.id)

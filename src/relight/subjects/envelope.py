@@ -24,7 +24,7 @@ PLACEHOLDER = "sealed"
 """Stands where a value or a text was."""
 
 _VALUE = Raw(b'"sealed"')
-_TEXTS = frozenset(("message", "path", "problem", "reason", "traceback"))
+_TEXTS = frozenset(("error", "message", "path", "problem", "reason", "traceback"))
 _DIGESTS = frozenset(("digest", "origin_hash"))
 """Of values: whoever guesses one could tell that it is right."""
 
