@@ -98,6 +98,7 @@ async def test_a_run_waits_for_its_version_until_a_worker_adopts_it(
         waiting = await run.describe()
         left = await terminal.run("versions", "--json")
         people = await terminal.run("versions")
+        shown = await terminal.run("show", run.id)
         adopting = await fleet.worker("stays", variant=OLDER, version="3", adopts=("1",))
         fleet.open_the_gate()
 
@@ -108,6 +109,8 @@ async def test_a_run_waits_for_its_version_until_a_worker_adopts_it(
         assert (documents["2"]["unfinished"], documents["2"]["safe_to_stop"]) == (0, True)
         assert documents[None]["unfinished"] == 0
         assert people.out.splitlines()[1].split() == ["1", "1", "no", "1", "stays"]
+        assert "queue default, stays with version 1" in shown.out
+        assert "unread; a worker of queue 'default' with version '1', or one that adopts it, reads it" in shown.out
         assert await run.result(timeout=30) == "older"
         assert newer_worker.pid not in {one.process for one in fleet.executions(run=run.id)}
         assert adopting.pid in {one.process for one in fleet.executions(run=run.id)}

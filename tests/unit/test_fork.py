@@ -91,10 +91,19 @@ def test_what_belongs_to_the_old_run_alone_is_not_copied(owned: r.Record) -> Non
 
 
 def test_a_step_without_outcome_is_refused() -> None:
-    with pytest.raises(RefusedError, match="not in the history"):
+    with pytest.raises(RefusedError, match=r"step 'b#1' is not in the history .*; give one of a#1$"):
         plan(cut_after("b#1"), FIRST, SECOND)
-    with pytest.raises(RefusedError, match="to replace in the copied part"):
+    with pytest.raises(RefusedError, match=r"to replace in the copied part of run 'old': c#1; give one of a#1, b#1$"):
         plan(cut_after("b#1"), FIRST, SECOND, THIRD, c=b"1")
+    with pytest.raises(RefusedError, match="give another run: none of its steps has an outcome"):
+        plan(cut_after("b#1"), FIRST)
+
+
+def test_of_many_steps_a_refusal_names_the_first() -> None:
+    many = tuple(r.StepCompleted(f"a#{number}", Raw(b"1")) for number in range(1, 13))
+
+    with pytest.raises(RefusedError, match=r"a#9, a#10 \(and 2 more\)$"):
+        plan(cut_after("b#1"), FIRST, many)
 
 
 def test_a_copy_that_lacks_records_is_seen() -> None:

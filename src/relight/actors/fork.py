@@ -9,7 +9,7 @@ No worker has written a copied turn: its epoch is 0, and the worker that gets th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -30,6 +30,8 @@ COPIED_EPOCH = 0
 """Of turns that no worker has written."""
 
 _NOBODY = ""
+_NAMED_MAX = 10
+"""Steps in an error; `relight history` shows all."""
 
 Cut: TypeAlias = Callable[[r.Record], bool | None]
 """Says of each record whether the copy ends with it (True), before it (False), or goes on (None)."""
@@ -108,7 +110,10 @@ def planned(
     """
     kept = _kept(origin, cut)
     if kept is None:
-        raise RefusedError(f"step {step!r} is not in the history of run {run!r}, or has no outcome; give its key")
+        recorded = (record for one in origin.turns for record in one.records)
+        raise RefusedError(
+            f"step {step!r} is not in the history of run {run!r}, or has no outcome; give {_one_of(_ended(recorded))}"
+        )
     _check(kept, run, replace)
     turns = [CopiedTurn(one.at_ms, tuple(_replaced(record, replace) for record in one.records)) for one in kept]
     state = fold(turns)
@@ -161,9 +166,22 @@ def _check(kept: Sequence[CopiedTurn], run: str, replace: Mapping[str, Raw]) -> 
         if isinstance(record, r.ChildScheduled | r.AwakeableCreated):
             what = "children" if isinstance(record, r.ChildScheduled) else "awakeables"
             raise RefusedError(f"run {run!r} had {what} by then, which are its own; fork it at an earlier step")
-    ended = {one.step for one in records if isinstance(one, r.StepCompleted | r.StepFailed)}
-    if unknown := sorted(set(replace) - ended):
-        raise RefusedError(f"no outcome to replace in the copied part of run {run!r}: {', '.join(unknown)}")
+    ended = _ended(records)
+    if unknown := sorted(set(replace) - set(ended)):
+        missing = f"no outcome to replace in the copied part of run {run!r}: {', '.join(unknown)}"
+        raise RefusedError(f"{missing}; give {_one_of(ended)}")
+
+
+def _ended(records: Iterable[r.Record]) -> list[str]:
+    """The keys of the steps that have an outcome."""
+    return [one.step for one in records if isinstance(one, r.StepCompleted | r.StepFailed)]
+
+
+def _one_of(steps: Sequence[str]) -> str:
+    if not steps:
+        return "another run: none of its steps has an outcome"
+    more = f" (and {len(steps) - _NAMED_MAX} more)" if len(steps) > _NAMED_MAX else ""
+    return f"one of {', '.join(steps[:_NAMED_MAX])}{more}"
 
 
 def _replaced(record: r.Record, replace: Mapping[str, Raw]) -> r.Record:

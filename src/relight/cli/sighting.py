@@ -58,6 +58,7 @@ class Sighting:
             "run": self.sight.run,
             "workflow": "" if started is None else started.workflow,
             "queue": "" if started is None else started.queue,
+            "version": started.version or None if started is not None else None,
             "origin": seen.origin,
             "tags": {} if started is None else started.tags,
             "status": seen.status,
@@ -89,7 +90,8 @@ class Sighting:
         state, seen = self.sight.state, self.description
         pairs: list[tuple[str, Cell]] = []
         if state.started is not None:
-            pairs.append(("workflow", f"{state.started.workflow}, queue {state.started.queue}"))
+            stays = f", stays with version {state.started.version}" if state.started.version else ""
+            pairs.append(("workflow", f"{state.started.workflow}, queue {state.started.queue}{stays}"))
             pairs += [("tag", f"{name} = {value}") for name, value in state.started.tags.items()]
         if seen.origin is not None:
             pairs.append(("fork of", seen.origin))
