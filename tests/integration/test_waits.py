@@ -399,7 +399,7 @@ async def test_log_lines_are_written_once_and_only_when_their_turn_is_durable(
     assert all("replaying=False" in line and "workflow=logs" in line for line in lines)
 
 
-async def test_details_are_shown_by_describe(client: Relight) -> None:
+async def test_details_are_shown_by_describe_also_without_any_worker(client: Relight) -> None:
     @workflow
     async def tells(ctx: WorkflowContext) -> None:
         ctx.set_details({"progress": 0.5})
@@ -407,9 +407,9 @@ async def test_details_are_shown_by_describe(client: Relight) -> None:
 
     async with Worker(client, [tells]):
         run = await client.start(tells)
-        described = await suspended(run, "pause")
+        await suspended(run, "pause")
 
-    assert described.details == {"progress": 0.5}
+    assert (await run.describe()).details == {"progress": 0.5}
 
 
 async def test_a_workflow_called_with_the_context_runs_in_line(client: Relight) -> None:

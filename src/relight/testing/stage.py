@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from random import Random
 from typing import Any, final
 from weakref import WeakKeyDictionary
@@ -49,6 +51,12 @@ _stages: WeakKeyDictionary[asyncio.AbstractEventLoop, Stage] = WeakKeyDictionary
 
 class StalledError(RelightError):
     """Nothing can happen any more, and somebody waits. It says what each unfinished run waits for."""
+
+
+@lru_cache(maxsize=8)
+def _settings(namespace: str, variables: frozenset[tuple[str, str]]) -> Settings:
+    """Read the settings, once as long as the variables are these: it takes longer than a small test."""
+    return Settings.read(namespace=namespace)
 
 
 def stage_here() -> Stage | None:
@@ -141,7 +149,8 @@ class Stage:
         return self._client
 
     async def _connect(self, backend: MemoryBackend) -> Relight:
-        settings = Settings.read(namespace=self.server.subjects.namespace)
+        variables = frozenset(one for one in os.environ.items() if one[0].upper().startswith("RELIGHT_"))
+        settings = _settings(self.server.subjects.namespace, variables)
         relight = Relight._on(settings, backend, tokens=self._token, codecs=self._codecs)  # pyright: ignore[reportPrivateUsage]  # ours
         return await relight.__aenter__()
 
