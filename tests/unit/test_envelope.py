@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from typing import cast
 
 import msgspec
 import pytest
@@ -52,12 +53,13 @@ def test_what_stays_readable_are_names_ids_numbers_times_and_places(kind: type[m
     assert set(readable(envelope)) <= READABLE
 
 
-def readable(holder: typing.Any, name: str = "") -> list[str]:
+def readable(holder: object, name: str = "") -> list[str]:
     """Names of the fields in which the canary is."""
     if isinstance(holder, dict):
-        return [one for key, value in holder.items() for one in readable(value, name if key == "a" else key)]
+        fields = cast("dict[str, object]", holder)
+        return [one for key, value in fields.items() for one in readable(value, name if key == "a" else key)]
     if isinstance(holder, list | tuple):
-        return [one for value in holder for one in readable(value, name)]
+        return [one for value in cast("list[object]", holder) for one in readable(value, name)]
     return [name] if CANARY in str(holder) else []
 
 
