@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from relight.sdk._context import Awakeable, WorkflowContext
     from relight.sdk._description import RunDescription
     from relight.sdk._durations import Duration
-    from relight.sdk._interceptors import Interceptor, RunCall, SignalCall, StartCall, StepCall
+    from relight.sdk._interceptors import Interceptor, RequestCall, RunCall, SignalCall, StartCall, StepCall
     from relight.sdk._request import Request
     from relight.sdk._run import Parked, Record, Run, RunStatus
     from relight.sdk._scope import StepInfo
@@ -79,6 +79,7 @@ __all__ = (
     "Relight",
     "RelightError",
     "Request",
+    "RequestCall",
     "RequestRejected",
     "Retry",
     "RetryAfter",
@@ -134,6 +135,7 @@ _HOMES = {
     "RunCall": "_interceptors",
     "RunDescription": "_description",
     "RunStatus": "_run",
+    "RequestCall": "_interceptors",
     "SignalCall": "_interceptors",
     "StartCall": "_interceptors",
     "StartOptions": "_workflow",

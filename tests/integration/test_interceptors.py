@@ -10,6 +10,7 @@ from tests.runs import recorded, suspended
 from relight import (
     Interceptor,
     Relight,
+    RequestCall,
     RunCall,
     RunFailed,
     SignalCall,
@@ -48,6 +49,12 @@ class Tenant(Interceptor):
         seen.append(f"signal {call.name}")
         call.headers["tenant"] = self.name
         return await next(call)
+
+    async def request(self, call: RequestCall, next: Next[RequestCall]) -> Any:
+        call.headers["tenant"] = self.name
+        answer = await next(call)
+        seen.append(f"request {call.name} of {call.run_id}: {answer}")
+        return answer
 
     async def run(self, call: RunCall, next: Next[RunCall]) -> Any:
         seen.append(f"run {call.workflow} for {call.headers.get('tenant')} replaying {call.is_replaying()}")
@@ -100,6 +107,26 @@ async def test_headers_travel_from_the_start_to_run_and_steps_and_with_signals(
         ]
     )
     assert seen[0] == "start flow one"
+
+
+@workflow
+async def doubles(ctx: WorkflowContext) -> None:
+    async for request in ctx.requests("double", type=int):
+        await request.reply(2 * request.data)
+        break
+
+
+async def test_headers_travel_with_requests_whose_answers_are_seen(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    async with Relight(shared_server.url, namespace=namespace, interceptors=[Tenant()]) as client:
+        run = await client.start(doubles, id="one")
+        async with Worker(client, [doubles]):
+            assert await run.request("double", 4, type=int, timeout=10) == 8
+
+        [request] = await recorded(client, run, r.RequestReceived)
+        assert request.headers == {"tenant": "acme"}
+    assert seen == ["start doubles one", "request double of one: 8"]
 
 
 class Named(Interceptor):

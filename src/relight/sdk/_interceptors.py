@@ -1,4 +1,4 @@
-"""Interceptors: code around starts, runs, steps and signals, with headers that travel along."""
+"""Interceptors: code around starts, runs, steps, signals and requests, with headers that travel along."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from relight.sdk._scope import StepInfo
 
-__all__ = ("Interceptor", "RunCall", "SignalCall", "StartCall", "StepCall", "through")
+__all__ = ("Interceptor", "RequestCall", "RunCall", "SignalCall", "StartCall", "StepCall", "through")
 
 C = TypeVar("C")
 Next: TypeAlias = Callable[[C], Awaitable[Any]]
@@ -26,6 +26,15 @@ class StartCall:
 @dataclass(slots=True, kw_only=True)
 class SignalCall:
     """A signal that a client is about to send."""
+
+    run_id: str
+    name: str
+    headers: dict[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestCall:
+    """A request that a client is about to make; `next` returns its answer."""
 
     run_id: str
     name: str
@@ -57,6 +66,9 @@ class Interceptor:
         return await next(call)
 
     async def signal(self, call: SignalCall, next: Next[SignalCall]) -> Any:
+        return await next(call)
+
+    async def request(self, call: RequestCall, next: Next[RequestCall]) -> Any:
         return await next(call)
 
     async def run(self, call: RunCall, next: Next[RunCall]) -> Any:

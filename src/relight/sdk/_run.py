@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
 from msgspec import Raw
+from msgspec.structs import replace
 from typing_extensions import TypeForm
 
 from relight.actors import letters
@@ -18,7 +19,7 @@ from relight.errors import RequestRejected, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
-from relight.sdk._interceptors import SignalCall, through
+from relight.sdk._interceptors import RequestCall, SignalCall, through
 from relight.sdk._outcome import outcome_of
 from relight.sdk._values import ValueType, value_type
 from relight.subjects import messages as m
@@ -174,16 +175,24 @@ class Run(Generic[R]):
             UnavailableError: It could not be sent within 30 s. The run may have been asked; ask again with its `id`.
         """
         name_of("request name", name)
-        is_new = id is None
         request = m.Request(
             name=name,
             id=self._relight.new_id() if id is None else name_of("request id", id),
             data=self._encoded(data, what=f"request {name!r}"),
             client=self._relight.answers.client,
         )
-        what = f"request {name!r} (id {request.id!r}) to run {self.id!r}"
         kind = value_type(type)
         limit_s = None if timeout is None else seconds("timeout", timeout)
+
+        async def ask(call: RequestCall) -> T:
+            asked = replace(request, headers=call.headers)
+            return await self._answer_to(asked, kind, limit_s, is_new=id is None)
+
+        call = RequestCall(run_id=self.id, name=name, headers={})
+        return cast("T", await through(self._relight.interceptors, "request", ask)(call))
+
+    async def _answer_to(self, request: m.Request, kind: ValueType[T], limit_s: float | None, *, is_new: bool) -> T:
+        what = f"request {request.name!r} (id {request.id!r}) to run {self.id!r}"
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
@@ -195,9 +204,9 @@ class Run(Generic[R]):
                 raise
             raise WaitTimedOut(f"{what} had no answer within {limit_s:g} s; it may still be handled") from error
         if isinstance(answer, r.RequestRejected):
-            raise RequestRejected(answer.reason, request=name, path=answer.path)
+            raise RequestRejected(answer.reason, request=request.name, path=answer.path)
         answer = await self._filled(answer)
-        return cast("T", kind.decode(answer.result, what=f"the answer to {what}"))
+        return kind.decode(answer.result, what=f"the answer to {what}")
 
     async def answer_awakeable(self, token: str, wake: m.Wake) -> None:
         """What `client.complete` and `client.fail` do."""

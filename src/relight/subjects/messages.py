@@ -66,6 +66,7 @@ class Request(_Wake, frozen=True):
     id: str
     data: Raw = NULL
     client: str = ""
+    headers: dict[str, str] = {}
 
 
 class Answer(_Wake, frozen=True):

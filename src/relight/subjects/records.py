@@ -219,6 +219,7 @@ class RequestReceived(_Record, frozen=True):
     id: str
     data: Raw = NULL
     client: str = ""
+    headers: dict[str, str] = {}
 
 
 class AnswerReceived(_Record, frozen=True):

@@ -26,8 +26,8 @@ def receive(state: RunState, wake: m.Wake, *, code: str) -> tuple[r.Record, ...]
     match wake:
         case m.Signal(name=name, data=data, id=id, headers=headers):
             return () if id and id in state.signal_ids else (r.SignalReceived(name, data, id, headers),)
-        case m.Request(name=name, id=id, data=data, client=client):
-            return () if id in state.request_ids else (r.RequestReceived(name, id, data, client),)
+        case m.Request(name=name, id=id, data=data, client=client, headers=headers):
+            return () if id in state.request_ids else (r.RequestReceived(name, id, data, client, headers),)
         case m.Answer(name=name, data=data, headers=headers):
             return (r.AnswerReceived(name, data, headers),) if state.takes_answer(name) else ()
         case m.AnswerAwakeable(token=token, data=data):
