@@ -53,7 +53,7 @@ async def test_code_that_was_replayed_for_a_take_over_that_failed_never_runs_on(
         await site.pass_time(LIMITS.ack_wait_s)  # From now on it is not new to anybody.
         worker = await site.add(waits_for_go)
         door = _UnavailableDoor(worker)
-        worker.host._ownership._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
+        worker.host._ownership._entrance._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
         _left.clear()
 
         await site.until(lambda: door.failures == 1)

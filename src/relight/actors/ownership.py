@@ -17,10 +17,6 @@ Claiming is an append, so of two that claim one is refused; it starts from the t
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from contextlib import aclosing
-
 import structlog
 from msgspec import Raw
 
@@ -28,18 +24,15 @@ from relight.actors import program as p
 from relight.actors.crew import Crew
 from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored
 from relight.actors.endings import foreseen_ending
+from relight.actors.entrance import Entrance
 from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
 from relight.actors.fork import COPIED_EPOCH
-from relight.actors.journal import BrokenChainError, Displaced, Journal, Tail, read_pages
+from relight.actors.journal import BrokenChainError, Displaced, Tail
 from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import Mailbox, decoded
 from relight.actors.reading import Reading, read
-from relight.actors.run.draft import Draft
-from relight.actors.run.shelf import Shelf
 from relight.actors.run.state import RunState, fold
-from relight.actors.run_actor import RunActor
 from relight.actors.starts import read_start
-from relight.actors.values import fill
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
@@ -65,13 +58,11 @@ class Ownership:
     """Decides whether this worker drives a run, and begins or resumes it."""
 
     def __init__(self, crew: Crew, live: LiveRuns) -> None:
-        self._crew = crew
         self._live = live
         self._door = crew.door
         self._subjects = crew.subjects
         self._worker = crew.worker
-        self._programs = crew.programs
-        self._append_ids = itertools.count(1)
+        self._entrance = Entrance(crew, live)
 
     def begin_at_once(self, delivery: Delivery, run: str) -> bool:
         """Drive a start that nobody can have begun; an id that is taken or retired could not have been started."""
@@ -86,7 +77,7 @@ class Ownership:
                 return False
             if references_in(start):
                 return False  # Its arguments are to be read first.
-            self._begin(delivery, run, start)
+            self._entrance.begin(delivery, run, start)
         except (p.UnknownWorkflowError, ProtocolError):
             return False  # It is told and given back where all others are.
         return True
@@ -153,11 +144,11 @@ class Ownership:
             if await is_orphan(self._door, self._subjects, start):
                 await self._door.publish(mailbox, encode(ParentOver(parent=start.parent or "")))
             has_mail = await self._door.next(mailbox, after=0) is not None
-            shelf = await self._filled(run, start)
+            shelf = await self._entrance.filled(run, start)
             if run in self._live.actors:
                 self._live.ring(run, delivery)
             else:
-                self._begin(delivery, run, start, has_mail=has_mail, shelf=shelf)
+                self._entrance.begin(delivery, run, start, has_mail=has_mail, shelf=shelf)
         elif await self._ask_everyone(delivery, run) != MINE:
             await self._begin_again(delivery, run)
 
@@ -171,27 +162,6 @@ class Ownership:
             return
         self._door.ack(delivery)
 
-    async def _filled(self, run: str, started: r.RunStarted) -> Shelf | None:
-        """Have the large arguments of a start at hand; None if it has none."""
-        if not references_in(started):
-            return None
-        shelf = Shelf(self._programs.inline_bytes_max)
-        await fill(self._door, self._subjects, run, shelf, (started,))
-        return shelf
-
-    def _begin(
-        self,
-        delivery: Delivery,
-        run: str,
-        started: r.RunStarted,
-        *,
-        has_mail: bool = False,
-        shelf: Shelf | None = None,
-    ) -> None:
-        started = self._programs.begun(started)
-        actor = self._actor(run, self._draft(run, started, shelf), Tail(), epoch=1, cursor=0)
-        actor.begin(delivery, started, has_mail=has_mail)
-
     async def _begin_again(self, delivery: Delivery, run: str) -> None:
         """A start came again and nobody has it: it may have killed its worker, or its journal may be gone."""
         queue = delivery.subject.split(".")[4]
@@ -199,8 +169,7 @@ class Ownership:
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
             return
         start = await self._start_in(delivery, run)
-        now_ms = self._door.clock.now_ms()
-        await self._take_over_start(delivery, run, start, Tail(at_ms=now_ms), r.Claimed("redelivered", deaths=1))
+        await self._entrance.begin_again(delivery, run, start, r.Claimed("redelivered", deaths=1))
 
     async def _start_in(self, delivery: Delivery, run: str) -> r.RunStarted:
         """Return a start with what users put in. Raises `SealedError` if that can't be opened here."""
@@ -325,40 +294,15 @@ class Ownership:
         await self._take_over(delivery, run, history, _claim(history.state, cause))
 
     async def _take_over(self, delivery: Delivery, run: str, history: Reading, claim: r.Claimed | None) -> None:
-        """Drive a run from its history."""
+        """Drive a run from its history; or end it, if for that nobody needs its code."""
         assert history.last is not None, "something was read"
-        if history.has_older:
-            # Who opened this history died before it had removed the older one.
-            await self._door.purge(self._subjects.log(run), below=history.opened)
-        epoch = history.last.epoch if history.last.owner == self._worker else history.last.epoch + 1
         try:
-            draft = self._draft(run, history.started)
-        except p.UnknownWorkflowError:
-            if await self._end_without_code(delivery, run, history.state, history.tail, epoch, history.last.cursor):
-                return
-            raise
-        actor: RunActor | None = None
-        try:
-            if not await self._is_replayed(draft, run, history):
+            if not await self._entrance.resume(delivery, run, history, claim):
                 self._later(delivery)
-                return
-            await self._relight(delivery, run, epoch)
-            if self._is_free(delivery, run):
-                actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=history.last.cursor)
-                actor.resume(delivery, claim, read_at_s=history.began_s)
-        finally:
-            if actor is None:
-                draft.program.close()
-
-    async def _take_over_start(
-        self, delivery: Delivery, run: str, started: r.RunStarted, tail: Tail, claim: r.Claimed
-    ) -> None:
-        """Drive a run of which nothing is stored but its start."""
-        started = self._programs.begun(started)
-        shelf = await self._filled(run, started)
-        if self._is_free(delivery, run):
-            actor = self._actor(run, self._draft(run, started, shelf), tail, epoch=1, cursor=0)
-            actor.begin(delivery, started, claim, has_mail=True)
+        except p.UnknownWorkflowError:
+            epoch = self._entrance.epoch_after(history.last)
+            if not await self._end_without_code(delivery, run, history.state, history.tail, epoch, history.last.cursor):
+                raise
 
     async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
         started = await self._start_in(delivery, run)
@@ -375,9 +319,9 @@ class Ownership:
         ending = await foreseen_ending(mailbox, state, cursor=cursor, now_ms=now_ms)
         if ending is None:
             return False
-        await self._relight(delivery, run, epoch)
+        await self._entrance.relight(delivery, run, epoch)
         try:
-            await self._journal(run, tail).append(
+            await self._entrance.journal(run, tail).append(
                 (*opening, ending.end),
                 epoch=epoch,
                 lease=delivery.sequence,
@@ -391,53 +335,6 @@ class Ownership:
             await self._decide(delivery, run)  # What follows an end.
         return True
 
-    def _is_free(self, delivery: Delivery, run: str) -> bool:
-        """Whether the run may be driven from here; if not, the delivery is passed on."""
-        if run in self._live.actors:
-            self._live.ring(run, delivery)
-        elif self._live.is_draining:
-            self._door.nak(delivery)
-        else:
-            return True
-        return False
-
-    def _draft(self, run: str, started: r.RunStarted, shelf: Shelf | None = None) -> Draft:
-        shelf = shelf or Shelf(self._programs.inline_bytes_max)
-        return Draft(self._programs.create(run, started), code=self._programs.code, shelf=shelf)
-
-    async def _fill(self, run: str, draft: Draft, turns: Sequence[Turn]) -> None:
-        await fill(self._door, self._subjects, run, draft.shelf, (one for turn in turns for one in turn.records))
-
-    async def _is_replayed(self, draft: Draft, run: str, history: Reading) -> bool:
-        """Bring the code to the end of the history; False if it is another one by now."""
-        if history.turns is not None:
-            if history.may_refer:
-                await self._fill(run, draft, history.turns)
-            draft.replay(history.turns, history.state)
-            return True
-        draft.begin_replay(history.state)
-        last = await self._door.last(self._subjects.log(run))
-        if last is None or last.sequence != history.tail.sequence:
-            return False
-        after = Tail(sequence=max(0, history.opened - 1))
-        try:
-            async with aclosing(read_pages(self._door, self._subjects.log(run), last, after=after)) as pages:
-                async for page in pages:
-                    if page.opened not in (0, history.opened):
-                        return False
-                    if page.may_refer:
-                        await self._fill(run, draft, page.turns)
-                    draft.replay_page(page.turns)
-        except BrokenChainError:
-            return False  # It was whole a moment ago: the run was retired.
-        return True
-
-    async def _relight(self, delivery: Delivery, run: str, epoch: int) -> None:
-        """See to a lease of its own, before the claim: if this process dies in between, the run is woken by it."""
-        queue = delivery.subject.split(".")[4]
-        if not delivery.is_new(self._door.clock.now_ms()):
-            await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
-
     async def _park_corrupt(self, delivery: Delivery, run: str, queue: str, problem: str, last: Stored | None) -> None:
         """Nothing is skipped or guessed: the run waits for a person."""
         log.error("run_corrupt", run=run, problem=problem)
@@ -450,7 +347,7 @@ class Ownership:
         tail = Tail() if last is None else _tail_of(last, turn)
         try:
             if records:
-                await self._journal(run, tail).append(
+                await self._entrance.journal(run, tail).append(
                     records,
                     epoch=tail.epoch + 1,
                     lease=delivery.sequence,
@@ -489,19 +386,6 @@ class Ownership:
         self._door.notify(self._subjects.done(client or "-", run))
 
     # Small things.
-
-    def _actor(self, run: str, draft: Draft, tail: Tail, *, epoch: int, cursor: int) -> RunActor:
-        actor = RunActor(self._crew, run, draft=draft, journal=self._journal(run, tail), epoch=epoch, cursor=cursor)
-        self._live.actors[run] = actor
-        return actor
-
-    def _journal(self, run: str, tail: Tail) -> Journal:
-        return Journal(
-            self._door, self._subjects.log(run), owner=self._worker, new_append_id=self._new_append_id, tail=tail
-        )
-
-    def _new_append_id(self) -> str:
-        return f"{self._worker}.{next(self._append_ids)}"
 
     def _question(self, delivery: Delivery, run: str, *, everyone: bool = False) -> bytes:
         return encode(
