@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from tests.crash.workers_in_memory import workers_in_memory
-from tests.crash.workflows import in_sequence, suspends_and_sleeps, waits_with_a_step
+from tests.crash.workflows import LARGE, grown, in_sequence, suspends_and_sleeps, waits_with_a_step
 
-from relight import ConflictError, RefusedError, Run, RunNotFoundError
+from relight import ConflictError, RefusedError, Run, RunNotFoundError, WorkflowContext, workflow
 from relight.actors.retire import retire
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
@@ -38,6 +38,11 @@ async def restart_it(stage: Stage, run: Run[Any]) -> None:
         raise AssertionError("the fork is repeated as it was") from error
 
     assert await fork.result() == "yes step"
+
+
+@workflow
+async def grows(ctx: WorkflowContext, text: str) -> str:
+    return await grown(text)
 
 
 async def test_a_fork_ends_alike_wherever_a_process_dies() -> None:
@@ -100,6 +105,25 @@ async def test_an_unfinished_copy_can_be_retired_and_whoever_goes_on_with_it_is_
             await site.result(run.fork(after=last, id="fork"))
         await site.pass_time(LIMITS.tombstone_s + 120)
         assert await site.result((await site.result(run.fork(after=last, id="fork"))).result())
+
+
+async def test_the_values_of_an_unfinished_copy_go_with_it() -> None:
+    async with workers_in_memory() as site:
+        await site.add(grows)
+        run = await site.result(site.client.start(grows, "a" * LARGE, id="origin"))
+        await site.result(run.result())
+        chunks = site.client.subjects.value_chunks("fork.*.*")
+        copied = _dies_at(site.server, 1_000)
+        await site.result(run.fork(after="grown#1", id="whole"))
+        _dies_at(site.server, copied[0])  # Before the start, which comes last.
+        assert await _has_died(site.result(run.fork(after="grown#1", id="fork")))
+        site.server.on_operation = None
+        assert site.turns("fork")
+        assert site.server.stream.every(chunks)
+
+        await site.result(retire(site.server.door("janitor"), site.client.subjects, "fork"))
+
+        assert not site.server.stream.every(chunks)
 
 
 async def test_a_fork_that_waits_for_a_worker_is_not_retired_as_if_it_were_unfinished() -> None:

@@ -282,7 +282,7 @@ def _checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
             opened, size = one.sequence, 0
             turns.clear()
         turns.append(turn)
-        size += len(one.data)
+        size += len(one.as_stored)
         if one.sequence == last.sequence:
             break
     return Page(turns, tail, size, opened, has_older, may_refer)

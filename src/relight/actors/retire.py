@@ -36,6 +36,7 @@ from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
 
 __all__ = ("retire", "retire_each")
 
+_PAGE = 500
 _START_TTL_S = LIMITS.tombstone_s + 60
 """The id stays taken longer than the journal's tombstone stands: what may be started may also run."""
 
@@ -145,10 +146,12 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
         return
     if tail.family:
         await _tell_family(door, subjects, run, last)
-    if tail.values or (remains.wake is not None and (tail.sealed or PREFIX in remains.wake.data)):
-        await remove_all(door, subjects, run)
-    if tail.sealed:
-        await _destroy_key(door, subjects, run, tail.sealed)
+    is_copy = not _is_over(tail)
+    has_values = tail.values or (remains.wake is not None and (tail.sealed != "" or PREFIX in remains.wake.data))
+    if is_copy:
+        has_values = await _has_references(door, subjects.log(run))
+    else:
+        await _remove_apart(door, subjects, run, tail, has_values=has_values)
     tombstone = encode(Tombstone(VERSION, tail.number + 1, door.clock.now_ms(), hash_of(last.as_stored)))
     await _clear(door, subjects, run, remains, tombstone, has_waited=_has_waited(tail, remains.start))
     try:
@@ -157,6 +160,8 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
         now = await read_tail(door, subjects.log(run))
         if now is None or not isinstance(now[1], Tombstone):
             raise RefusedError(f"run {run!r} was written to while it was retired; retire it again") from error
+    if is_copy:  # Not before it is certain that nobody completes it.
+        await _remove_apart(door, subjects, run, tail, has_values=has_values)
     if tail.family and remains.start is not None:
         # What its family told it after its end was left in its mailbox.
         started = decode_start(remains.start.data).run
@@ -176,6 +181,23 @@ async def _tell_family(door: Door, subjects: Subjects, run: str, last: Stored) -
     except BrokenChainError as error:
         raise RefusedError(f"run {run!r} is corrupt: {error}") from error
     await tell_family(door, subjects, run, state)
+
+
+async def _remove_apart(door: Door, subjects: Subjects, run: str, tail: Turn, *, has_values: bool) -> None:
+    if has_values:
+        await remove_all(door, subjects, run)
+    if tail.sealed:
+        await _destroy_key(door, subjects, run, tail.sealed)
+
+
+async def _has_references(door: Door, log: str) -> bool:
+    """Whether a copied history has values that are stored apart; that of a sealed one is not looked into."""
+    after = 0
+    while page := await door.read(log, after=after, limit=_PAGE):
+        if any(PREFIX in one.data or b'"sealed":"' in one.data for one in page):
+            return True
+        after = page[-1].sequence
+    return False
 
 
 async def _destroy_key(door: Door, subjects: Subjects, run: str, sealed: str) -> None:
