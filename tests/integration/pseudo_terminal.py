@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -71,7 +71,7 @@ class PseudoTerminal:
 
 
 @asynccontextmanager
-async def at_a_terminal(*words: str, directory: Path, variables: dict[str, str]) -> AsyncIterator[PseudoTerminal]:
+async def at_a_terminal(*words: str, directory: Path, variables: dict[str, str]) -> AsyncGenerator[PseudoTerminal]:
     """Begin a verb at a terminal of its own, so that what is typed reaches it as from a keyboard."""
     controller, inside = os.openpty()
     settings = {**environment(variables), "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
