@@ -23,7 +23,7 @@ class Attempts:
         details: Large heartbeat details, at hand for the next attempt of a step.
     """
 
-    __slots__ = ("_draft", "_is_closed", "_ring", "details", "outcomes", "running")
+    __slots__ = ("_draft", "_ring", "details", "outcomes", "running")
 
     def __init__(self, draft: Draft, ring: Callable[[], None]) -> None:
         self.running: dict[str, p.RunningStep] = {}
@@ -31,7 +31,6 @@ class Attempts:
         self.details: dict[str, Raw] = {}
         self._draft = draft
         self._ring = ring
-        self._is_closed = False
 
     @property
     def count(self) -> int:
@@ -68,8 +67,8 @@ class Attempts:
                 step.cancel()
 
     def close(self) -> None:
-        """Stop all, and hear nothing more of them."""
-        self._is_closed = True
+        """Stop all, and tell nobody any more what they report."""
+        self._ring = _tell_nobody  # The owner is not held by what it has: only the collector could free the two.
         self.stop()
         self.running.clear()
 
@@ -84,6 +83,9 @@ class Attempts:
         )
 
     def _report(self, step: str, outcome: p.Outcome) -> None:
-        if not self._is_closed:
-            self.outcomes.append((step, outcome))
-            self._ring()
+        self.outcomes.append((step, outcome))
+        self._ring()
+
+
+def _tell_nobody() -> None:
+    pass

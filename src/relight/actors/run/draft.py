@@ -36,10 +36,11 @@ class _Feed:
         self._shelf = shelf
 
     def __call__(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
-        if value is p.NOT_DECODED:
-            fact = self._shelf.filled(fact)
-        elif self._shelf.is_used:
-            self._shelf.forget(fact)
+        if self._shelf.is_used:
+            if value is p.NOT_DECODED:
+                fact = self._shelf.filled(fact)
+            else:
+                self._shelf.forget(fact)
         return self._program.feed(fact, at_ms, value)
 
 
