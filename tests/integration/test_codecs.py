@@ -336,8 +336,11 @@ async def test_the_keys_of_the_environment_are_taken(
     monkeypatch.setenv("RELIGHT_ENCRYPTION_KEYS", f"first:{b64encode(FIRST).decode()}")
     async with Relight(shared_server.url, namespace=namespace) as client, Worker(client, [waits]):
         run = await client.start(waits, CANARY)
-        await run.resume("more", "on")
-        assert await run.result(timeout=20) == f"{CANARY}-made on"
+        async with opened(shared_server, namespace, Zstd(), encryption()) as other:
+            compressed = await other.start(waits, "compressed")
+        for one in (run, client.get_run(compressed.id, type=str)):
+            await one.resume("more", "on")
+            assert (await one.result(timeout=20)).endswith("-made on")
         monkeypatch.delenv("RELIGHT_ENCRYPTION_KEYS")
         assert all(turn.sealed for turn in await stored(client, run.id))
 

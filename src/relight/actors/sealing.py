@@ -23,9 +23,9 @@ from typing import Any, Literal, NamedTuple, final
 import msgspec
 import structlog
 
-from relight.actors.codecs import Codec, DamagedError, Encryption, WrappedKey
+from relight.actors.codecs import Codec, DamagedError, Encryption, WrappedKey, Zstd
 from relight.actors.door import Consumption, Delivery, Door, Stored
-from relight.errors import FencedError, ProtocolError, SealedError
+from relight.errors import FencedError, ProtocolError, RefusedError, SealedError
 from relight.subjects.codec import decode_start, decode_stored_wake, decode_turn, decode_wake, encode
 from relight.subjects.envelope import envelope_of, header_in, sealed_wake
 from relight.subjects.grammar import RETIRED, Subjects
@@ -86,7 +86,8 @@ class SealingDoor:
         self.seal: SealingDoor | None = self
         self._door = door
         self._subjects = subjects
-        self._codecs = {one.name: one for one in codecs}
+        self._written_by = tuple(one.name for one in codecs)
+        self._codecs: dict[str, Codec] = {**_without_settings(), **{one.name: one for one in codecs}}
         self._provider = next((one.keys for one in codecs if isinstance(one, Encryption)), None)
         self._seals: OrderedDict[str, _Seal | None] = OrderedDict()
         self._new: OrderedDict[str, _Seal] = OrderedDict()
@@ -342,7 +343,7 @@ class SealingDoor:
                 self._has_keys = True
             await self._door.publish(self._subjects.key(run, name), encode(_StoredKey(wrapped.key_id, wrapped.data)))
             self._keep_key(run, name, key)
-        seal = self._new[run] = _Seal(tuple(self._codecs), name, key)
+        seal = self._new[run] = _Seal(self._written_by, name, key)
         _trim(self._new)
         return seal
 
@@ -357,6 +358,14 @@ class SealingDoor:
 
 _UNKNOWN = _Seal((), "", b"")
 """Of a run of which nothing is stored."""
+
+
+def _without_settings() -> dict[str, Codec]:
+    """Codecs that anybody can read by, if they are installed: a run goes on by those with which it was started."""
+    try:
+        return {Zstd.name: Zstd()}
+    except RefusedError:
+        return {}
 
 
 def _trim(kept: OrderedDict[Any, Any]) -> None:
