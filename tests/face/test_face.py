@@ -84,7 +84,7 @@ CALLABLES: dict[str, tuple[Callable[..., Any], str]] = {
     "Run.terminate": (relight.Run[Any].terminate, "self, *, reason=''"),
     "Run.retry": (relight.Run[Any].retry, "self"),
     "Run.resolve": (relight.Run[Any].resolve, "self, step, *, result=None, error=None, rerun=False"),
-    "Relight.local": (relight.Relight.local, "directory=None, *, namespace=None, interceptors=()"),
+    "Relight.local": (relight.Relight.local, "directory=None, *, namespace=None, interceptors=(), codecs=None"),
     "Relight.start": (relight.Relight.start, "self, workflow, /, *args, **options"),
     "Relight.signal_with_start": (
         relight.Relight.signal_with_start,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -269,7 +268,7 @@ async def test_a_map_keeps_the_order_and_bounds_what_is_open() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [100, 10_000])
-async def test_a_map_over_10000_items_is_bounded_in_time_and_in_what_a_turn_holds(concurrency: int) -> None:
+async def test_a_map_over_10000_items_is_bounded_in_what_a_turn_holds(concurrency: int) -> None:
     @workflow
     async def maps(ctx: WorkflowContext, concurrency: int) -> int:
         doubles = await ctx.map(twice, range(10_000), concurrency=concurrency)
@@ -277,11 +276,9 @@ async def test_a_map_over_10000_items_is_bounded_in_time_and_in_what_a_turn_hold
         return len(doubles)
 
     async with TestEnvironment([maps]) as env:
-        began_s = time.process_time()
         run = await env.start(maps, concurrency)
 
         assert await run.result() == 10_000
-        assert time.process_time() - began_s < 10
         assert max(len(encode(one)) for one in await turns(env.client, run)) < 800 * KIB
         assert await _most_open(run) == concurrency
 
