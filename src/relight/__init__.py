@@ -29,6 +29,8 @@ from relight.errors import (
     RunTerminated,
     RunTimedOut,
     SealedError,
+    SecretExposedError,
+    SecretNotFoundError,
     StepCancelled,
     StepFailed,
     TerminalError,
@@ -45,9 +47,11 @@ if TYPE_CHECKING:
     from relight.sdk._description import RunDescription
     from relight.sdk._durations import Duration
     from relight.sdk._interceptors import Interceptor, RequestCall, RunCall, SignalCall, StartCall, StepCall
+    from relight.sdk._known_secrets import SecretProvider
     from relight.sdk._request import Request
     from relight.sdk._run import Parked, Record, Run, RunStatus
     from relight.sdk._scope import StepInfo
+    from relight.sdk._secret import Secret
     from relight.sdk._step import Effect, Retry, Step, StepOptions, step
     from relight.sdk._worker import Worker
     from relight.sdk._workflow import ChildOptions, StartOptions, Workflow, WorkflowOptions, workflow
@@ -94,6 +98,10 @@ __all__ = (
     "RunTerminated",
     "RunTimedOut",
     "SealedError",
+    "Secret",
+    "SecretExposedError",
+    "SecretNotFoundError",
+    "SecretProvider",
     "SignalCall",
     "StartCall",
     "StartOptions",
@@ -136,6 +144,8 @@ _HOMES = {
     "RunDescription": "_description",
     "RunStatus": "_run",
     "RequestCall": "_interceptors",
+    "Secret": "_secret",
+    "SecretProvider": "_known_secrets",
     "SignalCall": "_interceptors",
     "StartCall": "_interceptors",
     "StartOptions": "_workflow",

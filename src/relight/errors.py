@@ -29,6 +29,8 @@ __all__ = (
     "RunTerminated",
     "RunTimedOut",
     "SealedError",
+    "SecretExposedError",
+    "SecretNotFoundError",
     "StepCancelled",
     "StepFailed",
     "TerminalError",
@@ -219,6 +221,22 @@ class PayloadTooLargeError(RefusedError, ValueError):
         self.limit_bytes = limit_bytes
 
 
+class SecretExposedError(RefusedError, ValueError):
+    """A known secret stands in a value that would be recorded or sent. A step that returns it fails, without a retry.
+
+    Attributes:
+        secret: Its name.
+        what: Names the value.
+        path: Where it stands.
+    """
+
+    def __init__(self, secret: str, what: str, path: str) -> None:
+        super().__init__(f"{what} at {path}: secret {secret!r} stands in it; pass the Secret and reveal it in a step")
+        self.secret = secret
+        self.what = what
+        self.path = path
+
+
 class ConflictError(RefusedError):
     """The id belongs to a run of another workflow or with other arguments, or `on_conflict="fail"`."""
 
@@ -266,6 +284,18 @@ class IncompatibleStreamError(RefusedError):
 
 class UnavailableError(RelightError):
     """No acknowledgement in time. The message may have been written."""
+
+
+class SecretNotFoundError(RelightError, LookupError):
+    """The worker has no secret of this name. The step is tried again: it may have been added, or another worker has it.
+
+    Attributes:
+        secret: Its name.
+    """
+
+    def __init__(self, secret: str, remedy: str) -> None:
+        super().__init__(f"no secret {secret!r} is known here; {remedy}")
+        self.secret = secret
 
 
 class FencedError(RelightError):

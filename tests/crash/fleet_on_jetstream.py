@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any, Self, final
 
 from tests.crash.severed_door import SeveredDoor
-from tests.crash.workflows import SCENARIOS
+from tests.crash.workflows import SCENARIOS, SECRETS
 
 from relight import Interceptor, Relight, StepCall, Workflow
 from relight.actors.host import Host
@@ -127,7 +127,9 @@ class Fleet:
         )
         real = await JetStreamDoor.open(options, keeper=keeper)
         door = SeveredDoor(real, self._on_operation)
-        launcher = Launcher(threads=4, interceptors=[Counting(self.executions)], sender=self.relight)
+        launcher = Launcher(
+            threads=4, interceptors=[Counting(self.executions)], sender=self.relight, secrets=SECRETS.get
+        )
         host = Host(
             door,
             Subjects(self._namespace),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.crash.workflows import SCENARIOS
+from tests.crash.workflows import SCENARIOS, SECRETS
 
 from relight import Interceptor, Relight, StepCall, Worker
 
@@ -25,7 +25,7 @@ class Noting(Interceptor):
 async def main() -> None:
     async with Relight(sys.argv[1], namespace=sys.argv[2]) as relight:
         workflows = {known.name: known for one in SCENARIOS.values() for known in (one.workflow, *one.others)}
-        worker = Worker(relight, list(workflows.values()), interceptors=[Noting()], version="1")
+        worker = Worker(relight, list(workflows.values()), interceptors=[Noting()], version="1", secrets=SECRETS.get)
         async with worker:
             print("ready", flush=True)
             await asyncio.Event().wait()

@@ -67,7 +67,7 @@ async def test_a_client_sends_again_before_minutes_pass() -> None:
 
 def simulation_of(scenario: Scenario) -> tuple[TestEnvironment, Callable[[TestEnvironment], Awaitable[None]]]:
     """Return an environment, and the function that plays the scenario in it."""
-    env = TestEnvironment([scenario.workflow, *scenario.others], deps=scenario.deps)
+    env = TestEnvironment([scenario.workflow, *scenario.others], deps=scenario.deps, secrets=scenario.secrets)
     for step, fake in scenario.fakes.items():
         env.fake(step)(fake)
 

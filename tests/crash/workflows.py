@@ -13,6 +13,7 @@ from relight import (
     Run,
     RunEndedError,
     RunFailed,
+    Secret,
     StepFailed,
     UnavailableError,
     WorkflowContext,
@@ -24,7 +25,7 @@ from relight.subjects import records as r
 from relight.testing.stage import Stage, stage_here
 from relight.testing.trial import Scenario
 
-__all__ = ("SCENARIOS",)
+__all__ = ("SCENARIOS", "SECRETS")
 
 
 @step
@@ -483,6 +484,37 @@ def _named(one: Scenario) -> str:
     return f"{one.workflow.name}{'_delayed' if 'delay' in one.options else ''}"
 
 
+SECRETS = {"key": "sk-canary-0123456789"}
+
+
+@step
+async def reveals(secret: Secret) -> int:
+    return len(secret.reveal())
+
+
+@step
+def tells(secret: Secret) -> str:
+    return f"it is {secret.reveal()}"
+
+
+@workflow
+async def keeps_a_secret(ctx: WorkflowContext, secret: Secret) -> list[int | str | Secret]:
+    said: list[int | str | Secret] = [await reveals(secret)]
+    try:
+        await tells(secret)
+    except StepFailed as error:
+        said.append(str(error))
+    said.append(await ctx.call(passes_a_secret, secret))
+    ctx.set_details({"said": said, "with": secret})
+    return said
+
+
+@workflow
+async def passes_a_secret(ctx: WorkflowContext, secret: Secret) -> Secret:
+    await reveals(secret)
+    return secret
+
+
 SCENARIOS: dict[str, Scenario] = {
     _named(one): one
     for one in (
@@ -532,6 +564,12 @@ SCENARIOS: dict[str, Scenario] = {
             answers={"review": "r" * LARGE},
             story=echo_it,
             others=(gives_back,),
+        ),
+        Scenario(
+            workflow=keeps_a_secret,
+            args=(Secret("key"),),
+            others=(passes_a_secret,),
+            secrets=SECRETS.get,
         ),
         Scenario(workflow=stays_with_its_version, answers={"review": 5}),
         Scenario(workflow=takes_signals, with_start=("item", "a", "1"), signals=[("item", "end", "2")]),

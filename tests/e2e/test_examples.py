@@ -43,6 +43,11 @@ SAID = {
         "{'bread': 1, 'jam': 2}\n",
     ),
     "retries": ("done at attempt 3", "broken#1: still no disk (an OSError)", "hopeless#1: there is no such customer\n"),
+    "secret_keys": (
+        "charged ann with 1 header\n",
+        "the result of step 'careless' at result.used: secret 'stripe_key' stands in it",
+        "no answer from https://api.example.com?key=[secret stripe_key]\n",
+    ),
     "signals": ("['bread', 'butter', 'jam']", "['milk', 'eggs']"),
     "testing_example": ("passed",),
     "time_travel": ("held: paused\nbought: 3 x tea\n", "dearer: 2 x tea\nricher: 10 x tea\n"),

@@ -132,6 +132,14 @@ class Program(Protocol):
         """
         ...
 
+    def gated(self, asked: list[Asked], /) -> list[Asked]:
+        """Return what may be recorded of what was asked for.
+
+        Raises:
+            BrokenProgramError: Something in it must not leave the process.
+        """
+        ...
+
     def launch(self, step: str, attempt: Attempt, report: Report) -> RunningStep:
         """Begin an attempt of a step that was asked for. `report(step, outcome)` is called on the worker's loop."""
         ...

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO, final
 
 import structlog
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from relight.config.settings import LogFormat, LogLevel
 
-__all__ = ("configure_logging", "quiet_logging")
+__all__ = ("configure_logging", "quiet_logging", "redact_logging")
 
 
 def configure_logging(*, level: LogLevel, format: LogFormat, stream: TextIO) -> None:
@@ -55,6 +56,23 @@ def configure_logging(*, level: LogLevel, format: LogFormat, stream: TextIO) -> 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def redact_logging(redact: Callable[[str], str]) -> None:
+    """Let lines pass through `redact` when they are written, whoever writes them."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Redacting(handler.formatter or logging.Formatter(), redact))
+
+
+@final
+class _Redacting(logging.Formatter):
+    def __init__(self, formatter: logging.Formatter, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._formatter = formatter
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(self._formatter.format(record))
 
 
 def quiet_logging(level: LogLevel) -> None:

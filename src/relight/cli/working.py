@@ -60,10 +60,12 @@ async def _work(
     *,
     is_in_dev: bool,
 ) -> None:
+    from relight.cli.logging import redact_logging
     from relight.sdk._worker import Worker
 
     async with edge.place.client() as relight:
         worker = Worker(relight, workflows, queues=queues or None, concurrency=concurrency)
+        redact_logging(worker.redact)
         if is_in_dev:
             _stop_with_standard_input()
             _print_workflows(edge.output, workflows)

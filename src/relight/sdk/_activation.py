@@ -31,6 +31,7 @@ from relight.sdk._context import WorkflowContext
 from relight.sdk._continuation import Continuation, check_room
 from relight.sdk._execution import Launcher
 from relight.sdk._failures import failure_of, step_failed
+from relight.sdk._gate_of_turns import gated
 from relight.sdk._loop import EndlessTurnError, RunLoop
 from relight.sdk._place import caller
 from relight.sdk._request import Requests
@@ -118,6 +119,9 @@ class Activation:
         asked, self._asked = self._asked, []
         return asked
 
+    def gated(self, asked: list[p.Asked], /) -> list[p.Asked]:
+        return gated(asked, self._launcher.secrets)
+
     def launch(self, step: str, attempt: p.Attempt, report: p.Report) -> p.RunningStep:
         pending = self._steps[step]
         return self._launcher.launch(
@@ -155,7 +159,7 @@ class Activation:
         if lines:
             logger = structlog.get_logger("relight.workflow")
             for level, line in lines:
-                getattr(logger, level)(**line)
+                getattr(logger, level)(**self._launcher.secrets.redacted_line(line))
 
     def close(self) -> None:
         if self.loop.is_closed():
@@ -315,7 +319,8 @@ class Activation:
         if main.cancelled():
             if self._cancel_reason is not None:
                 return r.RunCancelled(self._cancel_reason, not_undone)
-            return r.RunFailed(failure_of(asyncio.CancelledError("the workflow cancelled itself")), not_undone)
+            cancelled = asyncio.CancelledError("the workflow cancelled itself")
+            return r.RunFailed(failure_of(cancelled, self._launcher.secrets), not_undone)
         error = main.exception()
         if isinstance(error, Continuation):
             if self._cancel_reason is not None:
@@ -324,11 +329,11 @@ class Activation:
         if error is None:
             error = self._never_awaited()
         if error is not None:
-            return r.RunFailed(failure_of(error), not_undone)
+            return r.RunFailed(failure_of(error, self._launcher.secrets), not_undone)
         try:
             data, _ = self._recorded_result(main.result())
         except RelightError as refused:
-            return r.RunFailed(failure_of(refused))
+            return r.RunFailed(failure_of(refused, self._launcher.secrets))
         return r.RunCompleted(Raw(data))
 
     def _never_awaited(self) -> RelightError | None:

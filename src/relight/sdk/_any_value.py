@@ -6,6 +6,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, PayloadTooLargeError
+from relight.sdk._gate import check_secrets
 
 __all__ = ("check_size", "checked_text", "encode_any")
 
@@ -16,6 +17,7 @@ def encode_any(value: object, *, what: str, bytes_max: int = LIMITS.payload_byte
     Raises:
         InvalidValueError: It can't be written as JSON.
         PayloadTooLargeError: Larger than `bytes_max` bytes.
+        SecretExposedError: A secret stands in it that the worker of the step here has revealed.
     """
     try:
         data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
@@ -23,6 +25,7 @@ def encode_any(value: object, *, what: str, bytes_max: int = LIMITS.payload_byte
         problem = str(error)[:200]
         raise InvalidValueError(what, "", problem, "pass JSON values, models or dataclasses") from None
     check_size(data, bytes_max, what=what)
+    check_secrets(data, what=what)
     return data
 
 

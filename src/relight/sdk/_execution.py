@@ -21,6 +21,7 @@ from relight.sdk._context import WorkflowContext
 from relight.sdk._durations import moment, seconds
 from relight.sdk._failures import failure_of
 from relight.sdk._interceptors import Interceptor, RunCall, StepCall, through
+from relight.sdk._known_secrets import SecretProvider, Secrets
 from relight.sdk._scope import SCOPE, Sender, StepScope, faked
 from relight.sdk._step import Policy, Step
 from relight.sdk._workflow import Workflow
@@ -37,6 +38,7 @@ class Launcher:
         bytes_max: A larger value is refused.
         carried_bytes_max: What a run that continues as new may carry over: sealed, it takes twice as much.
         fakes: What tests let run in place of steps, by the steps' names.
+        secrets: What steps reveal, and the gate that keeps it in.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Launcher:
         threads: int,
         interceptors: Sequence[Interceptor],
         sender: Sender | None,
+        secrets: SecretProvider | None = None,
         inline_bytes_max: int = LIMITS.value_inline_bytes_max,
         bytes_max: int = LIMITS.value_bytes_max,
         carried_bytes_max: int = LIMITS.payload_bytes_max,
@@ -56,6 +59,7 @@ class Launcher:
         self.has_deps = False
         self.interceptors = tuple(interceptors)
         self.sender = sender
+        self.secrets = Secrets(secrets)
         self.fakes: dict[str, Callable[..., Any]] = {}
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
@@ -152,6 +156,7 @@ class RunningAttempt:
             headers=self._headers,
             fakes=self._launcher.fakes,
             sender=self._launcher.sender,
+            secrets=self._launcher.secrets,
         )
         context = contextvars.Context()
         context.run(SCOPE.set, self._scope)
@@ -256,7 +261,7 @@ class RunningAttempt:
     # The verdict.
 
     def _judge(self, error: BaseException) -> p.Outcome:
-        failure = failure_of(error)
+        failure = failure_of(error, self._launcher.secrets)
         policy = self._step.policy
         if isinstance(error, (TerminalError, RefusedError, InvalidValueError, *policy.retry.never)):
             return p.Failed(failure)

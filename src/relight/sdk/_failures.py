@@ -6,6 +6,7 @@ import traceback
 
 from relight.config.limits import KIB
 from relight.errors import StepFailed
+from relight.sdk._known_secrets import Secrets
 from relight.subjects.records import Failure
 
 __all__ = ("failure_of", "step_failed")
@@ -14,15 +15,17 @@ _MESSAGE_CHARACTERS_MAX = 4 * KIB
 _TRACEBACK_CHARACTERS_MAX = 8 * KIB
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Return what is recorded of an error. A `StepFailed` stays what it was, wherever it is raised again."""
+def failure_of(error: BaseException, secrets: Secrets) -> Failure:
+    """Return what is recorded of an error, without known secrets. A `StepFailed` stays what it was, wherever it is
+    raised again.
+    """
     kinds = [f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__ if one is not object]
     text = "".join(traceback.format_exception(error))
     return Failure(
         type=kinds[0],
-        message=_printable(str(error))[:_MESSAGE_CHARACTERS_MAX],
+        message=secrets.redacted(_printable(str(error)))[:_MESSAGE_CHARACTERS_MAX],
         bases=tuple(kinds[1:]),
-        traceback=_printable(text)[-_TRACEBACK_CHARACTERS_MAX:],
+        traceback=secrets.redacted(_printable(text))[-_TRACEBACK_CHARACTERS_MAX:],
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Raw
 
+from relight.sdk._known_secrets import Secrets
 from relight.subjects.records import RunStarted
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class StepScope:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     fakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
     sender: Sender | None = None
+    secrets: Secrets | None = None
 
     @property
     def info(self) -> StepInfo:
@@ -102,6 +104,7 @@ def fresh_scope(outer: StepScope | None, name: str = "") -> StepScope:
         heartbeat=outer.heartbeat,
         headers=outer.headers,
         fakes=outer.fakes,
+        secrets=outer.secrets,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from relight.errors import PayloadTooLargeError, RefusedError
+from relight.sdk._gate import check_secrets
 from relight.sdk._scope import Sender, step_scope
 from relight.sdk._step import Policy, Retry, Step
 from relight.subjects.records import RunStarted
@@ -23,6 +24,7 @@ async def _send_signal(run_id: str, name: str, data: object) -> None:
 
 
 async def _start_child(child: str, start: str) -> None:
+    check_secrets(start.encode(), what=f"the start of child {child!r}")
     await _sender().start_child(child, msgspec.json.decode(start, type=RunStarted))
 
 

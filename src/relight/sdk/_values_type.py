@@ -26,6 +26,7 @@ from pydantic_core import PydanticSerializationError
 
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, PayloadTooLargeError
+from relight.sdk._gate import check_secrets
 from relight.sdk._values_compare import ATOMS, difference
 from relight.sdk._values_order import with_ordered_sets
 from relight.sdk._values_remedy import (
@@ -125,12 +126,14 @@ class ValueType(Generic[T]):
         Raises:
             InvalidValueError: It can't be encoded or decoded, or it would not come back unchanged.
             PayloadTooLargeError: It is larger than `limits.value_bytes_max` bytes.
+            SecretExposedError: A secret stands in it that the step here, or another one of its worker, has revealed.
         """
         data = self.encode_unbounded(value, what=what, root=root)
         if len(data) > LIMITS.value_bytes_max:
             raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
         decoded = self._read_back(data, what, root)
         self._prove(value, decoded, what, root)
+        check_secrets(data, what=what, root=root)
         return data, decoded
 
     def accept(self, value: object, *, what: str, root: str = "value") -> bytes:

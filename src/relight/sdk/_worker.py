@@ -21,6 +21,7 @@ from relight.errors import InvalidValueError, RefusedError
 from relight.sdk._client import Relight
 from relight.sdk._execution import Launcher
 from relight.sdk._interceptors import Interceptor
+from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._programs import WorkflowPrograms, code_digest
 from relight.sdk._workflow import Workflow
 from relight.subjects.ids import WorkerId, name_of, queue_name
@@ -46,6 +47,8 @@ class Worker:
         adopts: Versions that have no worker any more, with whose pinned runs it goes on.
         concurrency: Runs it advances at the same time, waiting ones not counted; default `RELIGHT_CONCURRENCY` or 200.
         lifespan: Entered when it begins, left when it ends; what it yields is `step.deps()`.
+        secrets: Returns the value of a `Secret` by its name, or None; by default that of `RELIGHT_SECRET_<NAME>` in the
+            environment.
         interceptors: Around runs, steps, and the starts and signals that its steps send.
 
     Raises:
@@ -65,6 +68,7 @@ class Worker:
         concurrency: int | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None,
         interceptors: Sequence[Interceptor] = (),
+        secrets: SecretProvider | None = None,
     ) -> None:
         self._relight = relight
         self._concurrency = relight.settings.concurrency if concurrency is None else concurrency
@@ -74,6 +78,7 @@ class Worker:
             threads=min(self._concurrency, 64),
             interceptors=interceptors,
             sender=relight,
+            secrets=secrets,
             inline_bytes_max=relight.settings.value_inline_bytes_max,
             bytes_max=relight.settings.value_bytes_max,
             carried_bytes_max=LIMITS.payload_bytes_max // (2 if relight.codecs else 1),
@@ -149,6 +154,10 @@ class Worker:
                 self._launcher.close()
             finally:
                 await stack.aclose()
+
+    def redact(self, text: str) -> str:
+        """Return a text with `[secret NAME]` in place of values that its steps have revealed: for log handlers."""
+        return self._launcher.secrets.redacted(text)
 
     @property
     def host(self) -> Host:

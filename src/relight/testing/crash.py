@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from typing_extensions import TypeVarTuple
 
 from relight.errors import RefusedError
+from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._step import Step
 from relight.sdk._workflow import Runnable, StartOptions, Workflow
 from relight.testing.trial import Point, Scenario, Story, Trial
@@ -58,6 +59,7 @@ async def crash_everywhere(
     options: StartOptions | None = None,
     others: Sequence[Workflow[..., Any]] = (),
     deps: object = None,
+    secrets: SecretProvider | None = None,
     workers: int = 2,
 ) -> CrashReport:
     """Run a workflow in memory again and again, and kill a process before and after each of its operations.
@@ -76,6 +78,7 @@ async def crash_everywhere(
         options: Of the start.
         others: Workflows that steps or story start.
         deps: What `step.deps()` gives.
+        secrets: Returns the value of a `Secret` by its name.
         workers: How many are at work; when all are dead another one comes.
 
     Raises:
@@ -86,6 +89,7 @@ async def crash_everywhere(
     scenario = Scenario(
         workflow=cast("Workflow[..., Any]", workflow), args=args, answers=answers or {}, fakes=fakes or {},
         signals=signals, story=story, options=options or StartOptions(), others=others, deps=deps,
+        secrets=secrets,
     )  # fmt: skip
     return await sweep(scenario, workers=workers)
 

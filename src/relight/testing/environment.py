@@ -11,6 +11,7 @@ from relight.errors import RefusedError, RelightError
 from relight.sdk._client import Relight
 from relight.sdk._description import describe
 from relight.sdk._durations import Duration, seconds
+from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._run import Run
 from relight.sdk._step import Step
 from relight.sdk._workflow import Runnable, StartOptions, Workflow
@@ -40,14 +41,18 @@ class TestEnvironment:
     Args:
         workflows: What can be started.
         deps: What `step.deps()` gives.
+        secrets: Returns the value of a `Secret` by its name: `{"stripe_key": "sk_test_1"}.get`, for example.
     """
 
     __test__: ClassVar[bool] = False
 
-    def __init__(self, workflows: Sequence[Workflow[..., Any]], *, deps: object = None) -> None:
+    def __init__(
+        self, workflows: Sequence[Workflow[..., Any]], *, deps: object = None, secrets: SecretProvider | None = None
+    ) -> None:
         self._deps = deps
+        self._secrets = secrets
         self._is_simulated = False
-        self._stage = Stage(workflows, deps=deps)
+        self._stage = Stage(workflows, deps=deps, secrets=secrets)
 
     @classmethod
     def _on(cls, stage: Stage) -> TestEnvironment:
@@ -176,7 +181,13 @@ class TestEnvironment:
         chosen = range(seeds) if isinstance(seeds, int) else list(seeds)
 
         def make(executions: Executions, schedule: Schedule) -> Stage:
-            stage = Stage(self._stage.workflows, deps=self._deps, interceptors=[executions], schedule=schedule)
+            stage = Stage(
+                self._stage.workflows,
+                deps=self._deps,
+                interceptors=[executions],
+                schedule=schedule,
+                secrets=self._secrets,
+            )
             stage.fakes.update(self._stage.fakes)
             return stage
 

@@ -12,6 +12,7 @@ from relight.actors.host import Host
 from relight.actors.sealing import with_codecs
 from relight.sdk._execution import Launcher
 from relight.sdk._interceptors import Interceptor
+from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._programs import WorkflowPrograms
 from relight.sdk._scope import Sender
 from relight.sdk._workflow import Workflow
@@ -60,9 +61,10 @@ class MemoryWorker:
         sender: Sender,
         takes_threads_in_turn: bool = False,
         codecs: Sequence[Codec] = (),
+        secrets: SecretProvider | None = None,
     ) -> None:
         self.door = server.door(name)
-        self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, sender=sender)
+        self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, sender=sender, secrets=secrets)
         if takes_threads_in_turn:
             self._launcher._executor = InTurn(_THREADS)  # pyright: ignore[reportPrivateUsage]  # ours
         self._launcher.fakes = fakes

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import pytest
 
 if TYPE_CHECKING:
+    from relight.sdk._known_secrets import SecretProvider
     from relight.sdk._run import Run
     from relight.sdk._workflow import Workflow
     from relight.testing.environment import TestEnvironment
@@ -27,7 +28,7 @@ class MakeEnvironment(Protocol):
     """What the fixture `relight_environment` is: `TestEnvironment`, with a check at its end."""
 
     def __call__(
-        self, workflows: Sequence[Workflow[..., Any]], *, deps: object = None
+        self, workflows: Sequence[Workflow[..., Any]], *, deps: object = None, secrets: SecretProvider | None = None
     ) -> AbstractAsyncContextManager[TestEnvironment]: ...
 
 
@@ -65,11 +66,11 @@ def relight_golden(request: pytest.FixtureRequest) -> GoldenCheck:
 
 @asynccontextmanager
 async def _checked_environment(
-    workflows: Sequence[Workflow[..., Any]], *, deps: object = None
+    workflows: Sequence[Workflow[..., Any]], *, deps: object = None, secrets: SecretProvider | None = None
 ) -> AsyncGenerator[TestEnvironment]:
     from relight.testing.environment import TestEnvironment
 
-    async with TestEnvironment(workflows, deps=deps) as environment:
+    async with TestEnvironment(workflows, deps=deps, secrets=secrets) as environment:
         yield environment
         async for run in environment.client.runs():
             await environment.replay(run)

@@ -24,6 +24,7 @@ from relight.errors import RelightError
 from relight.sdk._client import Relight
 from relight.sdk._description import describe
 from relight.sdk._interceptors import Interceptor
+from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._scope import SCOPE, StepScope
 from relight.sdk._workflow import Workflow
 from relight.testing.backend import MemoryBackend
@@ -81,6 +82,7 @@ class Stage:
         interceptors: Sequence[Interceptor] = (),
         schedule: Schedule | None = None,
         codecs: Sequence[Codec] = (),
+        secrets: SecretProvider | None = None,
     ) -> None:
         self.workflows = tuple(workflows)
         self.server = MemoryServer(namespace="test")
@@ -88,6 +90,7 @@ class Stage:
         self.fakes: dict[str, Callable[..., Any]] = {}
         self.workers: list[MemoryWorker] = []
         self._deps = deps
+        self._secrets = secrets
         self._interceptors = tuple(interceptors)
         self._codecs = tuple(codecs)
         self._backend = MemoryBackend(self.server, "client")
@@ -178,6 +181,7 @@ class Stage:
             takes_threads_in_turn=self._is_scheduled,
             sender=self._sender,
             codecs=self._codecs,
+            secrets=self._secrets,
         )
         self.workers.append(worker)
         await worker.host.open()

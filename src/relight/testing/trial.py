@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, final
 from relight.actors.codecs import Codec
 from relight.sdk._client import Relight
 from relight.sdk._interceptors import Interceptor
+from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._run import Run
 from relight.sdk._step import Step
 from relight.sdk._workflow import StartOptions, Workflow
@@ -57,6 +58,7 @@ class Scenario:
     others: Sequence[Workflow[..., Any]] = ()
     deps: object = None
     codecs: Sequence[Codec] = ()
+    secrets: SecretProvider | None = None
 
     async def start(self, client: Relight, id: str) -> Run[Any]:
         options = self.options.copy()
@@ -71,7 +73,7 @@ class Scenario:
 
     def stage(self, interceptors: Sequence[Interceptor]) -> Stage:
         workflows = (self.workflow, *self.others)
-        stage = Stage(workflows, deps=self.deps, interceptors=interceptors, codecs=self.codecs)
+        stage = Stage(workflows, deps=self.deps, interceptors=interceptors, codecs=self.codecs, secrets=self.secrets)
         stage.fakes.update({one.name: fake for one, fake in self.fakes.items()})
         return stage
 

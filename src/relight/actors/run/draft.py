@@ -5,7 +5,7 @@ A draft has one time, because a turn is recorded with one: code that asks for th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from msgspec import Raw
@@ -299,8 +299,13 @@ class Draft:
         self.is_diverged = True
         self.park("stuck", str(error))
 
-    def _ask(self, requests: Iterable[p.Asked]) -> None:
-        for request in requests:
+    def _ask(self, requests: list[p.Asked]) -> None:
+        try:
+            allowed = self.program.gated(requests)
+        except p.BrokenProgramError as error:
+            self._break(error)
+            return
+        for request in allowed:
             if isinstance(request, p.Continue):
                 self._continue(request)
                 return

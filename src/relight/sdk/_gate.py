@@ -1,0 +1,20 @@
+"""The gate for what the running step hands on: no known secret of its worker leaves the process in a value."""
+
+from __future__ import annotations
+
+from relight.sdk._scope import SCOPE, StepScope
+
+__all__ = ("check_secrets",)
+
+
+def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
+    """Refuse the JSON of a value in which a secret stands that the worker of the step here has revealed.
+
+    A workflow's values are checked when its turn is made: an error here would be none in a replay elsewhere.
+
+    Raises:
+        SecretExposedError: It names the secret and the place.
+    """
+    scope = SCOPE.get()
+    if isinstance(scope, StepScope) and scope.secrets is not None:
+        scope.secrets.check(data, what=what, root=root)
