@@ -121,8 +121,10 @@ def test_a_value_that_is_too_short_is_refused(value: str) -> None:
 
 
 def test_a_provider_may_say_that_there_is_none_by_a_lookup_error() -> None:
+    empty: dict[str, str] = {}
+
     with pytest.raises(SecretNotFoundError, match="no secret 'db'"):
-        Secrets({}.__getitem__).reveal("db")
+        Secrets(empty.__getitem__).reveal("db")
 
 
 WAYS: dict[str, Callable[[str], object]] = {
