@@ -151,7 +151,7 @@ async def test_a_canary_is_found_nowhere_however_the_code_misbehaves(
         async def hear(message: Any) -> None:
             heard.append(message.subject.encode() + message.data + str(message.headers).encode())
 
-        await raw.subscribe(">", cb=hear)
+        await raw.subscribe(">", cb=hear)  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
         async with Worker(client, [misbehaves, harmless, fails, suspends], secrets={"key": CANARY}.get):
             said = await client.call(misbehaves, KEY, server.url, namespace, id="m-1")
             with pytest.raises(RunFailed, match=r"\[secret key\] is refused") as failed:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import base64
 import copy
+import io
 import json
+import logging
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
+import structlog
 from pydantic import BaseModel, TypeAdapter
 
 from relight import (
     InvalidValueError,
     NotDurableError,
     RefusedError,
+    Retry,
     Secret,
     SecretExposedError,
     SecretNotFoundError,
+    StepFailed,
     WorkflowContext,
     step,
     workflow,
 )
+from relight.cli.logging import configure_logging, redact_logging
 from relight.sdk._any_value import encode_any
 from relight.sdk._known_secrets import KNOWN_MAX, Secrets
 from relight.sdk._values import value_type
@@ -166,6 +173,76 @@ def test_the_error_says_where() -> None:
 
 def test_digits_are_found_in_numbers() -> None:
     assert exposed(knowing("4111111111111111"), b'{"card":4111111111111111}').path == "result.card"
+
+
+def test_a_line_of_a_key_is_found_and_how_keys_begin_is_not() -> None:
+    known = knowing("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n-----END PRIVATE KEY-----\n")
+
+    assert exposed(known, b'["  | MIIEvQIBADANBgkqhkiG"]').path == "result[0]"
+    known.check(b'"-----BEGIN PRIVATE KEY-----"', what="the result", root="result")
+
+
+async def test_a_key_that_is_a_secret_stands_in_no_error_about_the_value() -> None:
+    long = "sk-" + "0123456789" * 10
+
+    @step
+    async def strange(secret: Secret) -> dict[str, object]:
+        return {secret.reveal(): {1, 2}}
+
+    @workflow
+    async def calls(ctx: WorkflowContext, secret: Secret) -> str:
+        try:
+            await strange(secret)
+        except StepFailed as error:
+            return f"{error} {error.traceback}"
+        return "passed"
+
+    async with TestEnvironment([calls], secrets={"db": long}.get) as env:
+        run = await env.start(calls, Secret("db"))
+
+        said = await run.result()
+
+        assert "secret 'db' stands in it" in said
+        assert long[:20] not in said
+        await env.replay(run)
+
+
+async def test_a_step_that_hides_the_refusal_of_its_heartbeat_has_left_nothing() -> None:
+    @step(retry=Retry(attempts=2, delay=0.01))
+    def insists(secret: Secret) -> object:
+        if step.info().attempt == 2:
+            return step.last_heartbeat(object)
+        with suppress(SecretExposedError):
+            step.heartbeat({"at": [secret.reveal()]})
+        raise OSError("once more")
+
+    @workflow
+    async def calls(ctx: WorkflowContext, secret: Secret) -> object:
+        return await insists(secret)
+
+    async with TestEnvironment([calls], secrets={"db": VALUE}.get) as env:
+        run = await env.start(calls, Secret("db"))
+
+        assert await run.result() is None
+
+
+def test_all_lines_of_the_log_pass_through_the_redaction() -> None:
+    lines = io.StringIO()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        configure_logging(level="info", format="json", stream=lines)
+        redact_logging(knowing("abcdefgh").redacted)
+
+        logging.getLogger("theirs").error("it is %s", "abcdefgh")
+        structlog.get_logger("ours").info("said", of={"password": "abcdefgh"})
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        structlog.reset_defaults()
+
+    assert lines.getvalue().count("[secret db]") == 2
+    assert "abcdefgh" not in lines.getvalue()
 
 
 def test_what_only_looks_alike_passes() -> None:

@@ -6,7 +6,7 @@ Instead the run is parked as stuck, with nothing recorded of what was refused, a
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 from msgspec import Raw
@@ -43,7 +43,7 @@ def _gated(asked: Asked, secrets: Secrets) -> Asked:
         value: object = getattr(asked, field)
         if field in _TEXTS and isinstance(value, str):
             changed[field] = secrets.redacted(value)
-        for one in value if isinstance(value, tuple) else (value,):
+        for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
             if isinstance(one, Raw):
                 secrets.check(bytes(one), what=f"what the workflow records ({type(asked).__name__})", root=field)
     return msgspec.structs.replace(asked, **changed) if changed else asked

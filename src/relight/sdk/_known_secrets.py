@@ -28,6 +28,7 @@ KNOWN_MAX = 256
 """Values that the gate knows at a time; the one that was learned first goes first, until it is revealed again."""
 
 _JSON_LAYERS = 3
+_LINE_MIN = 16
 _PREFIX = "RELIGHT_SECRET_"
 
 
@@ -147,11 +148,17 @@ def _variable(name: str) -> str:
 
 def _forms(value: str) -> set[str]:
     """The ways in which a value may be written, each as it is and in up to three layers of JSON."""
-    # Who reads a secret from a file strips it.
-    forms = {form for text in (value, value.strip()) for form in _written(text)}
+    # Who reads a secret from a file strips it; lines come apart where a text is indented, as in tracebacks of groups.
+    forms = {form for text in (value, value.strip(), *_lines(value)) for form in _written(text)}
     for _ in range(_JSON_LAYERS):
         forms |= {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (False, True)}
     return forms
+
+
+def _lines(value: str) -> list[str]:
+    """The lines of a value that has several, without those that say nothing: all keys begin and end alike."""
+    lines = value.strip().splitlines()
+    return [] if len(lines) == 1 else [one for one in lines if len(one) >= _LINE_MIN and not one.startswith("-----")]
 
 
 def _written(text: str) -> Iterator[str]:

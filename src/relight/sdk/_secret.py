@@ -38,7 +38,7 @@ class Secret:
 
     def __post_init__(self) -> None:
         name: object = self.name
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]  # what users may pass
             # Not shown: who mistakes the value for the name must not find it in a log.
             problem = "it is not 1 to 128 letters, digits and _./-, the first a letter or digit"
             raise InvalidValueError("the name of a Secret", "", problem, "pass the name, never the value")

@@ -131,9 +131,10 @@ class ValueType(Generic[T]):
         data = self.encode_unbounded(value, what=what, root=root)
         if len(data) > LIMITS.value_bytes_max:
             raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
+        # First: other errors name paths, and a key in them that is cut short can't be recognised.
+        check_secrets(data, what=what, root=root)
         decoded = self._read_back(data, what, root)
         self._prove(value, decoded, what, root)
-        check_secrets(data, what=what, root=root)
         return data, decoded
 
     def accept(self, value: object, *, what: str, root: str = "value") -> bytes:
