@@ -50,7 +50,7 @@ async def test_a_message_that_comes_with_the_last_step_of_a_history_is_for_the_c
     async with workers_in_memory() as site:
         worker = await site.add(collects)
         door = _SlowDoor(worker.door)
-        worker.host._ownership._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
+        worker.host._ownership._entrance._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
         run = await site.client.start(collects, "")
         await site.until(lambda: len(site.turns(run.id)) == 1)
         await site.passes()
