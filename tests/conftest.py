@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ def _count_processes(event: str, _arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_count_processes)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,7 @@ CALLABLES: dict[str, tuple[Callable[..., Any], str]] = {
     "Relight.complete": (relight.Relight.complete, "self, token, value=None"),
     "Relight.fail": (relight.Relight.fail, "self, token, reason"),
     "Worker.run": (relight.Worker.run, "self"),
-    "TestEnvironment": (relight.testing.TestEnvironment.__init__, "self, workflows, *, deps=None"),
+    "TestEnvironment": (relight.testing.TestEnvironment.__init__, "self, workflows, *, deps=None, secrets=None"),
     "TestEnvironment.fake": (relight.testing.TestEnvironment.fake, "self, step, /"),
     "TestEnvironment.start": (relight.testing.TestEnvironment.start, "self, workflow, /, *args, **options"),
     "TestEnvironment.until": (relight.testing.TestEnvironment.until, "self, run, *, suspended"),
