@@ -8,6 +8,8 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 FAST := tests/unit tests/property tests/conformance tests/replay
 SLOW := $(filter-out $(FAST) tests/__pycache__,$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/*.py)))))
+# A worker of pytest that dies ends the tests: pytest-xdist would replace it and then wait for ever.
+PYTEST := $(RUN) -m pytest -q -n 2 --max-worker-restart 0
 SOURCES := src tests examples benchmarks
 SABOTAGE ?=
 
@@ -35,11 +37,11 @@ test: test-fast test-slow
 
 test-fast: .venv/installed
 	@echo "== fast tests =="
-	@$(RUN) -m pytest -q -n 2 --dist worksteal $(wildcard $(FAST))
+	@$(PYTEST) --dist worksteal $(wildcard $(FAST))
 
 test-slow: .venv/installed
 	@echo "== tests with real servers and processes =="
-	@$(RUN) -m pytest -q -n 2 --dist loadfile $(SLOW)
+	@$(PYTEST) --dist loadfile $(SLOW)
 
 test-all-pythons:
 	@for one in 3.11 3.12 3.13 3.14; do \

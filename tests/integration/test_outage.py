@@ -14,7 +14,7 @@ from tests.crash.apps import gated, quick
 from tests.crash.apps_fleet import Fleet
 from tests.crash.apps_proxy import Proxy
 
-from relight import Run, UnavailableError
+from relight import Relight, Run, UnavailableError
 from relight.config.server import EmbeddedServer
 
 T = TypeVar("T")
@@ -72,6 +72,30 @@ async def test_leases_outlive_an_outage_that_is_longer_than_they_last(
         assert [await run.result(timeout=40) for run in held] == ["open"] * 20
         await fleet.no_lease_left()
         await nothing_ran_twice(fleet, [run.id for run in held])
+
+
+@pytest.mark.parametrize("what", ["write", "read", "list"])
+async def test_whoever_tries_again_at_once_does_not_keep_the_connection_from_coming_back(
+    server: EmbeddedServer, namespace: str, what: str
+) -> None:
+    async with Relight(server.url, namespace=namespace) as client:
+        door, mailbox = client.door, client.subjects.log("unknown")
+        act = {
+            "write": lambda: door.publish(mailbox, b""),
+            "read": lambda: door.last(mailbox),
+            "list": lambda: door.read(mailbox, after=0, limit=10),
+        }[what]
+        await asyncio.to_thread(server.stop)
+        restarting = asyncio.create_task(asyncio.to_thread(server.start))
+
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await act()
+                except UnavailableError:
+                    continue
+                break
+        await restarting
 
 
 async def test_a_full_disk_that_is_freed_loses_nothing_and_no_step_runs_twice(namespace: str, tmp_path: Path) -> None:

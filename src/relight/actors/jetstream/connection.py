@@ -183,7 +183,7 @@ class Connection(Client):
         Raises:
             UnavailableError: There is no connection, it was lost meanwhile, or the server is silent.
         """
-        self.require_open()
+        await self.require_open()
         future: asyncio.Future[bool] = self._loop.create_future()
         self._confirming.add(future)
         self._uncork()
@@ -197,9 +197,11 @@ class Connection(Client):
         finally:
             self._confirming.discard(future)
 
-    def require_open(self) -> None:
+    async def require_open(self) -> None:
         """Raise `UnavailableError` if there is no connection now."""
         if not self.is_open:
+            # Whoever tries again at once, and for ever, must not keep the loop from making the connection.
+            await asyncio.sleep(0)
             raise UnavailableError(f"there is no connection to NATS now ({self._reason()})")
 
     # Listening.

@@ -57,18 +57,19 @@ class Mux:
             await self._connection.drain_writes()
         if self._queue or len(self._waiting) >= self._waiting_max:
             await self._wait_for_a_place()
+        if not self._connection.is_open:
+            await self._connection.require_open()
         return await self._sent(subject, data, headers)
 
     async def ask_together(self, questions: Sequence[tuple[str, bytes]]) -> list[bytes]:
         """Send questions at once and return their answers, in order. Raises like `ask`, what comes first."""
-        if self._connection.is_congested or self._queue or len(self._waiting) + len(questions) > self._waiting_max:
+        connection, free = self._connection, self._waiting_max - len(self._waiting)
+        if not connection.is_open or connection.is_congested or self._queue or len(questions) > free:
             return [await self.ask(subject, data) for subject, data in questions]
-        self._connection.cork()
+        connection.cork()
         return await asyncio.gather(*[self._sent(subject, data, "") for subject, data in questions])
 
     def _sent(self, subject: str, data: bytes, headers: str) -> asyncio.Future[bytes]:
-        if not self._connection.is_open:
-            self._connection.require_open()
         self._number = number = self._number + 1
         self._waiting[number] = future = self._loop.create_future()
         self._connection.send(subject, data, reply=f"{self._inbox}{number}", headers=headers)

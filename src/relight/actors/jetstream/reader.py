@@ -192,7 +192,7 @@ class Reader:
         return await self._ask_batch(stream or self._topology.stream_of(subject), request, subject)
 
     async def _ask_batch(self, stream: str, request: Mapping[str, object], subject: str) -> _Batch:
-        self._connection.require_open()
+        await self._connection.require_open()
         self._number += 1
         number = self._number
         batch = self._batches[number] = _Batch(subject)
