@@ -300,8 +300,6 @@ class RunActor:
 
     async def _fetch_heartbeats(self) -> None:
         """Have the large ones at hand of steps that are about to be launched again."""
-        if not self._draft.shelf.is_used:
-            return
         for step in self._attempts.launchable():
             if step.heartbeat is None or not is_reference(step.heartbeat):
                 continue
@@ -359,7 +357,8 @@ class RunActor:
         if self._draft.is_diverged and state.parked is None and state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
         if not self._hands_back:
-            await self._fetch_heartbeats()
+            if self._draft.shelf.is_used:
+                await self._fetch_heartbeats()
             self._launch()
         self._watch_clock()
 
@@ -429,7 +428,8 @@ class RunActor:
         if self._attempts.launchable():
             self._proven_s = float("-inf")
             await self._prove_ownership()
-            await self._fetch_heartbeats()
+            if self._draft.shelf.is_used:
+                await self._fetch_heartbeats()
             self._launch()
 
     # Time.

@@ -26,7 +26,15 @@ from relight.errors import FencedError, PayloadTooLargeError, ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
-from relight.subjects.references import Reference, digest_of, in_place, references_in, values_in, with_values
+from relight.subjects.references import (
+    Reference,
+    digest_of,
+    in_place,
+    is_reference,
+    references_in,
+    values_in,
+    with_values,
+)
 
 __all__ = ("copy", "digest_beside_loop", "fetch", "fill", "filled", "relieved", "remove_all", "store")
 
@@ -155,6 +163,8 @@ async def relieved(
         PayloadTooLargeError: A value is larger than `bytes_max`. Nothing was stored.
         UnavailableError: Not everything was stored. Repeat it.
     """
+    if all(len(one) <= inline_bytes_max and not is_reference(one) for one in values_in(holder)):
+        return holder  # As nearly all are: not even a shelf is made for them.
     shelf = Shelf(inline_bytes_max)
     digests = {id(one): await digest_beside_loop(one) for one in values_in(holder) if len(one) > inline_bytes_max}
     sent = with_values(holder, lambda value: shelf.kept(value, is_fed=False, digest=digests.get(id(value), "")))
@@ -173,8 +183,11 @@ async def filled(door: Door, subjects: Subjects, run: str, holder: T) -> T:
         ProtocolError: A value is missing, or damaged.
         UnavailableError: The server was not reached.
     """
+    references = references_in(holder)
+    if not references:
+        return holder
     values: dict[str, Raw] = {}
-    for one in references_in(holder):
+    for one in references:
         data = await fetch(door, subjects, run, one)
         if data is None:
             raise ProtocolError(f"value {one.digest} of run {run!r} is missing; the run may have been retired")

@@ -35,6 +35,7 @@ T = TypeVar("T")
 PREFIX = b'{"$relight.value":'
 """How every reference begins."""
 
+_PREFIX_BYTES = len(PREFIX)
 _BYTES_MAX = 200
 """No reference is longer."""
 
@@ -86,7 +87,7 @@ def reference_to(digest: str, size: int) -> Raw:
 
 def is_reference(value: Raw | bytes) -> bool:
     """Whether it begins like a reference: then it is none of the user's values."""
-    return bytes(memoryview(value)[: len(PREFIX)]) == PREFIX
+    return memoryview(value)[:_PREFIX_BYTES] == PREFIX
 
 
 def identity_of(value: Raw) -> str:
