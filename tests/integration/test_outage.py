@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -81,18 +82,18 @@ async def test_whoever_tries_again_at_once_does_not_keep_the_connection_from_com
 ) -> None:
     async with Relight(server.url, namespace=namespace) as client:
         door, mailbox = client.door, client.subjects.log("unknown")
-        act = {
+        acts: dict[str, Callable[[], Awaitable[object]]] = {
             "write": lambda: door.publish(mailbox, b""),
             "read": lambda: door.last(mailbox),
             "list": lambda: door.read(mailbox, after=0, limit=10),
-        }[what]
+        }
         await asyncio.to_thread(server.stop)
         restarting = asyncio.create_task(asyncio.to_thread(server.start))
 
         deadline = monotonic() + 15  # By no timer of the loop: that is what would stand still.
         while True:
             try:
-                await act()
+                await acts[what]()
             except UnavailableError:
                 assert monotonic() < deadline
                 continue

@@ -35,7 +35,7 @@ T = TypeVar("T")
 PREFIX = b'{"$relight.value":'
 """How every reference begins."""
 
-_PREFIX_BYTES = len(PREFIX)
+_PREFIX_SEEN = memoryview(PREFIX)
 _BYTES_MAX = 200
 """No reference is longer."""
 
@@ -87,7 +87,7 @@ def reference_to(digest: str, size: int) -> Raw:
 
 def is_reference(value: Raw | bytes) -> bool:
     """Whether it begins like a reference: then it is none of the user's values."""
-    return memoryview(value)[:_PREFIX_BYTES] == PREFIX
+    return memoryview(value)[: len(PREFIX)] == _PREFIX_SEEN
 
 
 def identity_of(value: Raw) -> str:
