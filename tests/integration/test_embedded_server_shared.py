@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 from tests.processes import eventually, eventually_ended, is_running
 from tests.raw_nats import connected, create_stream, last_message, store
 
+from relight.config.file_lock import FileLock
 from relight.config.guarded import Endpoint, read_endpoint
 from relight.config.local import LocalServer
 from relight.errors import InvalidValueError
@@ -185,6 +188,24 @@ async def test_a_killed_guard_leaves_no_server_and_the_next_user_starts_one(
         assert _endpoint(directory).server_process != orphan.server_process
         assert not is_running(orphan.server_process)
         assert await _answers(local.url)
+
+
+async def test_a_dying_server_that_still_takes_connections_is_not_believed(directory: Path) -> None:
+    LocalServer.join(directory).leave()
+    guard_lock = FileLock(directory / "guard.lock")
+    assert guard_lock.take("exclusive")
+    with socket.create_server(("127.0.0.1", 0)) as dying:
+        port = dying.getsockname()[1]
+        state = f'{{"guard": {os.getpid()}, "server": {os.getpid()}, "port": {port}}}'
+        (directory / "state.json").write_text(state, "utf-8")
+
+        joining = asyncio.create_task(asyncio.to_thread(LocalServer.join, directory))
+        connection, _ = await asyncio.to_thread(dying.accept)
+        guard_lock.close()
+        connection.close()
+
+        with await joining as local:
+            assert await _answers(local.url)
 
 
 async def test_a_state_of_dead_processes_is_not_believed(directory: Path) -> None:

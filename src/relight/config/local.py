@@ -151,20 +151,21 @@ def _found_or_started(directory: Path, sync: Sync) -> tuple[Endpoint, GuardedSer
         finally:
             guard_lock.close()
         endpoint = read_endpoint(directory)
-        if endpoint is not None and _listens(endpoint):
+        if endpoint is not None and _answers(endpoint):
             return endpoint, None
         # Its guard is ending, or replaces a server that died, or was started by a process that died before the end.
         time.sleep(_POLL_S)
     raise UnavailableError(f"nats-server in {directory} was not ready after {_WAIT_S:.0f} s")
 
 
-def _listens(endpoint: Endpoint) -> bool:
-    # A killed guard's lock is freed an instant after its server has died, and the state tells of both as alive.
+def _answers(endpoint: Endpoint) -> bool:
+    # A killed guard's lock is freed an instant after its server has died, and the state tells of both as alive. Nor is
+    # a connection enough: the system makes one for as long as a thread of the dead server has not been cleared away.
     try:
-        socket.create_connection(("127.0.0.1", endpoint.port), timeout=1).close()
+        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=1) as connection:
+            return connection.recv(1) != b""
     except OSError:
         return False
-    return True
 
 
 def _end_if_last(directory: Path, users_lock: FileLock) -> bool:
