@@ -32,6 +32,19 @@ async def test_a_delivery_tells_its_fence_sequence_and_count(shared_server: Embe
         assert [first.delivered, second.delivered, third.delivered] == [1, 2, 3]
 
 
+async def test_a_consumer_that_can_not_be_made_now_is_made_soon(server: EmbeddedServer, namespace: str) -> None:
+    subjects, inbox = Subjects(namespace), Inbox()
+    async with await door(server, namespace) as one:
+        await one.publish(subjects.wake("q", "run"), b"1")
+        await asyncio.to_thread(server.stop)
+        restarting = asyncio.create_task(asyncio.to_thread(server.start))
+
+        await one.consume("wake", "q", inbox.receive, places=5)
+
+        await inbox.wait_for(1)
+        await restarting
+
+
 async def test_what_is_acknowledged_does_not_come_again(server: EmbeddedServer, namespace: str) -> None:
     subjects, inbox = Subjects(namespace), Inbox()
     limits = quick_limits(ack_wait_s=0.5)

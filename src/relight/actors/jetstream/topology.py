@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import final
 
@@ -29,6 +30,8 @@ __all__ = ("Topology", "is_apart")
 _ALREADY_THERE = (10058, 10148, 10105)
 _OVERLAP = 10065
 _IMPOSSIBLE = (10052, 10074)
+_CONSUMER_S = 30.0
+_AGAIN_S = 0.1
 
 
 class _Info(msgspec.Struct):
@@ -129,14 +132,26 @@ class Topology:
 
         Raises:
             IncompatibleStreamError: It exists with settings that Relight can't work with.
-            UnavailableError: No answer in time, or the server can't make it now.
+            UnavailableError: No answer for 30 s, or the server can't make it for so long.
         """
         wanted = consumer_config(self._namespace, kind, queue, self._limits)
         name = str(wanted["name"])
-        found = await self._found_consumer(stream, name) or await self._made_consumer(stream, name, wanted)
+        found = await self._ensured(stream, name, wanted)
         if found is not None:
             check_consumer(stream, found, wanted)
         return name
+
+    async def _ensured(self, stream: str, name: str, wanted: Config) -> Config | None:
+        """Both calls may be repeated: a cluster does not answer for a consumer that has no leader yet."""
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + _CONSUMER_S
+        while True:
+            try:
+                return await self._found_consumer(stream, name) or await self._made_consumer(stream, name, wanted)
+            except UnavailableError:
+                if loop.time() > give_up_s:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
 
     async def _ensure_stream(self, wanted: Config) -> None:
         name = str(wanted["name"])
