@@ -8,7 +8,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from examples.demo.shop import Order
+from examples.demo.children import Said
+from examples.demo.provider import ANSWER_S
+from examples.demo.shop import Order, charge_card
 from examples.demo.stage import Actor, Stage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -65,9 +67,23 @@ async def _kill_every_second(stage: Stage, killed: list[Actor]) -> None:
             # On a slow machine a new worker needs longer than a second; the last one that works is spared.
             ready = [one for one in stage.actors if one.child.is_ready]
             if len(ready) > 1:
+                await _until_it_has_paid(stage, ready[0])
                 await stage.kill(ready[0])
                 replacing.create_task(stage.add())
                 killed.append(ready[0])
+
+
+async def _until_it_has_paid(stage: Stage, actor: Actor) -> None:
+    """Wait until the worker asks for a charge, and then for the moment when that is booked and not yet answered."""
+    asks = asyncio.Event()
+
+    def hear(who: Actor, said: Said) -> None:
+        if who is actor and said["what"] == "calls" and said["step"] == charge_card.name:
+            asks.set()
+
+    stage.hear = hear
+    await asks.wait()
+    await asyncio.sleep(ANSWER_S / 2)
 
 
 @contextmanager

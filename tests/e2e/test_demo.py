@@ -31,7 +31,7 @@ def test_the_demo_charges_every_order_once_while_workers_die(tmp_path: Path) -> 
 
 
 def test_the_sabotaged_demo_ends_red_with_double_charges(tmp_path: Path) -> None:
-    with demo(tmp_path, "--orders", "100", "--sabotage", "no-key") as process:
+    with demo(tmp_path, "--orders", "200", "--sabotage", "no-key") as process:
         said, _ = process.communicate(timeout=100)
 
     totals = dict(TOTALS.findall(said))
