@@ -347,5 +347,14 @@ async def test_the_keys_of_the_environment_are_taken(
 
 @pytest.mark.parametrize("text", ["", "first", "first:", "first:AAAA", "first:???", ":AAAA"])
 def test_keys_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(RefusedError, match="encryption key 1 is no id:base64 of 32 bytes"):
+    with pytest.raises(
+        RefusedError, match="key 1 of RELIGHT_ENCRYPTION_KEYS is no id:base64 of 32 bytes; `openssl"
+    ):
         Keys.read(text)
+
+
+def test_an_id_that_stands_for_two_keys_is_refused() -> None:
+    one = f"first:{b64encode(FIRST).decode()}"
+
+    with pytest.raises(RefusedError, match="'first' stands twice"):
+        Keys.read(f"{one},{one}")

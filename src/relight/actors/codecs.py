@@ -119,12 +119,17 @@ class Keys:
         keys: dict[str, bytes] = {}
         for number, part in enumerate(text.split(","), 1):
             id, colon, encoded = part.strip().partition(":")
+            if id in keys:
+                raise RefusedError(f"encryption key {id!r} stands twice in RELIGHT_ENCRYPTION_KEYS; one id, one key")
             try:
                 keys[id] = b64decode(encoded, validate=True) if id and colon else b""
             except ValueError:
                 keys[id] = b""
             if len(keys[id]) != _KEY_BYTES:
-                raise RefusedError(f"encryption key {number} is no id:base64 of {_KEY_BYTES} bytes")
+                raise RefusedError(
+                    f"encryption key {number} of RELIGHT_ENCRYPTION_KEYS is no id:base64 of {_KEY_BYTES} bytes; "
+                    "`openssl rand -base64 32` makes one"
+                )
         return cls(keys)
 
     async def wrap(self, data_key: bytes, *, run: str) -> WrappedKey:
