@@ -347,9 +347,7 @@ async def test_the_keys_of_the_environment_are_taken(
 
 @pytest.mark.parametrize("text", ["", "first", "first:", "first:AAAA", "first:???", ":AAAA"])
 def test_keys_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(
-        RefusedError, match="key 1 of RELIGHT_ENCRYPTION_KEYS is no id:base64 of 32 bytes; `openssl"
-    ):
+    with pytest.raises(RefusedError, match="key 1 of RELIGHT_ENCRYPTION_KEYS is no id:base64 of 32 bytes; `openssl"):
         Keys.read(text)
 
 
