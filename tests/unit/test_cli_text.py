@@ -79,6 +79,23 @@ def test_the_timeline_names_waits_and_places_after_the_record_that_made_them() -
     assert completed[5] == '{"id": 1}'
 
 
+def test_the_timeline_names_children_and_gives_places_to_nothing_else() -> None:
+    timeline = Timeline()
+
+    scheduled = timeline.row(
+        AT, "w", r.ChildScheduled(child="a-child-1", workflow="b", queue="q", close="wait", place="/src/app.py:9")
+    )
+    awaited = timeline.row(AT, "w", r.ChildAwaited(wait=4, child="a-child-1", place="/src/app.py:9"))
+    cancelled = timeline.row(AT, "w", r.WaitCancelled(wait=4))
+    ended = timeline.row(AT, "w", r.ChildEnded(child="a-child-1", end=r.RunTimedOut()))
+    details = timeline.row(AT, "w", r.DetailsSet(data=Raw(b"1")))
+    paused = timeline.row(AT, "w", r.Paused())
+
+    assert [one[3] for one in (scheduled, awaited, cancelled, ended)] == ["a-child-1"] * 4
+    assert ended[4] == ("app.py:9", "dim")
+    assert details[4] == paused[4] == ("", "dim")
+
+
 def test_every_record_has_a_row() -> None:
     failure = r.Failure(type="builtins.ValueError", message="no")
     records: list[r.Record] = [

@@ -321,6 +321,16 @@ async def test_a_run_that_is_stuck_does_not_hang_who_waits_for_it() -> None:
             await run.result()
 
 
+@step(retry=Retry(attempts=1), on_exhausted="park")
+async def is_exhausted() -> None:
+    raise ValueError("no more")
+
+
+@workflow
+async def parks(ctx: WorkflowContext) -> None:
+    await is_exhausted()
+
+
 async def test_skipped_time_returns_when_all_that_was_due_has_happened() -> None:
     async with TestEnvironment([order], deps=Deps(price=2)) as env:
         run = await env.start(order, "ann")
@@ -337,6 +347,15 @@ async def test_time_can_be_skipped_when_nothing_is_due() -> None:
     async with TestEnvironment([order]) as env:
         await env.skip(timedelta(days=365))
         await env.skip(0)
+
+
+async def test_time_can_be_skipped_when_all_runs_are_parked() -> None:
+    async with TestEnvironment([parks]) as env:
+        run = await env.start(parks)
+
+        await env.skip(timedelta(minutes=1))
+
+        assert (await run.describe()).status == "parked"
 
 
 async def test_a_step_can_be_faked_by_its_name() -> None:

@@ -29,6 +29,7 @@ from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
 from relight.actors.replies import tell_askers
+from relight.actors.reports import report
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import RunState
@@ -340,6 +341,7 @@ class RunActor:
         await self._prove_ownership()
         self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
         self._program.emit_logs()
+        report(self.run, records)
         if is_long(state) and state.records - len(records) < LIMITS.history_records_warn:
             log.warning("history_long", run=self.run, records=state.records, remedy=REMEDY)
         if state.answers.given:

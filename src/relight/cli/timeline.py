@@ -45,7 +45,7 @@ class Timeline:
         kind = type(record).__name__
         said = _fields(record)
         which = self._which(said)
-        place = self._places.setdefault(which, said["place"]) if said.get("place") else self._places.get(which, "")
+        place = self._place(which, str(said.get("place", "")))
         style = _STYLES.get(kind, "dim" if kind.endswith(("Cancelled", "Heartbeat")) else "")
         return (
             (clock_time(at), "dim"),
@@ -56,9 +56,17 @@ class Timeline:
             shortened(_outcome(kind, said), _CHARACTERS_MAX),
         )
 
+    def _place(self, which: str, place: str) -> str:
+        if not which:
+            return place
+        return self._places.setdefault(which, place) if place else self._places.get(which, "")
+
     def _which(self, said: dict[str, Any]) -> str:
         if "step" in said:
             return str(said["step"])
+        if "child" in said:
+            child = str(said["child"])
+            return self._names.setdefault(said["wait"], child) if "wait" in said else child
         if "timer" in said:
             return f"timer {said['timer']}"
         if "token" in said:

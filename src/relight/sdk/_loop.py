@@ -35,6 +35,7 @@ from relight.sdk._loop_tasks import (
     task_behind,
 )
 from relight.sdk._loop_timers import RunTimer, Timers
+from relight.sdk._place import caller
 
 __all__ = ("EndlessTurnError", "RunLoop")
 
@@ -215,6 +216,7 @@ class RunLoop(PureLoop):
         task: RunTask[Any] = RunTask(
             in_order(_expect_coroutine(coro), sys._getframe(1)),  # pyright: ignore[reportPrivateUsage]
             number,
+            caller() if self._running else "",
             loop=self,
             name=f"Task-{self._tasks_named}" if name is None else name,
             context=context,

@@ -35,11 +35,18 @@ class RunFuture(asyncio.Future[_T]):
 
 
 class RunTask(asyncio.Task[_T]):
-    """A task whose hash is its number in the run."""
+    """A task whose hash is its number in the run.
 
-    __slots__ = ("_number",)
+    Attributes:
+        place: Where in the user's code it was made; empty for the run's first task.
+    """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, _T], number: int, *, loop: RunLoop, **kwargs: Any) -> None:
+    __slots__ = ("_number", "place")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, _T], number: int, place: str, *, loop: RunLoop, **kwargs: Any
+    ) -> None:
+        self.place = place
         self._number = number
         super().__init__(coroutine, loop=loop, **kwargs)
 

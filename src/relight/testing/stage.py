@@ -100,6 +100,7 @@ class Stage:
         self._numbers = itertools.count(1)
         self._pacer: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._asleep = 0
         self._steps_asleep = 0
         self._tick: asyncio.Future[None] | None = None
         self._stalled: StalledError | None = None
@@ -221,11 +222,13 @@ class Stage:
         """Wait for `seconds` of the stage's time, in a test or in a fake."""
         is_step = isinstance(SCOPE.get(), StepScope)
         self._waiting += 1
+        self._asleep += 1
         self._steps_asleep += is_step
         try:
             await pause(self.server.clock, seconds)
         finally:
             self._waiting -= 1
+            self._asleep -= 1
             self._steps_asleep -= is_step
 
     async def _next_tick(self) -> None:
@@ -284,10 +287,13 @@ class Stage:
         return pause_s if pause_s <= LIMITS.append_retry_max_s else None
 
     def _is_all_parked(self) -> bool:
-        """A stuck run is tried again and again by a timer; it will not fare better with the same code."""
+        """A stuck run is tried again and again by a timer; it will not fare better with the same code.
+
+        Whoever sleeps a while is to wake up all the same.
+        """
         unfinished = [run for run in self.observer.runs() if self.observer.state(run).end is None]
         is_parked = all(self.observer.state(run).parked and not self.observer.pending(run) for run in unfinished)
-        return bool(unfinished) and not self._steps_asleep and is_parked
+        return bool(unfinished) and not self._asleep and is_parked
 
     def _let_client_look_again(self) -> bool:
         last = self.server.stream.last(">")
