@@ -224,6 +224,7 @@ async def test_a_parked_run_is_resolved_by_a_person(terminal: Terminal, client: 
     resolved = await terminal.run("resolve", run, "charge#1", "--result", '"by hand"')
 
     assert f"relight retry {run}" in shown.out
+    assert "in charge\n" in shown.out, "where it has failed"
     assert "does not wait for a person" in one_line_of(refused)
     assert retried.document == {"run": other, "decided": "retry"}
     assert (resolved.code, resolved.err) == (0, "")

@@ -15,7 +15,7 @@ from relight.subjects import records as r
 
 if TYPE_CHECKING:
     from relight.actors.letters import Sight
-    from relight.actors.run.state import OpenWait
+    from relight.actors.run.state import OpenWait, RunState
 
 __all__ = ("Sighting", "summary")
 
@@ -69,7 +69,7 @@ class Sighting:
             "attempt": seen.attempt,
             "details": seen.details,
             "last_error": seen.last_error,
-            "traceback": state.end.error.traceback if isinstance(state.end, r.RunFailed) else None,
+            "traceback": _traceback(state) or None,
             "worker": seen.worker,
             "result": _value(state.end.result) if isinstance(state.end, r.RunCompleted) else None,
             "steps": [
@@ -105,8 +105,8 @@ class Sighting:
             pairs.append(("result", _json(_value(state.end.result))))
         if seen.last_error is not None and seen.parked is None:
             pairs.append(("last error", (seen.last_error, "red")))
-        if isinstance(state.end, r.RunFailed) and state.end.error.traceback:
-            pairs.append(("traceback", (state.end.error.traceback.rstrip(), "dim")))
+        if traceback := _traceback(state):
+            pairs.append(("traceback", (traceback.rstrip(), "dim")))
         if seen.worker is not None:
             pairs.append(("worker", seen.worker))
         pairs.append(("history", self._sizes()))
@@ -131,6 +131,14 @@ class Sighting:
         seen, unread = self.description, self.sight.unread
         more = f", {unread} unread in the mailbox" if unread else ""
         return f"{seen.history_records} records, {size(seen.history_bytes)}{more}"
+
+
+def _traceback(state: RunState) -> str:
+    """Return where a run has failed, or where a step did that is to be tried again."""
+    if isinstance(state.end, r.RunFailed):
+        return state.end.error.traceback
+    failed = [one.last_error for one in state.steps.values() if one.last_error is not None]
+    return failed[-1].traceback if failed and state.end is None else ""
 
 
 def _for_parked(run: str, parked: r.Parked) -> list[str]:
