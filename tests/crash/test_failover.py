@@ -8,6 +8,7 @@ from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from tests.crash.apps import brisk, gated, quick
 from tests.crash.apps_fleet import Execution, Fleet
 
@@ -41,6 +42,28 @@ async def test_a_kill_is_noticed_long_before_the_lease_lapses(
         await fleet.no_lease_left()
         for run in runs:
             assert max(turn.epoch for turn in await fleet.journal(run.id)) == 2
+
+
+@pytest.mark.parametrize("sees_deaths", [True, False])
+async def test_who_restarts_the_only_worker_need_not_wait_for_its_leases_to_lapse(
+    server: EmbeddedServer, namespace: str, tmp_path: Path, sees_deaths: bool
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=sees_deaths) as fleet:
+        only = await fleet.worker("gated")
+        runs = [await fleet.relight.start(gated, fleet.text) for _ in range(5)]
+        await fleet.soon("gate", 5)
+        for run in runs:
+            await fleet.turned(run.id, 1)
+
+        await only.kill()
+        died = time.time()
+        await fleet.worker("gated")
+        again = await fleet.soon("gate", 10)
+        fleet.open_the_gate()
+
+        assert max(one.at for one in again) - died < LIMITS.ack_wait_s / 2
+        assert [await run.result(timeout=20) for run in runs] == ["open"] * 5
+        await fleet.no_lease_left()
 
 
 async def test_all_runs_go_on_within_a_second_of_a_kill_in_a_burst_of_3000_starts(

@@ -7,12 +7,15 @@ Of several survivors one acts, chosen by rendezvous hash; each of the others wai
 when it has heard by then that it is done. First go the leases that the dead worker had announced. Those that it got in
 its last milliseconds, or that were still in its socket, nobody knows: so afterwards the server's own account of each of
 its consumers is compared with what the living hold, and the rest is freed too (the sweep).
+
+Where nobody lived to see a death, the next worker that begins sweeps: whoever restarts the only worker need not wait
+for its leases to lapse.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import final
 
@@ -39,6 +42,9 @@ _ASK_S = 0.050
 
 _SETTLE_S = 0.020
 """Between the server's account and that question: what is under way to the living arrives, and is held."""
+
+_BEGIN_S = 0.1
+"""A worker that has begun to serve no further consumer for so long serves all, and has heard from the others."""
 
 _SWEPT_MAX = 5_000
 """Sequences of one consumer that one sweep frees; more in flight than any worker has places for."""
@@ -99,6 +105,20 @@ class Survivor:
             except RuntimeError:
                 outliving.close()  # This keeper is ending: the other survivors free them.
 
+    async def begin(self) -> None:
+        """Free, once, what those held who died while nobody lived to see it. Returns when that is done."""
+        known = 0
+        while not known or len(self._leases.consumers) > known:  # Another thread adds to them.
+            known = len(self._leases.consumers)
+            await asyncio.sleep(_BEGIN_S)
+        # Of workers that begin together, and those that live, one sweeps; for those that live it changes nothing.
+        if rank(self._worker, dead="", others=self._announcer.neighbours.living(monotonic())):
+            return
+        async with self._sweeping:
+            swept = await self._sweep(list(self._leases.consumers), {}, is_moot=lambda: False)
+        if swept:
+            _log.info("leases_swept", dead="unknown", leases_freed=swept)
+
     async def _outlive(self, dead: WorkerId) -> None:
         turn = rank(self._worker, dead=dead, others=self._announcer.neighbours.freeing(monotonic()))
         if turn:
@@ -118,21 +138,20 @@ class Survivor:
         await self._announcer.report_freed(dead)
         _log.info("worker_died", dead=dead, leases_freed=len(leases), turn=turn)
         async with self._sweeping:
-            swept = await self._sweep(dead, estate)
+            # Of our own consumers too: one that died young has told nobody yet which it served.
+            served = {*estate.held, *list(self._leases.consumers)}
+            # A worker whose two connections had only blinked together has come back by then.
+            swept = await self._sweep(served, estate.held, is_moot=lambda: not self._deaths.is_gone(dead))
         self._deaths.forget(dead)
         _log.info("leases_swept", dead=dead, leases_freed=swept)
 
-    async def _sweep(self, dead: WorkerId, estate: Neighbour) -> int:
+    async def _sweep(self, served: Iterable[str], freed: Mapping[str, set[int]], *, is_moot: Callable[[], bool]) -> int:
         # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
-        # Of our own consumers too: one that died young has told nobody yet which it served.
-        served = sorted({*estate.held, *list(self._leases.consumers)})
-        infos = {one: info for one, info in (await self._infos(served)).items() if info.num_ack_pending}
+        infos = {one: info for one, info in (await self._infos(sorted(served))).items() if info.num_ack_pending}
         await asyncio.sleep(_SETTLE_S)
-        # A worker whose two connections had only blinked together has come back by now.
-        if not infos or not self._deaths.is_gone(dead):
+        if not infos or is_moot():
             return 0
         await self._ask_the_living(tuple(infos))
-        freed = estate.held
         lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=freed.get(one, set()))]
         await self._nak(lost, infos)
         return len(lost)

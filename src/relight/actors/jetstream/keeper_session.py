@@ -136,8 +136,16 @@ class Session:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep())
                 tasks.create_task(self._announcer.run())
+                survivor = Survivor(
+                    self._client,
+                    worker=self._options.worker,
+                    announcer=self._announcer,
+                    leases=self._leases,
+                    tasks=tasks,
+                )
+                tasks.create_task(self._free_orphans(survivor))
                 if self._options.system is not None:
-                    tasks.create_task(self._see_deaths(self._options.system, tasks))
+                    tasks.create_task(self._see_deaths(self._options.system, survivor))
                 await self._closed.wait()
                 raise UnavailableError("the server has closed the keeper's connection")
         except* UnavailableError as errors:
@@ -149,10 +157,13 @@ class Session:
             await self._contact.round(self._client)
             _heed_cancellation()
 
-    async def _see_deaths(self, system: Access, tasks: asyncio.TaskGroup) -> None:
-        survivor = Survivor(
-            self._client, worker=self._options.worker, announcer=self._announcer, leases=self._leases, tasks=tasks
-        )
+    async def _free_orphans(self, survivor: Survivor) -> None:
+        try:
+            await survivor.begin()
+        except WORLD_ERRORS as error:
+            _log.debug("freeing_failed", error=repr(error))  # They lapse.
+
+    async def _see_deaths(self, system: Access, survivor: Survivor) -> None:
         while True:
             try:
                 await self._watch_system(system, survivor)
