@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 
@@ -56,10 +57,20 @@ async def copes(ctx: WorkflowContext) -> str:
         return str(error)
 
 
+@step
+async def twice(number: int) -> int:
+    return 2 * number
+
+
+@workflow
+async def maps(ctx: WorkflowContext, count: int) -> int:
+    return len(await ctx.map(twice, range(count), concurrency=50))
+
+
 @asynccontextmanager
 async def _at_work(server: EmbeddedServer, namespace: str) -> AsyncGenerator[tuple[Relight, Worker]]:
     async with Relight(server.url, namespace=namespace) as relight:
-        async with Worker(relight, [waits, works, copes]) as worker:
+        async with Worker(relight, [waits, works, copes, maps]) as worker:
             yield relight, worker
 
 
@@ -122,3 +133,22 @@ async def test_steps_that_fail_leave_no_cycles(shared_server: EmbeddedServer, na
                 await (await relight.start(copes)).result()
 
         assert await _cycles_left_by(act) < _COUNT
+
+
+async def test_a_map_of_10000_items_holds_little_more_than_their_results(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    async def most_held(count: int) -> int:
+        tracemalloc.start()
+        try:
+            assert await relight.call(maps, count) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    async with _at_work(shared_server, namespace) as (relight, _):
+        await relight.call(maps, 100)  # What is made once is made now.
+        few = await most_held(1_000)
+        many = await most_held(10_000)
+
+    assert many - few < 9_000 * 300
