@@ -84,7 +84,7 @@ BAD_IDS = {
     "a\x7fb": "use '-' or '_'",
     "a\u2028b": "use '-' or '_'",
     "$JS": r"must not begin with \$",
-    "x" * 129: "has 129 characters; the limit is 128",
+    "x" * 129: "has 129 characters; the limit is 128; give a shorter one",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -207,6 +208,7 @@ async def test_a_run_is_ended_with_a_reason(terminal: Terminal, client: Relight,
 
     assert asked.document == {"run": run, "decided": verb}
     assert (last["kind"], last["reason"]) == (kind, "not needed")
+    assert re.search(r"^reason +not needed$", (await terminal.run("show", run)).out, re.MULTILINE)
     assert "has ended" in one_line_of(await terminal.run(verb, run))
 
 

@@ -67,7 +67,7 @@ async def test_a_person_is_asked_first_and_nothing_is_done_without_a_yes(
         await person.until("[y/N]")
         person.type("y\n")
         assert await person.code() == 0
-        assert "terminated 3 runs" in person.said
+        assert "told to end at once: 3 runs" in person.said
 
 
 @pytest.mark.parametrize("decision", ["retry", "cancel", "terminate"])

@@ -54,6 +54,16 @@ async def test_wrong_usage_ends_with_2(tmp_path: Path, words: tuple[str, ...], s
     assert "Traceback" not in answer.err
 
 
+async def test_settings_that_can_not_be_used_are_named_with_their_variables(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP.read_text())
+    (tmp_path / "file").touch()
+    place = await Terminal(tmp_path, {"RELIGHT_LOCAL_DIRECTORY": "file/below"}).run("dev", "app.py")
+    name = await Terminal(tmp_path, {"RELIGHT_NAMESPACE": "a.b"}).run("runs")
+
+    assert one_line_of(place).startswith("local_directory (RELIGHT_LOCAL_DIRECTORY): 'file/below' can't be used: ")
+    assert one_line_of(name).startswith("namespace (RELIGHT_NAMESPACE) 'a.b' must not ")
+
+
 async def test_without_a_server_the_ways_to_one_are_named(tmp_path: Path) -> None:
     said = one_line_of(await Terminal(tmp_path, {}).run("runs"))
 

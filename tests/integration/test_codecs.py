@@ -6,9 +6,11 @@ import asyncio
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.cli_process import Terminal
 from tests.raw_nats import connected
 from tests.runs import kinds, recorded, suspended, until
 
@@ -235,6 +237,23 @@ async def stored(client: Relight, run: str) -> list[Turn]:
     return [one for one in turns if isinstance(one, Turn)]
 
 
+async def test_show_says_why_values_of_a_sealed_run_are_not_shown(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    place = {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace}
+    keys = {"RELIGHT_ENCRYPTION_KEYS": f"first:{b64encode(FIRST).decode()}"}
+    async with opened(shared_server, namespace, encryption()) as client, Worker(client, [waits]):
+        run = await client.start(waits, CANARY)
+        await run.resume("more", "on")
+        await run.result(timeout=10)
+
+        without, with_key = [await Terminal(tmp_path, {**place, **one}).run("show", run.id) for one in ({}, keys)]
+
+    assert "RELIGHT_ENCRYPTION_KEYS" in without.out
+    assert "RELIGHT_ENCRYPTION_KEYS" not in with_key.out
+    assert (CANARY in without.out, CANARY in with_key.out) == (False, True)
+
+
 async def test_who_has_no_codec_gives_the_run_back_sends_it_nothing_and_sees_that_it_is_sealed(
     shared_server: EmbeddedServer, namespace: str
 ) -> None:
@@ -245,7 +264,7 @@ async def test_who_has_no_codec_gives_the_run_back_sends_it_nothing_and_sees_tha
         async with Worker(plain, [waits]):
             await asyncio.sleep(0.3)
             assert (await theirs.describe()).status == "queued"
-        with pytest.raises(SealedError, match="open Relight with its codecs"):
+        with pytest.raises(SealedError, match=r"codecs and keys of its workers \(RELIGHT_ENCRYPTION_KEYS\)"):
             await theirs.resume("more", "on")
         with pytest.raises(SealedError, match="is sealed"):
             await plain.start(waits, CANARY, id=run.id)

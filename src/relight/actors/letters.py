@@ -265,7 +265,8 @@ class Letterbox:
     async def _encoded(self, wake: m.Wake, relieve: Relieve) -> bytes:
         """Return a message as it is sent; a sealed run is sent nothing that is not sealed."""
         if self._sealed and self._door.seal is None and envelope_of(wake) is not wake:
-            raise SealedError(f"run {self._run!r} is sealed; open Relight with its codecs to send it something")
+            remedy = "send with the codecs and keys of its workers (RELIGHT_ENCRYPTION_KEYS)"
+            raise SealedError(f"run {self._run!r} is sealed; {remedy}")
         return encode(await relieve(wake))
 
     async def _check_was_made(self, wake: m.Wake, state: RunState) -> None:

@@ -33,7 +33,8 @@ def _report(bound: structlog.stdlib.BoundLogger, record: Record, remedy: str) ->
         case r.StepFailed():
             bound.warning("step_failed", step=record.step, error=record.error.type, remedy=remedy)
         case r.Parked():
-            bound.warning("run_parked", reason=record.reason, step=record.step, remedy=remedy)
+            named = {"step": record.step} if record.step else {}
+            bound.warning("run_parked", reason=record.reason, **named, remedy=remedy)
         case r.RunFailed():
             bound.warning("run_failed", error=record.error.type, remedy=remedy)
         case _:

@@ -21,7 +21,7 @@ async def resume(edge: Edge, run: RunName, name: Name, data: Data = None) -> Non
     """Answer a suspension; the first answer counts."""
     async with client(edge.place) as relight:
         await relight.get_run(run).resume(name, data)
-    _done(edge, {"run": run, "resumed": name}, f"resumed {name!r} of run {run}")
+    _done(edge, {"run": run, "resumed": name}, f"sent the answer to {name!r} of run {run}")
 
 
 @verb("signal", takes_json=True)

@@ -25,7 +25,7 @@ async def pause(edge: Edge, run: RunName) -> None:
     """Hold a run between steps; what is under way ends, and what comes is kept."""
     async with client(edge.place) as relight:
         await relight.get_run(run).pause()
-    _decided(edge, run, "pause", "paused run")
+    _decided(edge, run, "pause", "told to pause: run")
 
 
 @verb("unpause")
@@ -72,8 +72,10 @@ async def terminate(
     async def tell(one: Run[Any]) -> None:
         await one.terminate(reason=reason)
 
-    decision = Decision("terminate", "terminated", "Terminate", tell)
-    await _decide(edge, decision, run, "terminated run", status=status, workflow=workflow, since=since, yes=yes)
+    decision = Decision("terminate", "told to end at once:", "Terminate", tell)
+    await _decide(
+        edge, decision, run, "told to end at once: run", status=status, workflow=workflow, since=since, yes=yes
+    )
 
 
 @verb("retry")

@@ -61,7 +61,7 @@ def find_place(*, url: str | None, namespace: str | None, credentials: str | Non
     from relight.subjects.ids import token
 
     settings = Settings.read(url=url, namespace=namespace, credentials=credentials)
-    token("namespace", settings.namespace)
+    token("namespace (RELIGHT_NAMESPACE)", settings.namespace)
     if settings.servers:
         return Place(settings, is_local=False)
     if is_local_directory(settings.local_directory):

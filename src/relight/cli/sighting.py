@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("Sighting", "summary")
 
 _VALUE_CHARACTERS_MAX = 2_000
+_SEALED = "what users put in is not shown: its key is not here (RELIGHT_ENCRYPTION_KEYS), or was destroyed"
 
 
 def summary(sight: Sight, *, now_ms: int) -> tuple[dict[str, object], tuple[Cell, ...]]:
@@ -68,6 +69,7 @@ class Sighting:
             "since": seen.since.isoformat(),
             "attempt": seen.attempt,
             "details": seen.details,
+            "reason": _reason(state) or None,
             "last_error": seen.last_error,
             "traceback": _traceback(state) or None,
             "worker": seen.worker,
@@ -103,6 +105,8 @@ class Sighting:
             pairs.append(("details", _json(seen.details)))
         if isinstance(state.end, r.RunCompleted):
             pairs.append(("result", _json(_value(state.end.result))))
+        if reason := _reason(state):
+            pairs.append(("reason", reason))
         if seen.last_error is not None and seen.parked is None:
             pairs.append(("last error", (seen.last_error, "red")))
         if traceback := _traceback(state):
@@ -110,6 +114,8 @@ class Sighting:
         if seen.worker is not None:
             pairs.append(("worker", seen.worker))
         pairs.append(("history", self._sizes()))
+        if self.sight.tail is not None and self.sight.tail.sealed:
+            pairs.append(("sealed", _SEALED))
         pairs += [("warning", (one, "yellow")) for one in seen.warnings]
         return [*pairs, *(("to go on", (one, "bold")) for one in self.commands())]
 
@@ -131,6 +137,11 @@ class Sighting:
         seen, unread = self.description, self.sight.unread
         more = f", {unread} unread in the mailbox" if unread else ""
         return f"{seen.history_records} records, {size(seen.history_bytes)}{more}"
+
+
+def _reason(state: RunState) -> str:
+    """Return why somebody has ended a run, if he said so."""
+    return state.end.reason if isinstance(state.end, r.RunCancelled | r.RunTerminated) else ""
 
 
 def _traceback(state: RunState) -> str:

@@ -18,7 +18,7 @@ from typing import Self, final
 from relight.config.file_lock import FileLock, Mode, wait_for_lock
 from relight.config.guarded import Endpoint, GuardedServer, prepare, read_endpoint, signal_process
 from relight.config.server_config import Sync, check_sync
-from relight.errors import UnavailableError
+from relight.errors import InvalidValueError, UnavailableError
 
 __all__ = ("LocalServer",)
 
@@ -125,10 +125,18 @@ class LocalServer:
 
 
 def _prepare(directory: Path) -> Path:
-    prepared = prepare(directory)
-    ignore = prepared / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+    try:
+        prepared = prepare(directory)
+        ignore = prepared / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise InvalidValueError(
+            "local_directory (RELIGHT_LOCAL_DIRECTORY)",
+            "",
+            f"{str(directory)[:80]!r} can't be used: {error.strerror}",
+            "give the path of a directory that you may make and write in",
+        ) from error
     return prepared
 
 

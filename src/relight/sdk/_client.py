@@ -444,7 +444,7 @@ class Relight:
             raise ConflictError(f"run {run_id!r} has ended and was retired; its id is free again later; choose another")
         if found.sealed:
             self.ends.forget(run_id)
-            raise SealedError(f"run {run_id!r} exists, and is sealed; open Relight with its codecs")
+            raise SealedError(f"run {run_id!r} exists, and is sealed; use the codecs and keys of its workers")
         taken = found.started
         if taken.seed == started.seed and taken.origin_hash == started.origin_hash:
             return taken

@@ -113,7 +113,8 @@ class Worker:
             loop.add_signal_handler(one, stop)
         try:
             async with self:
-                log.info("worker_started", worker=self.id, queues=list(self._queues), version=self.version)
+                named = {"version": self.version} if self.version else {}
+                log.info("worker_started", worker=self.id, queues=list(self._queues), **named)
                 with _patient_collector():
                     await first.wait()
                 log.info("worker_draining", worker=self.id)

@@ -106,7 +106,7 @@ class Subjects:
     """Builds the subjects of one namespace."""
 
     def __init__(self, namespace: str) -> None:
-        self.namespace = Namespace(token("namespace", namespace))
+        self.namespace = Namespace(token("namespace (RELIGHT_NAMESPACE)", namespace))
         self._root = f"relight.{self.namespace}"
 
     def start(self, queue: str, run: str) -> str:

@@ -64,5 +64,5 @@ def _problem(value: object) -> str:
     if not value:
         return "must not be empty"
     if len(value) > LIMITS.id_characters_max:
-        return f"has {len(value)} characters; the limit is {LIMITS.id_characters_max}"
+        return f"has {len(value)} characters; the limit is {LIMITS.id_characters_max}; give a shorter one"
     return "must not begin with $ or contain '.', '*', '>', white space or control characters; use '-' or '_'"
