@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import cast
 
 from relight.config.limits import KIB
 from relight.errors import RelightError, RunFailed, StepFailed
@@ -67,7 +68,8 @@ def _causes(
 ) -> list[tuple[traceback.TracebackException, BaseException | None]]:
     if raised is None:
         return []
-    inner = raised.exceptions if isinstance(raised, BaseExceptionGroup) else ()
+    group = cast("BaseExceptionGroup[BaseException]", raised) if isinstance(raised, BaseExceptionGroup) else None
+    inner = group.exceptions if group else ()
     pairs = [(said.__cause__, raised.__cause__), (said.__context__, raised.__context__)]
     pairs += zip(said.exceptions or (), inner, strict=False)
     return [(one, cause) for one, cause in pairs if one is not None]

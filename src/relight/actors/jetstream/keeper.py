@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import final
@@ -90,9 +90,16 @@ class Keeper:
         """Stop renewing. A renewal that is being sent may still follow."""
         self._leases.release(delivery)
 
-    def serve(self, consumer: str) -> None:
-        """This worker takes deliveries of `<stream>.<consumer>`, and frees what others leave there when they die."""
-        self._leases.serve(consumer)
+    async def serve(self, consumers: Sequence[str]) -> None:
+        """This worker is about to take deliveries of each `<stream>.<consumer>`, and frees what the dead leave there.
+
+        When this returns, what was left before is freed, as far as the server answers; later deaths are seen to.
+        """
+        for consumer in consumers:
+            self._leases.serve(consumer)
+        if self._session is not None and self._loop is not None and not self._ended.done():
+            freeing = asyncio.run_coroutine_threadsafe(self._session.free_orphans(consumers), self._loop)
+            await asyncio.wrap_future(freeing)
 
     def is_fresh(self) -> bool:
         """Whether contact with the server, after the renewals due, was proven within half of `ack_wait`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self, final
@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 
 from relight.actors.jetstream.announcer import Announcer
 from relight.actors.jetstream.deaths_freeing import Survivor
+from relight.actors.jetstream.deaths_sweep import Sweep
 from relight.actors.jetstream.keeper_connection import (
     WORLD_ERRORS,
     Access,
@@ -72,6 +73,7 @@ class Session:
         self._sees_deaths = asyncio.Event()
         self._client: Client
         self._announcer: Announcer
+        self._sweep: Sweep
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -84,6 +86,7 @@ class Session:
         self._announcer = Announcer(
             self._client, worker=options.worker, subjects=self._subjects, leases=self._leases, limits=options.limits
         )
+        self._sweep = Sweep(self._client, worker=options.worker, announcer=self._announcer, leases=self._leases)
         try:
             await self._announcer.listen()
             await self._contact.round(self._client)
@@ -113,6 +116,16 @@ class Session:
             await subscribe(self._client, self._subjects.owner(asked), receive)
         await confirm(self._client)
 
+    async def free_orphans(self, consumers: Sequence[str]) -> None:
+        """Free what those left in these consumers who died while nobody lived to see it. `run` must be running."""
+        try:
+            freed = await self._sweep.before(consumers)
+        except WORLD_ERRORS as error:
+            _log.debug("freeing_failed", error=repr(error))  # They lapse.
+        else:
+            if freed:
+                _log.info("leases_swept", dead="unknown", leases_freed=freed)
+
     async def settle(self) -> None:
         """Return when this worker sees others die and knows what they hold; after a second in any case.
 
@@ -136,16 +149,8 @@ class Session:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep())
                 tasks.create_task(self._announcer.run())
-                survivor = Survivor(
-                    self._client,
-                    worker=self._options.worker,
-                    announcer=self._announcer,
-                    leases=self._leases,
-                    tasks=tasks,
-                )
-                tasks.create_task(self._free_orphans(survivor))
                 if self._options.system is not None:
-                    tasks.create_task(self._see_deaths(self._options.system, survivor))
+                    tasks.create_task(self._see_deaths(self._options.system, tasks))
                 await self._closed.wait()
                 raise UnavailableError("the server has closed the keeper's connection")
         except* UnavailableError as errors:
@@ -157,13 +162,10 @@ class Session:
             await self._contact.round(self._client)
             _heed_cancellation()
 
-    async def _free_orphans(self, survivor: Survivor) -> None:
-        try:
-            await survivor.begin()
-        except WORLD_ERRORS as error:
-            _log.debug("freeing_failed", error=repr(error))  # They lapse.
-
-    async def _see_deaths(self, system: Access, survivor: Survivor) -> None:
+    async def _see_deaths(self, system: Access, tasks: asyncio.TaskGroup) -> None:
+        survivor = Survivor(
+            self._sweep, worker=self._options.worker, announcer=self._announcer, leases=self._leases, tasks=tasks
+        )
         while True:
             try:
                 await self._watch_system(system, survivor)

@@ -1,0 +1,157 @@
+"""The sweep: what the server has handed out, and nobody living holds, is freed.
+
+The server's own account of a consumer is compared with what the living say that they hold. A lease of the living that
+is freed by mistake costs a delivery and a question; so does one whose redelivery was to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
+from typing import final
+
+import msgspec
+from nats.aio.client import Client
+
+from relight.actors.jetstream.announced import rank
+from relight.actors.jetstream.announcements import LeaseName, token_of
+from relight.actors.jetstream.announcer import Announcer
+from relight.actors.jetstream.keeper_contact import publish_all
+from relight.actors.jetstream.keeper_leases import Leases
+from relight.subjects.ids import WorkerId
+
+__all__ = ("Infos", "Sweep", "unclaimed")
+
+_ASK_S = 0.050
+"""How long the living have to say what they hold before a sweep."""
+
+_SETTLE_S = 0.020
+"""Between the server's account and that question: what is under way to the living arrives, and is held."""
+
+_SWEPT_MAX = 5_000
+"""Sequences of one consumer that one sweep frees; more in flight than any worker has places for."""
+
+_NAK = b"-NAK"
+
+
+class _Place(msgspec.Struct):
+    stream_seq: int
+    consumer_seq: int
+
+
+class _ConsumerInfo(msgspec.Struct):
+    ack_floor: _Place
+    delivered: _Place
+    num_ack_pending: int
+
+
+_info = msgspec.json.Decoder(_ConsumerInfo)
+
+Infos = Mapping[str, _ConsumerInfo]
+"""The server's account of consumers, by their names."""
+
+
+def unclaimed(*, ack_floor: int, delivered: int, pending: int, claimed: set[int]) -> Sequence[int]:
+    """Return the sequences of a consumer that may be pending and that nobody living holds.
+
+    None, if the living hold as many as are pending.
+    """
+    between = range(max(ack_floor, delivered - _SWEPT_MAX) + 1, delivered + 1)
+    held = claimed.intersection(between)
+    if len(held) >= pending:
+        return ()
+    return [sequence for sequence in between if sequence not in held]
+
+
+@final
+class Sweep:
+    """Frees what nobody living holds; one sweep at a time."""
+
+    def __init__(self, client: Client, *, worker: WorkerId, announcer: Announcer, leases: Leases) -> None:
+        self._client = client
+        self._worker = worker
+        self._announcer = announcer
+        self._leases = leases
+        self._turn = asyncio.Lock()
+
+    async def before(self, served: Iterable[str]) -> int:
+        """Free what was left in consumers that this worker is about to serve, and return how much that was.
+
+        Whoever died while nobody lived to see it has left it.
+        """
+        async with self._turn:
+            infos = await self._pending(served)
+            if not infos:
+                return 0
+            await asyncio.sleep(_SETTLE_S)
+            # Not only those that are known must be waited for: who begins may not have heard of anybody yet.
+            await self._announcer.ask(tuple(infos))
+            await asyncio.sleep(_ASK_S)
+            # Of workers that begin together, and those that live, one sweeps; for those that live it changes nothing.
+            if rank(self._worker, dead="", others=self._announcer.neighbours.living(monotonic())):
+                return 0
+            return await self._free_unclaimed(infos, {})
+
+    async def after(self, served: Iterable[str], freed: Mapping[str, set[int]], *, is_moot: Callable[[], bool]) -> int:
+        """Free what a death has left in these consumers besides `freed`, and return how much that was.
+
+        Unless by the time that the living are asked it `is_moot`.
+        """
+        async with self._turn:
+            # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
+            infos = await self._pending(served)
+            await asyncio.sleep(_SETTLE_S)
+            if not infos or is_moot():
+                return 0
+            await self._ask_the_living(tuple(infos))
+            return await self._free_unclaimed(infos, freed)
+
+    async def free(self, leases: Sequence[LeaseName], infos: Infos) -> None:
+        """Have the server deliver these again, at once."""
+        tokens = [
+            token_of(lease, delivery=infos[lease.consumer].delivered.consumer_seq if lease.consumer in infos else 1)
+            for lease in leases
+        ]
+        await publish_all(self._client, tokens, _NAK)
+
+    async def infos(self, consumers: Iterable[str]) -> Infos:
+        """Return the server's account of those that exist."""
+        return {one: info for one in sorted(consumers) if (info := await self._info(one))}
+
+    async def _pending(self, consumers: Iterable[str]) -> Infos:
+        return {one: info for one, info in (await self.infos(consumers)).items() if info.num_ack_pending}
+
+    async def _free_unclaimed(self, infos: Infos, freed: Mapping[str, set[int]]) -> int:
+        lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=freed.get(one, set()))]
+        await self.free(lost, infos)
+        return len(lost)
+
+    async def _info(self, consumer: str) -> _ConsumerInfo | None:
+        stream, _, name = consumer.partition(".")
+        if "." in name:
+            return None  # In another domain: its account of itself is not ours to ask for.
+        answer = await self._client.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", b"", timeout=1.0)
+        try:
+            return _info.decode(answer.data)
+        except msgspec.MsgspecError:
+            return None
+
+    async def _ask_the_living(self, consumers: tuple[str, ...]) -> None:
+        asked_at = monotonic()
+        await self._announcer.ask(consumers)
+        while (now := monotonic()) < asked_at + _ASK_S:
+            if all(one.answered_at >= asked_at for one in self._announcer.neighbours.living(now).values()):
+                return
+            await asyncio.sleep(0.005)
+
+    def _lost(self, consumer: str, info: _ConsumerInfo, *, freed: set[int]) -> list[LeaseName]:
+        own = self._leases.whole((consumer,))[consumer]
+        claimed = self._announcer.neighbours.held_of(consumer, monotonic()).union(own, freed)
+        sequences = unclaimed(
+            ack_floor=info.ack_floor.stream_seq,
+            delivered=info.delivered.stream_seq,
+            pending=info.num_ack_pending,
+            claimed=claimed,
+        )
+        return [LeaseName(consumer, sequence) for sequence in sequences]
