@@ -133,8 +133,9 @@ def _print(edge: Edge, report: _Report, unknown: Mapping[str, int]) -> None:
     else:
         edge.output.line(("ok", "green"), f": {_counted(report.replayed)} on today's code{_skipped(report, unknown)}")
     if found is not None:
-        where = f"at {found.recorded_at or 'a record without a place'}, today's code is at {found.actual_at}"
-        print(f"run {found.run} of {found.workflow} leaves its history: recorded {where}", file=sys.stderr)
+        recorded_at = f"recorded at {found.recorded_at}, " if found.recorded_at else ""
+        where = f"{recorded_at}today's code is at {found.actual_at}"
+        print(f"run {found.run} of {found.workflow} leaves its history: {where}", file=sys.stderr)
         raise AlreadySaidError
 
 

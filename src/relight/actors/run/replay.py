@@ -15,6 +15,8 @@ from relight.subjects.references import identity_of
 
 __all__ = ("Feed", "Script", "in_words", "is_fact")
 
+_RESULT_CHARACTERS_MAX = 60
+
 
 class Feed(Protocol):
     def __call__(self, fact: r.Fact, at_ms: int, value: object = ..., /) -> list[p.Asked]: ...
@@ -100,7 +102,7 @@ class Script:
             raise NonDeterminismError(recorded=in_words(recorded), actual="nothing more at this point")
         actual = self._asked.popleft()
         if actual != recorded and _identity(actual) != _identity(recorded):
-            raise NonDeterminismError(recorded=in_words(recorded), actual=in_words(actual))
+            raise NonDeterminismError(recorded=_to_compare(recorded, actual), actual=_to_compare(actual, recorded))
 
 
 # By the type, because `isinstance` asks each of them in turn, which takes longer than all else that is done here.
@@ -199,6 +201,16 @@ def in_words(record: r.Record | p.Continue) -> str:
             said = type(record).__name__
     place = getattr(record, "place", "")
     return f"{said} ({place})" if place else said
+
+
+def _to_compare(record: r.Record | p.Continue, other: r.Record | p.Continue) -> str:
+    """Say what a record is; of two ends with different results also the beginning of the result."""
+    said = in_words(record)
+    if not (isinstance(record, r.RunCompleted) and isinstance(other, r.RunCompleted)):
+        return said
+    result = bytes(record.result).decode(errors="replace")
+    more = "…" if len(result) > _RESULT_CHARACTERS_MAX else ""
+    return f"{said} with result {result[:_RESULT_CHARACTERS_MAX]}{more}"
 
 
 def _after(what: str, problem: str) -> str:
