@@ -284,7 +284,7 @@ async def test_replay_refuses_another_end(monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setitem(globals(), "_second", "first")
 
-        with pytest.raises(NonDeterminismError, match='with result "second"; .* with result "first"'):
+        with pytest.raises(NonDeterminismError, match=r'with result "second"; .* with result "first"'):
             await env.replay(run)
 
 
