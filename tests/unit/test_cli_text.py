@@ -108,6 +108,7 @@ def test_every_record_has_a_row() -> None:
         r.Parked(reason="stuck", message="why"),
         r.Claimed(cause="lease"),
         r.RunFailed(error=failure),
+        r.StepCompleted(step="a#1", result=Raw(b'{"$relight.value":"1f2e","bytes":20000002}')),
     ]
     timeline = Timeline()
 
@@ -123,6 +124,7 @@ def test_every_record_has_a_row() -> None:
         "stuck: why",
         "lease",
         "ValueError: no",
+        "19.1 MiB, stored apart as 1f2e",
     ]
 
 

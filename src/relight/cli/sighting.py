@@ -10,8 +10,10 @@ from msgspec import Raw
 
 from relight.cli.output import Cell, shortened, status_style
 from relight.cli.words import age, command, moment, size
+from relight.cli.words import value as value_in_words
 from relight.sdk._description import describe
 from relight.subjects import records as r
+from relight.subjects.references import reference_in
 
 if TYPE_CHECKING:
     from relight.actors.letters import Sight
@@ -104,7 +106,7 @@ class Sighting:
         if seen.details is not None:
             pairs.append(("details", _json(seen.details)))
         if isinstance(state.end, r.RunCompleted):
-            pairs.append(("result", _json(_value(state.end.result))))
+            pairs.append(("result", _result(state.end.result)))
         if reason := _reason(state):
             pairs.append(("reason", reason))
         if seen.last_error is not None and seen.parked is None:
@@ -190,6 +192,11 @@ def _wait(wait: OpenWait) -> dict[str, object]:
 
 def _value(data: Raw | None) -> Any:
     return None if data is None else json.loads(bytes(data))
+
+
+def _result(result: Raw) -> str:
+    stored = _value(result)
+    return _json(stored) if reference_in(result) is None else value_in_words(stored)
 
 
 def _json(value: object) -> str:

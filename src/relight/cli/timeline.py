@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from relight.cli.output import Cell, shortened
 from relight.cli.words import clock_time, kind_in_words, moment
+from relight.cli.words import value as value_in_words
 from relight.subjects.records import Record
 
 __all__ = ("COLUMNS", "WIDTHS", "Timeline", "document_of")
@@ -97,7 +97,7 @@ def _fields(record: Record) -> dict[str, Any]:
 
 def _outcome(kind: str, said: dict[str, Any]) -> str:
     if kind == "RunStarted":
-        arguments = ", ".join(_json(one) for one in said.get("arguments", ()))
+        arguments = ", ".join(value_in_words(one) for one in said.get("arguments", ()))
         signal = f" with signal {said['signal']['name']!r}" if said.get("signal") else ""
         return f"{said['workflow']}({arguments}){signal}"
     if kind == "TimerArmed":
@@ -110,7 +110,7 @@ def _outcome(kind: str, said: dict[str, Any]) -> str:
     if kind == "AwakeableCreated":
         return str(said["token"])
     if kind in ("StepCompleted", "RunCompleted"):
-        return _json(said.get("result"))
+        return value_in_words(said.get("result"))
     for name in _OUTCOMES:
         if said.get(name) not in (None, ""):
             return _error(said[name]) if name == "error" else _text(said[name])
@@ -122,11 +122,7 @@ def _error(error: dict[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else _json(value)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else value_in_words(value)
 
 
 def _short_place(place: str) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from datetime import UTC, datetime
 
-__all__ = ("age", "clock_time", "command", "kind_in_words", "moment", "size")
+from msgspec import Raw
+
+from relight.subjects.references import reference_in
+
+__all__ = ("age", "clock_time", "command", "kind_in_words", "moment", "size", "value")
 
 _SPANS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -40,6 +45,13 @@ def size(octets: int) -> str:
     if octets < 1024:
         return f"{octets} B"
     return f"{octets / 1024:.1f} KiB" if octets < 1024 * 1024 else f"{octets / 1024 / 1024:.1f} MiB"
+
+
+def value(stored: object) -> str:
+    """Return the JSON of a value as it stands in a record; what is stored apart is said to be."""
+    text = json.dumps(stored, ensure_ascii=False)
+    reference = reference_in(Raw(text.encode("utf-8", "replace")))
+    return text if reference is None else f"{size(reference.bytes)}, stored apart as {reference.digest}"
 
 
 def kind_in_words(kind: str) -> str:
