@@ -193,6 +193,8 @@ class RunActor:
             self._leave(())
 
     async def _turns(self) -> None:
+        if self._holds_first_turn:
+            await self._wait()
         while True:
             if self._is_back:
                 await self._hold_again()
@@ -203,8 +205,12 @@ class RunActor:
             await self._take()
             if self._draft.records and not self._holds_first_turn:
                 await self._append()
-                if self._attempts.running and not (self._rung or self._doorbells.rung or self._reads_mailbox):
+                if self._rung or self._doorbells.rung or self._reads_mailbox:
+                    continue
+                if self._attempts.running:
                     await self._wait()
+                elif self.state.end is not None and not self._has_local_work() and await self._let_go():
+                    return None
             elif self._has_local_work():
                 await self._wait()
             elif self._hands_back and self.state.end is None:
