@@ -345,9 +345,11 @@ class Activation:
 
     # What workflows ask for.
 
-    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Async[Any]:
+    def call_step(
+        self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: str | None = None
+    ) -> Async[Any]:
         """Return the coroutine of one recorded call."""
-        place = caller()
+        place = caller() if place is None else place
         self._calls = number = self._calls + 1
         coroutine = self.await_step(number, step, args, kwargs, place)
         if len(self._unawaited) >= self._unawaited_max:

@@ -55,7 +55,10 @@ class Child(Generic[R]):
             RunTerminated: It was terminated.
             RunTimedOut: Its time-out passed.
         """
-        end = await self._activation.wait_end(self.id, caller())
+        return await self._result(caller())
+
+    async def _result(self, place: str) -> R:
+        end = await self._activation.wait_end(self.id, place)
         try:
             return outcome_of(self.id, end, self._type)
         except InvalidValueError as error:
@@ -84,6 +87,7 @@ class ChildCall(Generic[R]):
     ) -> None:
         _check_options(options)
         self._activation = activation
+        self._place = caller()
         close = options.get("on_parent_close", "cancel")
         key = activation.occurrence("relight.child")
         own = activation.started
@@ -105,21 +109,21 @@ class ChildCall(Generic[R]):
         )
         id = token("run id", options["id"]) if "id" in options else _child_id(activation.run, key)
         self.child: Child[R] = Child(activation, id, started.queue, result_type_of(workflow, type))
-        activation.schedule_child(ChildScheduled(id, started.workflow, started.queue, close, caller()), self.child)
+        activation.schedule_child(ChildScheduled(id, started.workflow, started.queue, close, self._place), self.child)
 
     async def start(self) -> Child[R]:
         """Return when the start is durable; also when cancelled meanwhile, so that it is certain that there is one."""
         data = encode(self._started)
         if len(data) > LIMITS.value_bytes_max:
             raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
-        await self._to_the_end(self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}))
+        await self._to_the_end(self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}, self._place))
         return self.child
 
     async def run(self) -> R:
         """Start it and return its result; to be cancelled here cancels the child, and waits for its end."""
         try:
             await self.start()
-            return await self.child.result()
+            return await self.child._result(self._place)  # pyright: ignore[reportPrivateUsage]
         except asyncio.CancelledError:
             await self._to_the_end(self.child.stop())
             raise

@@ -35,7 +35,7 @@ from relight.sdk._loop_tasks import (
     task_behind,
 )
 from relight.sdk._loop_timers import RunTimer, Timers
-from relight.sdk._place import caller
+from relight.sdk._place import place_of_task
 
 __all__ = ("EndlessTurnError", "RunLoop")
 
@@ -216,7 +216,7 @@ class RunLoop(PureLoop):
         task: RunTask[Any] = RunTask(
             in_order(_expect_coroutine(coro), sys._getframe(1)),  # pyright: ignore[reportPrivateUsage]
             number,
-            caller() if self._running else "",
+            place_of_task(coro) if self._running else "",
             loop=self,
             name=f"Task-{self._tasks_named}" if name is None else name,
             context=context,

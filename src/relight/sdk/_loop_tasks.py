@@ -38,7 +38,7 @@ class RunTask(asyncio.Task[_T]):
     """A task whose hash is its number in the run.
 
     Attributes:
-        place: Where in the user's code it was made; empty for the run's first task.
+        place: Where in the user's code it was made; empty if its own code says better where its calls stand.
     """
 
     __slots__ = ("_number", "place")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from functools import lru_cache
 from types import FrameType
+from typing import Any
 
-__all__ = ("caller",)
+__all__ = ("caller", "place_of_task")
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _ASYNCIO = os.path.dirname(os.path.abspath(asyncio.__file__)) + os.sep
 _RUN_BEGINS_IN = "_run_passes"
+_KNOWS_ITS_PLACE = "await_step"
 
 
 def caller() -> str:
@@ -29,6 +32,14 @@ def caller() -> str:
             break  # What called the run's loop is the worker, not the user's code.
         frame = frame.f_back
     return getattr(asyncio.current_task(), "place", "")
+
+
+def place_of_task(coroutine: Coroutine[Any, Any, Any]) -> str:
+    """Return where a task is made of this coroutine, if calls in it would not say by themselves where they stand."""
+    code = getattr(coroutine, "cr_code", None)
+    if code is not None and (code.co_name == _KNOWS_ITS_PLACE or _short(code.co_filename)):
+        return ""
+    return caller()
 
 
 @lru_cache(maxsize=4096)
