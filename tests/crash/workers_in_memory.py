@@ -10,8 +10,10 @@ from typing import Any, TypeVar, final
 import pytest
 
 from relight import Relight, Workflow
+from relight.actors.codecs import Codec
 from relight.actors.door import Door
 from relight.actors.host import Host
+from relight.actors.sealing import with_codecs
 from relight.config.settings import Settings
 from relight.sdk._execution import Launcher
 from relight.sdk._programs import WorkflowPrograms
@@ -63,14 +65,35 @@ class WorkersInMemory:
     async def worker_door(self, worker: WorkerId) -> AsyncGenerator[Door]:
         yield self.server.door(worker)
 
-    async def add(self, *workflows: Workflow[..., Any], code: str = "code", version: str | None = None) -> MemoryWorker:
+    @asynccontextmanager
+    async def another_client(self, *codecs: Codec) -> AsyncGenerator[Relight]:
+        """Open a client in a process of its own."""
+        settings = Settings.read(namespace="memory")
+        client = Relight._on(settings, self, codecs=codecs)  # pyright: ignore[reportPrivateUsage]
+        async with client:
+            yield client
+
+    async def add(
+        self,
+        *workflows: Workflow[..., Any],
+        code: str = "code",
+        version: str | None = None,
+        codecs: Sequence[Codec] = (),
+    ) -> MemoryWorker:
         """Start a worker; with a version it goes on with pinned runs of this version only."""
         name = WorkerId(f"worker-{len(self.workers) + 1}")
         door = self.server.door(name)
         launcher = Launcher(threads=1, interceptors=(), sender=self.client)
         adopts = None if version is None else ()
         programs = WorkflowPrograms(workflows, launcher, code=code, version=version or "", adopts=adopts)
-        host = Host(door, self.client.subjects, name, programs, queues=("default",), concurrency=100)
+        host = Host(
+            with_codecs(door, self.client.subjects, codecs),
+            self.client.subjects,
+            name,
+            programs,
+            queues=("default",),
+            concurrency=100,
+        )
         await host.open()
         self.workers.append(MemoryWorker(door, host))
         return self.workers[-1]

@@ -25,6 +25,7 @@ import structlog
 
 from relight.actors.codecs import Codec, DamagedError, Encryption, WrappedKey, Zstd
 from relight.actors.door import Consumption, Delivery, Door, Stored
+from relight.config.limits import LIMITS
 from relight.errors import FencedError, ProtocolError, RefusedError, SealedError
 from relight.subjects.codec import decode_start, decode_stored_wake, decode_turn, decode_wake, encode
 from relight.subjects.envelope import envelope_of, header_in, sealed_wake
@@ -44,6 +45,9 @@ _NOBODY = f"-:{_NO_KEY}:"
 _KEYS_KEPT = 10_000
 _KEY_KEPT_S = 300.0
 """After this long a process looks again whether a data key was destroyed."""
+_SEAL_KEPT_S = LIMITS.tombstone_s / 2
+"""How a run is sealed is remembered for less time than its id stays taken after its retirement: what is remembered
+never counts for another run of this id."""
 _TOKEN_BYTES = 8
 _DATA_KEY_BYTES = 32
 
@@ -89,8 +93,8 @@ class SealingDoor:
         self._written_by = tuple(one.name for one in codecs)
         self._codecs: dict[str, Codec] = {**_without_settings(), **{one.name: one for one in codecs}}
         self._provider = next((one.keys for one in codecs if isinstance(one, Encryption)), None)
-        self._seals: OrderedDict[str, _Seal | None] = OrderedDict()
-        self._new: OrderedDict[str, _Seal] = OrderedDict()
+        self._seals: OrderedDict[str, tuple[_Seal | None, float]] = OrderedDict()
+        self._new: OrderedDict[str, tuple[_Seal, float]] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
         self._has_keys = False
         # What goes through as it is.
@@ -154,12 +158,14 @@ class SealingDoor:
     ) -> int:
         start = decode_start(data)
         # A fork's history is stored by now, and says under which key.
-        seal = self._new.get(run) or (await self._seal_of(run) if start.run.origin is not None else None)
+        seal = self._made(run) or (await self._seal_of(run) if start.run.origin is not None else None)
         seal = seal or await self._make(run)
         stored = encode(msgspec.structs.replace(envelope_of(start), sealed=self._text(seal, run, "start", data)))
         try:
             sequence = await self._door.publish(subject, stored, fence=fence, fence_subject=fence_subject)
         except FencedError:
+            if start.run.origin is None:
+                await self._destroy_unused(run, seal)
             self._new.pop(run, None)
             self._seals.pop(run, None)
             raise
@@ -194,9 +200,10 @@ class SealingDoor:
         """See `Door.last`."""
         kind, run = _place_of(subject)
         if kind == "value" and not _is_addressed(subject):
-            # Who stores or reads a value looks here first: the id may be another run's by now.
-            self._seals.pop(run, None)
-            seal = await self._seal_of(run)
+            # Who stores or reads a value looks here first; of a run that somebody else has started it learns so here.
+            seal = self._seals[run][0] if self._is_known(run) else await self._found(run)
+            if seal == _UNKNOWN:
+                return None
             subject = subject if seal is None else _addressed(self._subjects, subject, seal)
         return await self._opened(await self._door.last(subject))
 
@@ -277,19 +284,19 @@ class SealingDoor:
 
     async def _seal_of(self, run: str) -> _Seal | None:
         """How a run is sealed; one that does not exist yet is given a data key."""
-        seal = self._new.get(run)
-        if seal is None and run in self._seals:
-            return self._seals[run]
-        seal = seal or await self._found(run)
+        if self._is_known(run):
+            return self._seals[run][0]
+        seal = self._made(run) or await self._found(run)
         return await self._make(run) if seal == _UNKNOWN else seal
 
     async def _found(self, run: str) -> _Seal | None:
-        """How a run is sealed, as what is stored says; None: it is not. Raises `SealedError`, `UnavailableError`."""
-        if run in self._new:
-            return self._new[run]
+        """How a run is sealed, as what is stored says, or will be when it is; None: it is not.
+
+        Raises `SealedError`, `UnavailableError`.
+        """
         sealed = await self._sealed_start(run)
         if sealed is None:
-            return _UNKNOWN
+            return self._made(run) or _UNKNOWN
         try:
             seal = await self._seal_named(run, *header_in(sealed)) if sealed else None
         except _Closed as why:
@@ -343,12 +350,32 @@ class SealingDoor:
                 self._has_keys = True
             await self._door.publish(self._subjects.key(run, name), encode(_StoredKey(wrapped.key_id, wrapped.data)))
             self._keep_key(run, name, key)
-        seal = self._new[run] = _Seal(self._written_by, name, key)
+        if (made := self._made(run)) is not None:
+            return made  # Meanwhile, for another start of this id: what both store is to be found by either.
+        seal = _Seal(self._written_by, name, key)
+        self._new[run] = (seal, self.clock.elapsed_s() + _SEAL_KEPT_S)
         _trim(self._new)
         return seal
 
+    def _made(self, run: str) -> _Seal | None:
+        """The seal that was made here for a run whose start is not stored, as far as is known here."""
+        made = self._new.get(run)
+        return made[0] if made is not None and made[1] > self.clock.elapsed_s() else None
+
+    async def _destroy_unused(self, run: str, seal: _Seal) -> None:
+        """Destroy the data key of a start that was refused, unless it was an earlier try of this very start."""
+        if seal.key_name == _NO_KEY:
+            return
+        sealed = await self._sealed_start(run)
+        if sealed is not None and (not sealed or header_in(sealed)[1] != seal.key_name):
+            await self._door.purge(self._subjects.key(run, seal.key_name))
+
+    def _is_known(self, run: str) -> bool:
+        return run in self._seals and self._seals[run][1] > self.clock.elapsed_s()
+
     def _remember(self, run: str, seal: _Seal | None) -> None:
-        self._seals[run] = seal
+        self._seals.pop(run, None)  # It is the newest now.
+        self._seals[run] = (seal, self.clock.elapsed_s() + _SEAL_KEPT_S)
         _trim(self._seals)
 
     def _keep_key(self, run: str, name: str, key: bytes) -> None:
