@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import WorkflowContext, workflow
+from relight import RunTerminated, WorkflowContext, workflow
 from relight.actors.retire import retire_each
 from relight.errors import RefusedError, RunNotFoundError
 from relight.subjects.codec import encode
@@ -91,3 +91,22 @@ async def test_a_message_that_comes_between_the_end_and_the_retirement_is_not_le
     await site.pass_time(1)
 
     assert await door.count(subjects.wake("default", run.id)) == 0
+
+
+@workflow
+async def unknown(ctx: WorkflowContext, text: str) -> str:
+    return text
+
+
+async def test_a_run_that_was_ended_without_its_code_leaves_no_large_values(site: WorkersInMemory) -> None:
+    await site.add(quick)
+    run = await site.result(site.client.start(unknown, "a" * 300_000))
+    await site.pass_time(5)
+    await site.result(run.terminate(reason="nobody has its code"))
+    with pytest.raises(RunTerminated):
+        await site.result(run.result())
+    door, subjects = site.server.door("janitor"), site.client.subjects
+
+    assert await site.result(retire_each(door, subjects, (run.id,))) == {}
+
+    assert await door.subjects(subjects.value_chunks(f"{run.id}.*.*"), limit=10) == []

@@ -173,11 +173,13 @@ class Ownership:
 
     async def _start_in(self, delivery: Delivery, run: str) -> r.RunStarted:
         """Return a start with what users put in. Raises `SealedError` if that can't be opened here."""
-        seal = self._door.seal
-        data = delivery.data if seal is None else await seal.opened(delivery.subject, delivery.data)
-        start = decode_start(data)
+        start = decode_start(await self._opened(delivery))
         check_open(start, run)
         return start.run
+
+    async def _opened(self, delivery: Delivery) -> bytes:
+        seal = self._door.seal
+        return delivery.data if seal is None else await seal.opened(delivery.subject, delivery.data)
 
     async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
         mailbox = self._subjects.wake(queue, run)
@@ -328,6 +330,7 @@ class Ownership:
                 cursor=ending.cursor,
                 at_ms=now_ms,
                 family=has_family(state),
+                values=True,  # Nobody has looked: they are looked for when it is retired.
             )
         except Displaced:
             self._later(delivery)
@@ -353,6 +356,7 @@ class Ownership:
                     lease=delivery.sequence,
                     cursor=0,
                     at_ms=max(tail.at_ms, self._door.clock.now_ms()),
+                    values=ending is not None,
                 )
         except Displaced:
             self._later(delivery)
@@ -364,7 +368,9 @@ class Ownership:
 
     async def _ending_of_corrupt(self, delivery: Delivery, run: str) -> r.RunTerminated | None:
         """A person ends it. Its parent is told first: afterwards nobody could read that it has one."""
-        wake = _wake_in(delivery) if isinstance(parse(delivery.subject), WakeSubject) else None
+        if not isinstance(parse(delivery.subject), WakeSubject):
+            return None
+        wake = decoded(delivery.subject, await self._opened(delivery))
         if not isinstance(wake, Terminate):
             return None
         ending = r.RunTerminated(wake.reason)
