@@ -195,7 +195,8 @@ class InvalidIdError(RefusedError, ValueError):
     """An id or a name can't be a NATS token."""
 
     def __init__(self, kind: str, value: object, problem: str) -> None:
-        super().__init__(f"{kind} {str(value)[:80]!r} {problem}")
+        shown = repr(value[:80]) if isinstance(value, str) else repr(value)[:80]
+        super().__init__(f"{kind} {shown} {problem}")
         self.kind = kind
         self.value = value
 

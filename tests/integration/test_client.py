@@ -292,6 +292,15 @@ async def test_an_unknown_run_is_said_to_be_unknown_by_every_call(client: Religh
     await unknown_calls(client.get_run("nobody"))
 
 
+async def test_a_run_that_has_not_begun_is_not_said_to_be_unknown_by_fork(client: Relight) -> None:
+    run = await client.start(pauses)
+
+    with pytest.raises(RefusedError, match="has not begun; fork it when it has a history"):
+        await run.fork(after="pause#1")
+    with pytest.raises(RunNotFoundError):
+        await client.get_run("nobody").fork(after="pause#1")
+
+
 async def test_result_gives_up_after_its_timeout_and_the_run_goes_on(client: Relight) -> None:
     run = await client.start(pauses, id="patient")
 

@@ -108,8 +108,11 @@ class Keys:
         for id, key in keys.items():
             if len(key) != _KEY_BYTES:
                 raise RefusedError(f"encryption key {id!r} has {len(key)} bytes; pass {_KEY_BYTES} random ones")
-        if not keys or (current is not None and current not in keys):
-            raise RefusedError(f"no current encryption key: {current!r} is none of {', '.join(keys) or 'no keys'}")
+        if not keys:
+            raise RefusedError(f"no encryption key is given; pass at least one, of {_KEY_BYTES} random bytes")
+        if current is not None and current not in keys:
+            known = ", ".join(keys)
+            raise RefusedError(f"the current encryption key {current!r} is not among them; pass one of {known}")
         self._keys = dict(keys)
         self._current = list(keys)[-1] if current is None else current
 

@@ -34,6 +34,7 @@ from relight.errors import (
     PayloadTooLargeError,
     RefusedError,
     RelightError,
+    RunNotFoundError,
     SealedError,
     UnavailableError,
 )
@@ -399,7 +400,12 @@ class Relight:
         """What `Run.fork` and `Run.restart_from` do: copy, then start. Returns the new id and its queue."""
         fork_id = token("run id", id) if id is not None else self._token(12)
         results = await self._relieved_each(fork_id, tuple(replace.values()), what="a result")
-        origin = await read_origin(self.door, self.subjects.log(run_id), run_id)
+        try:
+            origin = await read_origin(self.door, self.subjects.log(run_id), run_id)
+        except RunNotFoundError:
+            if await read_start(self.door, self.subjects, run_id) is None:
+                raise
+            raise RefusedError(f"run {run_id!r} has not begun; fork it when it has a history") from None
         now_ms = self.door.clock.now_ms()
         plan = planned(
             origin,

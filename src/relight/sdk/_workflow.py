@@ -93,6 +93,7 @@ class Workflow(Generic[P, R]):
     def __init__(self, function: Callable[Concatenate[WorkflowContext, P], Async[R]], options: WorkflowOptions) -> None:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"@workflow needs an `async def`, and {function!r} is none")
+        _check_parameters(function)
         unknown = set(options) - set(WorkflowOptions.__annotations__)
         if unknown:
             raise TypeError(f"unknown options of workflow {function.__name__!r}: {', '.join(sorted(unknown))}")
@@ -148,3 +149,14 @@ def workflow(*function: Any, **options: Any) -> Any:
         return Workflow(later, cast("WorkflowOptions", options))
 
     return decorate
+
+
+def _check_parameters(function: Callable[..., Any]) -> None:
+    """A run is given its context and its arguments by position."""
+    parameters = list(inspect.signature(function).parameters.values())
+    name = function.__name__
+    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+        raise TypeError(f"workflow {name!r} takes no context; write `async def {name}(ctx: WorkflowContext, …)`")
+    for one in parameters:
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is inspect.Parameter.empty:
+            raise TypeError(f"workflow {name!r} takes {one.name!r} by keyword only; let it be positional")
