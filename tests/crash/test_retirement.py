@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import RunTerminated, WorkflowContext, workflow
+from relight import Encryption, Keys, RunTerminated, UnavailableError, WorkflowContext, workflow
 from relight.actors.retire import retire_each
 from relight.errors import RefusedError, RunNotFoundError
 from relight.subjects.codec import encode
 from relight.subjects.messages import Signal
+from relight.testing.memory.faults import Faults
 
 
 @pytest.fixture
@@ -110,3 +111,45 @@ async def test_a_run_that_was_ended_without_its_code_leaves_no_large_values(site
     assert await site.result(retire_each(door, subjects, (run.id,))) == {}
 
     assert await door.subjects(subjects.value_chunks(f"{run.id}.*.*"), limit=10) == []
+
+
+@workflow
+async def large(ctx: WorkflowContext) -> str:
+    await ctx.sleep(timedelta(hours=1))
+    return "a" * 300_000
+
+
+@workflow
+async def leaves(ctx: WorkflowContext) -> None:
+    await ctx.start(large, id="child", on_parent_close="detach")
+
+
+async def test_a_child_that_outlives_its_retired_parent_leaves_no_large_values_with_it(site: WorkersInMemory) -> None:
+    await site.add(leaves, large)
+    parent = await site.result(site.client.start(leaves))
+    await site.result(parent.result())
+    await site.pass_time(5)
+    door, subjects = site.server.door("janitor"), site.client.subjects
+    assert await site.result(retire_each(door, subjects, (parent.id,))) == {}
+
+    assert await site.result(site.client.get_run("child").result()) == "a" * 300_000
+    await site.pass_time(5)
+
+    assert await door.subjects(subjects.value_chunks(f"{parent.id}.*.*"), limit=10) == []
+
+
+async def test_the_retirement_of_a_sealed_parent_is_done_again_after_its_data_key_was_destroyed(
+    site: WorkersInMemory,
+) -> None:
+    codec = Encryption(Keys({"first": bytes(range(32))}))
+    await site.add(leaves, large, codecs=(codec,))
+    async with site.another_client(codec) as client, site.another_client(codec) as another:
+        parent = await site.result(client.start(leaves))
+        await site.result(parent.result())
+        await site.pass_time(5)
+        site.server.faults = Faults(outcome=lambda operation: "lost" if operation.name == "entomb" else "known")
+        left = await site.result(retire_each(client.door, client.subjects, (parent.id,)))
+        assert [type(error) for error in left.values()] == [UnavailableError]
+        site.server.faults = Faults()
+
+        assert await site.result(retire_each(another.door, another.subjects, (parent.id,))) == {}

@@ -15,10 +15,12 @@ from relight.actors.run.state import Child, RunState
 from relight.actors.starts import read_start
 from relight.actors.values import copy
 from relight.config.limits import LIMITS
+from relight.errors import ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
 from relight.subjects.messages import ChildOver, ParentOver
+from relight.subjects.references import references_in
 from relight.subjects.turn import Tombstone
 
 __all__ = ("CLOSES", "has_family", "is_orphan", "may_be_orphan", "tell_family", "tell_parent")
@@ -47,7 +49,8 @@ async def tell_parent(door: Door, subjects: Subjects, run: str, started: r.RunSt
     """Tell the parent of a child how it has ended. Raises `UnavailableError`."""
     assert started.parent is not None, "a child"
     assert end is not None, "that has ended"
-    await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
+    if references_in(end) and await _may_read(door, subjects, started.parent):
+        await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
     await door.publish(subjects.wake(started.parent_queue, started.parent), encode(ChildOver(child=run, end=end)))
 
 
@@ -60,9 +63,21 @@ async def is_orphan(door: Door, subjects: Subjects, started: r.RunStarted) -> bo
     """Whether the parent of a child that may not outlive it has ended. Raises `UnavailableError`, `ProtocolError`."""
     if started.parent is None or not may_be_orphan(started, door.clock):
         return False
-    tail = await read_tail(door, subjects.log(started.parent))
+    return await _has_ended(door, subjects, started.parent)
+
+
+async def _may_read(door: Door, subjects: Subjects, run: str) -> bool:
+    """Whether a parent may still read what it is told; what is stored for one that was retired, nobody removes."""
+    try:
+        return not await _has_ended(door, subjects, run)
+    except ProtocolError:
+        return True
+
+
+async def _has_ended(door: Door, subjects: Subjects, run: str) -> bool:
+    tail = await read_tail(door, subjects.log(run))
     if tail is None:
-        return await read_start(door, subjects, started.parent) is None
+        return await read_start(door, subjects, run) is None
     return isinstance(tail[1], Tombstone) or isinstance(tail[1].records[-1], r.ENDS)
 
 

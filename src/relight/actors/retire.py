@@ -175,6 +175,8 @@ async def _tell_family(door: Door, subjects: Subjects, run: str, last: Stored) -
         last = last._replace(data=await seal.opened(last.subject, last.data), raw=last.data)
     turn = decode_turn(last.data)
     assert isinstance(turn, Turn), "it was found before"
+    if turn.sealed and not await _has_key(door, subjects, run, turn.sealed):
+        return  # A retirement that was interrupted has told them: afterwards it has destroyed the key.
     check_open(turn, run)
     try:
         state = (await read(door, subjects.log(run), last)).state
@@ -203,8 +205,14 @@ async def _has_references(door: Door, log: str) -> bool:
 async def _destroy_key(door: Door, subjects: Subjects, run: str, sealed: str) -> None:
     """Not any other: the id may have been started again."""
     name = header_in(sealed)[1]
-    if name != "-" and await door.last(subjects.key(run, name)) is not None:
+    if name != "-" and await _has_key(door, subjects, run, sealed):
         await door.purge(subjects.key(run, name))
+
+
+async def _has_key(door: Door, subjects: Subjects, run: str, sealed: str) -> bool:
+    """Whether the data key is stored by which it was sealed, if one is needed."""
+    name = header_in(sealed)[1]
+    return name == "-" or await door.last(subjects.key(run, name)) is not None
 
 
 async def _clear(
