@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from relight.cli.arguments import read_json, read_seconds
 from relight.cli.changes import source_directories
 from relight.cli.invocation import example
 from relight.cli.output import Output, one_line, printable, shortened
+from relight.cli.starting import awaited
 from relight.cli.timeline import Timeline
 from relight.cli.words import age, kind_in_words, size
 from relight.subjects import records as r
+from relight.testing import TestEnvironment
 
 AT = datetime(2030, 1, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -132,6 +135,24 @@ def test_words_are_short() -> None:
     assert [age(one) for one in (-5, 900, 61_000, 7_200_000, 200_000_000)] == ["0 s", "1 s", "1 min", "2 h", "2 d"]
     assert [size(one) for one in (12, 1536, 3 * 1024 * 1024)] == ["12 B", "1.5 KiB", "3.0 MiB"]
     assert kind_in_words("StepAttemptFailed") == "step attempt failed"
+
+
+async def test_who_no_longer_waits_for_a_run_is_told_its_id(capsys: pytest.CaptureFixture[str]) -> None:
+    @workflow
+    async def waits(ctx: WorkflowContext) -> None:
+        await ctx.suspend("review")
+
+    async with TestEnvironment([waits]) as env:
+        run = await env.start(waits, id="ann")
+        await env.until(run, suspended="review")
+
+        waiting = asyncio.create_task(awaited(run))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    assert capsys.readouterr().err == "run ann goes on; to see how it stands: relight show ann\n"
 
 
 def test_the_example_of_a_workflow_can_be_pasted() -> None:

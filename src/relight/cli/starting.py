@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +15,10 @@ from relight.cli.verb import Edge, verb
 from relight.cli.words import command
 
 if TYPE_CHECKING:
+    from relight.sdk._run import Run
     from relight.sdk._workflow import StartOptions
 
-__all__ = ("start",)
+__all__ = ("awaited", "start")
 
 Arguments = Annotated[
     list[object] | None,
@@ -37,7 +40,7 @@ async def start(
     async with client(edge.place) as relight:
         run = await relight.start(name, *(arguments or ()), type=object, **_options(id, queue, delay))
         if wait:
-            result = await run.result()
+            result = await awaited(run)
             document = {"run": run.id, "status": "completed", "result": result}
             edge.output.json(document) if edge.output.is_json else edge.output.line(_shown(result, edge))
         elif edge.output.is_json:
@@ -46,6 +49,15 @@ async def start(
             edge.output.line(run.id)
             if edge.output.is_terminal:
                 edge.output.line((f"started; to see how it stands: {command('show', run.id)}", "dim"))
+
+
+async def awaited(run: Run[Any]) -> object:
+    """Return the run's result; who waits no longer is told its id."""
+    try:
+        return await run.result()
+    except asyncio.CancelledError:
+        print(f"run {run.id} goes on; to see how it stands: {command('show', run.id)}", file=sys.stderr)
+        raise
 
 
 def _options(id: str | None, queue: str | None, delay: float | None) -> StartOptions:
