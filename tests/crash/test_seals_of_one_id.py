@@ -8,7 +8,18 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import Encryption, Keys, Relight, RunTerminated, UnavailableError, WorkflowContext, step, workflow
+from relight import (
+    Encryption,
+    Keys,
+    Relight,
+    Run,
+    RunTerminated,
+    SealedError,
+    UnavailableError,
+    WorkflowContext,
+    step,
+    workflow,
+)
 from relight.actors.retire import retire
 from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_turn, encode
@@ -172,3 +183,28 @@ async def test_a_corrupt_sealed_run_is_terminated_with_a_reason(site: WorkersInM
 
         with pytest.raises(RunTerminated):
             await site.result(run.result())
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_a_sealed_run_that_was_found_in_a_list_is_sent_nothing_that_is_not_sealed(
+    site: WorkersInMemory, has_begun: bool
+) -> None:
+    if has_begun:
+        await site.add(listens, codecs=(CODEC,))
+    async with site.another_client(CODEC) as client:
+        await site.result(client.start(listens, "one", id="x"))
+        await site.pass_time(5)
+
+        async def found() -> Run[object]:
+            (run,) = [one async for one in site.client.runs()]
+            return run
+
+        run = await site.result(found())
+        with pytest.raises(SealedError):
+            await site.result(run.signal("more", "two"))
+        run = await site.result(found())
+        with pytest.raises(SealedError):
+            await site.result(run.request("more", "two", type=str))
+        run = await site.result(found())
+        with pytest.raises(SealedError):
+            await site.result(run.resume("more", "two"))

@@ -20,7 +20,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, RefusedError, RunEndedError, RunNotFoundError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_answer_notice, decode_turn
-from relight.subjects.envelope import check_open
+from relight.subjects.envelope import check_open, check_sealed
 from relight.subjects.grammar import Subjects
 from relight.subjects.turn import Tombstone, Turn
 
@@ -208,16 +208,20 @@ class _Looks:
             RunEndedError: The run has ended without it.
             RunNotFoundError: The run is not known, or was retired.
             RefusedError: The answer was not kept when the run continued as new.
+            SealedError: The run is sealed, and can't be opened here: nor could its answer.
             UnavailableError: The server was not reached.
         """
         last = await self._door.last(self._subjects.log(self.run))
         if last is None:
-            if await read_start(self._door, self._subjects, self.run) is None:
+            start = await read_start(self._door, self._subjects, self.run)
+            if start is None:
                 raise RunNotFoundError(self.run)
+            check_sealed(start.sealed, self.run)
             return None
         turn = decode_turn(last.data)
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(self.run)
+        check_open(turn, self.run)
         answer = None if skips else await self._answer_up_to(last)
         self._seen = max(self._seen, last.sequence)
         self.last = turn.records[-1]

@@ -216,7 +216,7 @@ class Letterbox:
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
         subject = await self._subject()
-        data = await self._encoded(wake, relieve)
+        data = b""
         while True:
             state, fence = await self._foreseen(subject)
             if state.end is not None:
@@ -224,6 +224,7 @@ class Letterbox:
             if not receive(state, wake, code=""):
                 await self._check_was_made(wake, state)
                 raise AlreadyAnsweredError(self._run, name)
+            data = data or await self._encoded(wake, relieve)
             try:
                 await self._door.publish(subject, data, fence=fence)
                 return
@@ -298,6 +299,7 @@ class Letterbox:
         turn = decode_turn(last.data)
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(self._run)
+        self._sealed = turn.sealed
         if isinstance(turn.records[-1], r.ENDS):
             raise RunEndedError(f"run {self._run!r} has ended; it takes no messages any more")
         return turn.records[-1]
@@ -344,8 +346,10 @@ class Letterbox:
     async def _history_up_to(self, last: Stored | None) -> Reading:
         if last is None:
             return Reading(RunState(), [], None, Tail())
-        if isinstance(decode_turn(last.data), Tombstone):
+        turn = decode_turn(last.data)
+        if isinstance(turn, Tombstone):
             raise RunNotFoundError(self._run)
+        self._sealed = turn.sealed
         try:
             return await read(self._door, self._subjects.log(self._run), last)
         except BrokenChainError:

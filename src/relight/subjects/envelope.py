@@ -16,7 +16,7 @@ from relight.errors import SealedError
 from relight.subjects.messages import Sealed, Start, Wake
 from relight.subjects.turn import Turn
 
-__all__ = ("PLACEHOLDER", "check_open", "envelope_of", "header_in", "sealed_wake")
+__all__ = ("PLACEHOLDER", "check_open", "check_sealed", "envelope_of", "header_in", "sealed_wake")
 
 T = TypeVar("T")
 
@@ -47,8 +47,13 @@ def header_in(sealed: str) -> tuple[tuple[str, ...], str]:
 
 def check_open(message: Turn | Start, run: str) -> None:
     """Refuse a message that is still sealed. Raises `SealedError`."""
-    if message.sealed:
-        codecs, key = header_in(message.sealed)
+    check_sealed(message.sealed, run)
+
+
+def check_sealed(sealed: str, run: str) -> None:
+    """As `check_open`, of what is said there in `sealed`."""
+    if sealed:
+        codecs, key = header_in(sealed)
         how = "+".join(codecs) if key == "-" else f"{'+'.join(codecs)} and data key {key}"
         raise SealedError(f"run {run!r} is sealed with {how}, for which there is no codec or key here")
 
