@@ -147,8 +147,9 @@ async def test_one_client_may_start_one_id_twice_at_once(site: WorkersInMemory, 
 async def test_attaching_leaves_no_data_keys_behind(site: WorkersInMemory) -> None:
     await site.add(gives_back, codecs=(CODEC,))
     async with site.another_client(CODEC) as client:
-        for _ in range(5):
-            run = await site.result(client.start(gives_back, "one", id="x"))
+        run = await site.result(client.start(gives_back, "one", id="x"))
+        for _ in range(4):
+            await site.result(client.start(gives_back, "one", id="x"))
         await site.result(run.result())
         assert len(keys(site, "x")) == 1
 
