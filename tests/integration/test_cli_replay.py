@@ -80,7 +80,7 @@ async def test_the_gate_passes_code_that_fits_and_stops_at_the_first_difference_
     assert passed.out == (
         "ok: 2 histories replay on today's code; skipped: 1 of unknown workflow elsewhere, 1 without a history yet\n"
     )
-    skipped = {"unknown_workflow": 1, "without_history": 1}
+    skipped = {"unknown_workflow": 1, "without_history": 1, "unreadable": 0}
     assert counted.document == {"replayed": 1, "skipped": skipped, "difference": None}
     assert "leaves its history" in one_line_of(stopped)
     assert "suspension 'pickup'" in stopped.out
@@ -90,6 +90,22 @@ async def test_the_gate_passes_code_that_fits_and_stops_at_the_first_difference_
     assert found["recorded_at"].startswith("integration/test_cli_replay.py:")
     assert found["actual_at"].endswith("/other.py:13")
     assert found["actual"].startswith("step send#1")
+
+
+async def test_a_history_that_is_damaged_is_named_and_counted(client: Relight, terminal: Terminal) -> None:
+    async with Worker(client, [ship]):
+        run = await client.start(ship, "a", id="damaged")
+        await suspended(run, "pickup")
+    await client.door.publish(client.subjects.log("damaged"), b"no turn")
+
+    told = await terminal.run("replay", "today.py", "--from-server")
+    counted = await terminal.run("replay", "today.py", "--from-server", "--json")
+
+    assert told.out == "ok: 0 histories replay on today's code; skipped: 1 that can't be read\n"
+    assert told.code == 0
+    assert told.err.startswith("run damaged was not replayed: ")
+    assert len(told.err.splitlines()) == 1
+    assert counted.document["skipped"] == {"unknown_workflow": 0, "without_history": 0, "unreadable": 1}
 
 
 async def test_a_history_in_a_file_is_replayed_without_a_server(client: Relight, terminal: Terminal) -> None:

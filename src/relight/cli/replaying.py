@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relight.cli.loading import load_workflows
+from relight.cli.output import one_line
 from relight.cli.progress import progress
 from relight.cli.session import client
 from relight.cli.verb import AlreadySaidError, Edge, verb
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping
 
-    from relight.cli.sampling import Difference
+    from relight.cli.sampling import Difference, Unreadable
     from relight.sdk._history import History
     from relight.sdk._workflow import Workflow
 
@@ -38,7 +39,8 @@ class _Report:
 
     def __init__(self) -> None:
         self.replayed = 0
-        self.unreadable = 0
+        self.without_history = 0
+        self.unreadable: list[Unreadable] = []
         self.difference: Difference | None = None
 
 
@@ -91,7 +93,7 @@ def _readable(file: Path) -> Generator[None]:
 async def _replay_from_server(
     edge: Edge, report: _Report, workflows: list[Workflow[..., Any]], size: int
 ) -> Counter[str]:
-    from relight.cli.sampling import histories, sampled
+    from relight.cli.sampling import Unreadable, histories, sampled
 
     async with client(edge.place) as relight:
         sample = await sampled(relight, workflows, size)
@@ -99,7 +101,9 @@ async def _replay_from_server(
             async for history in histories(relight, sample):
                 advance()
                 if history is None:
-                    report.unreadable += 1
+                    report.without_history += 1
+                elif isinstance(history, Unreadable):
+                    report.unreadable.append(history)
                 elif _differs(report, workflows, history):
                     break
     return sample.unknown
@@ -116,7 +120,11 @@ def _differs(report: _Report, workflows: list[Workflow[..., Any]], history: Hist
 def _print(edge: Edge, report: _Report, unknown: Mapping[str, int]) -> None:
     found = report.difference
     if edge.output.is_json:
-        skipped = {"unknown_workflow": sum(unknown.values()), "without_history": report.unreadable}
+        skipped = {
+            "unknown_workflow": sum(unknown.values()),
+            "without_history": report.without_history,
+            "unreadable": len(report.unreadable),
+        }
         difference = None if found is None else asdict(found)
         edge.output.json({"replayed": report.replayed, "skipped": skipped, "difference": difference})
     elif found is not None:
@@ -132,6 +140,8 @@ def _print(edge: Edge, report: _Report, unknown: Mapping[str, int]) -> None:
         )
     else:
         edge.output.line(("ok", "green"), f": {_counted(report.replayed)} on today's code{_skipped(report, unknown)}")
+    for one in report.unreadable:
+        print(one_line(f"run {one.run} was not replayed: {one.reason}"), file=sys.stderr)
     if found is not None:
         recorded_at = f"recorded at {found.recorded_at}, " if found.recorded_at else ""
         where = f"{recorded_at}today's code is at {found.actual_at}"
@@ -145,6 +155,8 @@ def _counted(number: int) -> str:
 
 def _skipped(report: _Report, unknown: Mapping[str, int]) -> str:
     parts = [f"{number} of unknown workflow {name}" for name, number in sorted(unknown.items())]
+    if report.without_history:
+        parts.append(f"{report.without_history} without a history yet")
     if report.unreadable:
-        parts.append(f"{report.unreadable} without a history yet")
+        parts.append(f"{len(report.unreadable)} that can't be read")
     return f"; skipped: {', '.join(parts)}" if parts else ""

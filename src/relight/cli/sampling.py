@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from relight.actors.values import filled
 from relight.cli.listing import Listed, newest
 from relight.config.limits import LIMITS
-from relight.errors import NonDeterminismError, ProtocolError, RefusedError, RelightError, RunNotFoundError
+from relight.errors import NonDeterminismError, ProtocolError, RefusedError, RelightError
 from relight.sdk._history import History, history_of
 from relight.sdk._replaying import replay_open
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relight.sdk._client import Relight
     from relight.sdk._workflow import Workflow
 
-__all__ = ("Difference", "Sample", "difference_in", "histories", "sampled")
+__all__ = ("Difference", "Sample", "Unreadable", "difference_in", "histories", "sampled")
 
 _AT_ONCE = 8
 """Histories read ahead: enough to hide the round trips, few enough to hold in memory."""
@@ -47,6 +47,14 @@ class Sample:
     unknown: Counter[str]
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A run whose history is damaged or sealed: what its code did can't be known."""
+
+    run: str
+    reason: str
+
+
 async def sampled(relight: Relight, workflows: Sequence[Workflow[..., Any]], size: int) -> Sample:
     """Take the newest runs of each workflow in turn, so that a frequent one does not crowd out a rare one."""
     of_each: dict[str, list[Listed]] = {one.name: [] for one in workflows}
@@ -60,9 +68,9 @@ async def sampled(relight: Relight, workflows: Sequence[Workflow[..., Any]], siz
     return Sample(tuple(one for one in in_turn if one is not None)[:size], unknown)
 
 
-async def histories(relight: Relight, sample: Sample) -> AsyncIterator[History | None]:
+async def histories(relight: Relight, sample: Sample) -> AsyncIterator[History | Unreadable | None]:
     """Read the histories in order; None stands for one that has not begun, was retired, or is no whole one."""
-    reading: list[asyncio.Task[History | None]] = []
+    reading: list[asyncio.Task[History | Unreadable | None]] = []
     waiting = iter(sample.runs)
     try:
         while True:
@@ -76,7 +84,7 @@ async def histories(relight: Relight, sample: Sample) -> AsyncIterator[History |
             task.cancel()
 
 
-async def _history(relight: Relight, run: str) -> History | None:
+async def _history(relight: Relight, run: str) -> History | Unreadable | None:
     try:
         history = history_of([one async for one in relight.get_run(run).history()])
         _ = history.started
@@ -85,8 +93,10 @@ async def _history(relight: Relight, run: str) -> History | None:
             one._replace(record=await filled(relight.door, relight.subjects, run, one.record))
             for one in history.moments
         ]
-    except (RunNotFoundError, RefusedError, ProtocolError):
+    except RefusedError:
         return None
+    except ProtocolError as error:
+        return Unreadable(run, str(error))
     return history._replace(moments=tuple(moments))
 
 
