@@ -88,7 +88,7 @@ async def test_a_start_that_comes_again_before_its_first_turn_stays_with_the_wor
 
         await say(fleet, token_of(LeaseName(f"RELIGHT_{namespace}_RUN_0.start-default", start.sequence)), b"-NAK")
         await delivered(fleet, 2)
-        await asyncio.sleep(0.2)  # As long as it takes the others to ask around and, wrongly, begin.
+        await asyncio.sleep(0.4)  # As long as it takes the others to ask around and, wrongly, begin.
         proxy.part("main").let_go()
         fleet.open_the_gate()
 

@@ -84,8 +84,9 @@ class Limits:
     ask_s: float = 0.5
     """How long an owner has to answer before it counts as silent."""
 
-    ask_all_s: float = 0.06
-    """How long all workers have to say that they hold a start that has no journal yet."""
+    ask_all_s: float = 0.25
+    """How long all workers have to say that they hold a start that has no journal yet. On a busy machine 0.06 s is not
+    enough (seen): a living worker's first step then ran twice."""
 
     nak_delay_s: float = 1.0
     """Before a message that can't be treated now is delivered again (silent owner, unknown workflow)."""

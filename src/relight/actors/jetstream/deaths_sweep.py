@@ -23,8 +23,11 @@ from relight.subjects.ids import WorkerId
 
 __all__ = ("Infos", "Sweep", "unclaimed")
 
-_ASK_S = 0.050
-"""How long the living have to say what they hold before a sweep."""
+_ASK_S = 0.250
+"""How long those that are known to live have to say what they hold before a sweep."""
+
+_MEET_S = 0.050
+"""How long those that are not known yet have to do so."""
 
 _SETTLE_S = 0.020
 """Between the server's account and that question: what is under way to the living arrives, and is held."""
@@ -86,8 +89,7 @@ class Sweep:
                 return 0
             await asyncio.sleep(_SETTLE_S)
             # Not only those that are known must be waited for: who begins may not have heard of anybody yet.
-            await self._announcer.ask(tuple(infos))
-            await asyncio.sleep(_ASK_S)
+            await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
             # Of workers that begin together, and those that live, one sweeps; for those that live it changes nothing.
             if rank(self._worker, dead="", others=self._announcer.neighbours.living(monotonic())):
                 return 0
