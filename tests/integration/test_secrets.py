@@ -22,6 +22,7 @@ from relight import (
     SecretExposedError,
     StepFailed,
     Worker,
+    Workflow,
     WorkflowContext,
     step,
     workflow,
@@ -186,6 +187,35 @@ async def test_a_canary_is_found_nowhere_however_the_code_misbehaves(
     assert len(heard) > 100
     assert [one for one in heard if traces(one)] == []
     assert in_store(tmp_path) == []
+
+
+def answers(word: str) -> Workflow[..., Any]:
+    """Return one workflow in two versions: they answer a request, and one of them with a secret in its words."""
+
+    @workflow(name="answers")
+    async def one(ctx: WorkflowContext, key: Secret) -> None:
+        async for request in ctx.requests("ask", type=str):
+            if word == "rejects":
+                await request.reject(f"not {LEAKS[0]}")
+            else:
+                await request.reply("yes")
+
+    return one
+
+
+async def test_a_divergence_is_told_without_secrets(client: Relight) -> None:
+    async with Worker(client, [answers("replies")], secrets={"key": CANARY}.get):
+        run = await client.start(answers("replies"), KEY)
+        assert await run.request("ask", "?", type=str) == "yes"
+
+    async with Worker(client, [answers("rejects"), fails], secrets={"key": CANARY}.get):
+        with pytest.raises(RunFailed):
+            await client.call(fails, KEY)
+        await run.signal("any")
+        described = await until(run, lambda described: described.parked is not None)
+
+    assert "the rejection of request" in (described.last_error or "")
+    assert "not [secret key]" in (described.last_error or "")
 
 
 async def test_a_secret_that_was_added_is_found_by_the_next_attempt(server: EmbeddedServer, namespace: str) -> None:

@@ -140,6 +140,10 @@ class Program(Protocol):
         """
         ...
 
+    def redacted(self, text: str, /) -> str:
+        """Return the words about what the code did without what must not leave the process."""
+        ...
+
     def launch(self, step: str, attempt: Attempt, report: Report) -> RunningStep:
         """Begin an attempt of a step that was asked for. `report(step, outcome)` is called on the worker's loop."""
         ...

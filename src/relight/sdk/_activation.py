@@ -122,6 +122,9 @@ class Activation:
     def gated(self, asked: list[p.Asked], /) -> list[p.Asked]:
         return gated(asked, self._launcher.secrets)
 
+    def redacted(self, text: str, /) -> str:
+        return self._launcher.secrets.redacted(text)
+
     def launch(self, step: str, attempt: p.Attempt, report: p.Report) -> p.RunningStep:
         pending = self._steps[step]
         return self._launcher.launch(

@@ -140,7 +140,7 @@ class Draft:
             self._note(record)
 
     def park(self, reason: str, message: str, step: str = "") -> None:
-        self.record(r.Parked(reason, message[:4000], step, self._code))
+        self.record(r.Parked(reason, self.program.redacted(message)[:4000], step, self._code))
 
     def take_message(self, wake: m.Wake) -> None:
         """Consume a mailbox message."""
