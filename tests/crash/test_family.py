@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
@@ -9,13 +10,15 @@ import msgspec
 import pytest
 from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
 
-from relight import Run, RunCancelled, WorkflowContext, step, workflow
+from relight import Run, RunCancelled, RunFailed, StepFailed, Workflow, WorkflowContext, step, workflow
 from relight.actors.retire import retire
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, encode
 from relight.subjects.messages import ChildOver, ParentOver, Start
 from relight.testing.memory import MemoryDoor, Operation
+
+NOTED: list[str] = []
 
 
 @step
@@ -41,6 +44,54 @@ async def parent(ctx: WorkflowContext) -> int:
 @workflow
 async def leaves(ctx: WorkflowContext) -> str:
     return (await ctx.start(waits, id="child")).id
+
+
+@workflow
+async def keeps_back(ctx: WorkflowContext) -> str:
+    try:
+        await ctx.start(leaf, id="taken", on_parent_close="wait")
+    except StepFailed:
+        return "refused"
+    return "started"
+
+
+@workflow
+async def gives_up(ctx: WorkflowContext) -> str:
+    call = asyncio.ensure_future(ctx.call(leaf, id="taken"))
+    await asyncio.sleep(0)
+    call.cancel()
+    try:
+        await call
+    except asyncio.CancelledError:
+        return "cancelled"
+    return "called"
+
+
+@step
+async def note(name: str) -> None:
+    NOTED.append(name)
+
+
+@workflow
+async def cleans_up(ctx: WorkflowContext) -> None:
+    try:
+        await ctx.suspend("go")
+    finally:
+        await ctx.sleep(5)
+        await note("cleaned up")
+
+
+@workflow
+async def waits_for_it(ctx: WorkflowContext) -> None:
+    ctx.compensate(note, "undone")
+    await ctx.start(cleans_up, id="child", on_parent_close="wait")
+
+
+@workflow
+async def continues_after_it(ctx: WorkflowContext) -> None:
+    ctx.compensate(note, "undone")
+    await ctx.start(cleans_up, id="child", on_parent_close="wait")
+    ctx.continue_as_new()
 
 
 @pytest.fixture
@@ -153,6 +204,84 @@ async def test_a_child_that_ends_after_its_parent_was_retired_does_not_bring_it_
 
     assert not site.turns(run.id)
     assert site.server.stream.last(site.client.subjects.wake("default", run.id)) is None
+
+
+async def test_the_child_of_a_fork_is_not_the_origins_although_it_has_its_id(site: WorkersInMemory) -> None:
+    @workflow
+    async def counts(ctx: WorkflowContext) -> int:
+        return await one() + await ctx.call(leaf, id="child")
+
+    await site.add(counts, leaf)
+    run = await site.result(site.client.start(counts))
+    assert await site.result(run.result()) == 2
+
+    fork = await site.result(run.fork(after="one#1"))
+
+    with pytest.raises(RunFailed, match="run 'child' exists, and is no child of this one"):
+        await site.result(fork.result())
+
+
+async def test_a_child_whose_start_is_refused_does_not_keep_its_parents_end_back(site: WorkersInMemory) -> None:
+    await site.add(keeps_back, leaf)
+    await site.result(site.client.start(leaf, id="taken"))
+
+    run = await site.result(site.client.start(keeps_back))
+
+    assert await site.result(run.result()) == "refused"
+
+
+async def test_a_call_that_is_cancelled_while_its_start_is_refused_is_cancelled(site: WorkersInMemory) -> None:
+    await site.add(gives_up, leaf)
+    await site.result(site.client.start(leaf, id="taken"))
+
+    run = await site.result(site.client.start(gives_up))
+
+    assert await site.result(run.result()) == "cancelled"
+
+
+async def test_a_child_that_was_retired_before_its_parent_knew_that_it_was_started_has_its_end(
+    site: WorkersInMemory,
+) -> None:
+    worker = await site.add(parent)
+    _kill_at_start_of(site, worker, "child")
+    run = await site.result(site.client.start(parent))
+    await site.until(lambda: not worker.door.process.is_alive)
+    await site.add(leaf)
+    assert await site.result(site.client.get_run("child").result()) == 1
+    await site.pass_time(5)
+
+    await site.result(retire(site.server.door("janitor"), site.client.subjects, "child"))
+    await site.add(parent)
+
+    assert await site.result(run.result()) == 1
+
+
+@pytest.mark.parametrize("waiting", [waits_for_it, continues_after_it], ids=["ends", "continues"])
+async def test_whoever_is_cancelled_while_it_waits_for_a_child_at_its_end_undoes_and_waits_until_the_child_has_stopped(
+    waiting: Workflow[[], None], site: WorkersInMemory
+) -> None:
+    NOTED.clear()
+    await site.add(waiting, cleans_up)
+    run = await site.result(site.client.start(waiting))
+    await site.until(lambda: bool(site.records(run.id, r.ChildAwaited)))
+
+    await site.result(run.cancel())
+    with pytest.raises(RunCancelled):
+        await site.result(run.result())
+
+    assert NOTED == ["undone", "cleaned up"]
+
+
+def _kill_at_start_of(site: WorkersInMemory, worker: MemoryWorker, child: str) -> None:
+    """Kill the worker when the start of a child is stored, which the worker's client has sent."""
+
+    def on_operation(door: MemoryDoor, operation: Operation, now: str) -> None:
+        del door
+        if operation.name == "publish" and now == "after" and operation.subject.endswith(f".{child}"):
+            site.server.on_operation = None
+            worker.kill()
+
+    site.server.on_operation = on_operation
 
 
 def _kill(

@@ -259,13 +259,9 @@ class Activation:
         except (Exception, BaseExceptionGroup, asyncio.CancelledError, Continuation) as error:
             if self._cancel_reason is not None or not isinstance(error, Continuation):
                 await self._compensate()
-            await self._await_children()
+            await self._release_children()
             raise
-        try:
-            await self._await_children()
-        except asyncio.CancelledError:
-            await self._compensate()
-            raise
+        await self._release_children()
         return result
 
     async def _compensate(self) -> None:
@@ -283,6 +279,16 @@ class Activation:
         recorded = self.workflow.signature.result.record(result, what=what)
         check_size(recorded[0], self._launcher.bytes_max, what=what)
         return recorded
+
+    async def _release_children(self) -> None:
+        """Wait for the children that keep the end back; cancelled meanwhile, undo, and wait until they have stopped."""
+        try:
+            await self._await_children()
+        except asyncio.CancelledError:
+            await self._compensate()
+            self._kept_back = [child for child in self._kept_back if child.id not in self._ends]
+            await self._await_children()
+            raise
 
     async def _await_children(self) -> None:
         for child in self._kept_back:
@@ -490,6 +496,18 @@ class Activation:
         self._children.add(scheduled.child)
         if scheduled.close == "wait":
             self._kept_back.append(child)
+
+    def knows_child(self, child: str) -> bool:
+        """Whether a child of this id was announced in this history."""
+        return child in self._children or child in self._ends
+
+    def has_ended(self, child: str) -> bool:
+        return child in self._ends
+
+    def forget_child(self, child: Child[Any]) -> None:
+        """It was not started: nobody waits for its end."""
+        if child in self._kept_back:
+            self._kept_back.remove(child)
 
     def make_awakeable(self, place: str) -> tuple[int, str]:
         """Create an awakeable; its token names the run and can't be guessed."""

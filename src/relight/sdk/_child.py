@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
@@ -11,7 +12,7 @@ import msgspec
 
 from relight.actors.family import CLOSES
 from relight.config.limits import LIMITS
-from relight.errors import InvalidValueError, PayloadTooLargeError, RefusedError
+from relight.errors import InvalidValueError, PayloadTooLargeError, RefusedError, StepFailed
 from relight.sdk._outcome import outcome_of
 from relight.sdk._place import caller
 from relight.sdk._sending import CANCEL_CHILD, SEND_SIGNAL, START_CHILD
@@ -109,14 +110,26 @@ class ChildCall(Generic[R]):
         )
         id = token("run id", options["id"]) if "id" in options else _child_id(activation.run, key)
         self.child: Child[R] = Child(activation, id, started.queue, result_type_of(workflow, type))
+        self._is_first = not activation.knows_child(id)
+        self._sending: asyncio.Task[Any] | None = None
         activation.schedule_child(ChildScheduled(id, started.workflow, started.queue, close, self._place), self.child)
 
     async def start(self) -> Child[R]:
         """Return when the start is durable; also when cancelled meanwhile, so that it is certain that there is one."""
         data = encode(self._started)
         if len(data) > LIMITS.value_bytes_max:
+            self._activation.forget_child(self.child)
             raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
-        await self._to_the_end(self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}, self._place))
+        call = self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}, self._place)
+        self._sending = self._activation.loop.create_task(call)
+        try:
+            await _to_the_end(self._sending)
+        except StepFailed:
+            if self._is_refused():
+                raise
+        finally:
+            if self._is_refused():
+                self._activation.forget_child(self.child)
         return self.child
 
     async def run(self) -> R:
@@ -125,17 +138,35 @@ class ChildCall(Generic[R]):
             await self.start()
             return await self.child._result(self._place)  # pyright: ignore[reportPrivateUsage]
         except asyncio.CancelledError:
-            await self._to_the_end(self.child.stop())
+            await _to_the_end(self._activation.loop.create_task(self._stop()))
             raise
 
-    async def _to_the_end(self, work: Coroutine[Any, Any, object]) -> None:
-        task = self._activation.loop.create_task(work)
+    async def _stop(self) -> None:
+        assert self._sending is not None, "its start was begun"
         try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
+            await self._sending
+        except StepFailed:
+            if self._is_refused():
+                return
+        await self.child.stop()
+
+    def _is_refused(self) -> bool:
+        """Whether there is no such child. One that has ended may be retired when its start is sent again."""
+        sending = self._sending
+        if sending is None or not sending.done() or sending.cancelled() or sending.exception() is None:
+            return False
+        return not (self._is_first and self._activation.has_ended(self.child.id))
+
+
+async def _to_the_end(task: asyncio.Task[Any]) -> None:
+    """Wait for a task, which goes on when whoever waits is cancelled."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(StepFailed):
             # Awaited once more, in vain if whoever cancels does so again and again, as anyio's scopes do.
             await asyncio.shield(task)
-            raise
+        raise
 
 
 def _child_id(parent: str, key: str) -> str:

@@ -479,7 +479,8 @@ class Relight:
                 await self._store_start(run_id, named.queue, encode(Start(v=VERSION, run=named)))
             except FencedError:
                 found = await read_start(self.door, self.subjects, run_id)
-                if found is None or found.started.seed != started.seed:
+                # A fork has its origin's seed, but other children.
+                if found is None or (found.started.seed, found.started.parent) != (started.seed, started.parent):
                     raise ConflictError(
                         f"run {run_id!r} exists, and is no child of this one; choose another id"
                     ) from None
