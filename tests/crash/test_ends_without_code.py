@@ -32,6 +32,14 @@ async def pinned(ctx: WorkflowContext) -> None:
     await ctx.suspend("go", timeout=timedelta(hours=10))
 
 
+def waits_for(name: str) -> Workflow[..., Any]:
+    @workflow(name="waits_for")
+    async def one(ctx: WorkflowContext) -> None:
+        await ctx.suspend(name)
+
+    return one
+
+
 @workflow(pin="version")
 async def holds_a_child(ctx: WorkflowContext) -> None:
     await ctx.call(waits, id="child")
@@ -107,6 +115,27 @@ async def test_its_time_out_ends_a_run_of_whose_version_there_is_no_worker(site:
     await site.pass_time(3590)
     assert not site.records(run.id, r.RunTimedOut)
 
+    with pytest.raises(RunTimedOut):
+        await site.result(run.result())
+    await nothing_is_left(site, run)
+
+
+async def test_its_time_out_ends_a_run_that_is_stuck(site: WorkersInMemory) -> None:
+    worker = await site.add(waits_for("go"), code="old")
+    run = await site.result(site.client.start(waits_for("go"), timeout=timedelta(minutes=5)))
+    await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+    worker.kill()
+    worker = await site.add(waits_for("stop"), code="new")
+    await site.result(run.signal("any"))
+    await site.until(lambda: bool(site.records(run.id, r.Parked)))
+    await site.pass_time(2)
+    worker.kill()
+    await site.add(waits_for("stop"), code="new")
+
+    await site.pass_time(290)
+    assert not site.records(run.id, r.RunTimedOut)
+    await site.pass_time(11)
+    assert site.records(run.id, r.RunTimedOut)
     with pytest.raises(RunTimedOut):
         await site.result(run.result())
     await nothing_is_left(site, run)

@@ -520,6 +520,9 @@ class RunActor:
         if parked is not None and parked.reason == "stuck":
             due_ms, token = self._draft.at_ms + LIMITS.stuck_recheck_s * 1000, "stuck"
             message = encode(NewCode(code=parked.code))
+            deadline_ms = self.state.run_deadline_ms
+            if deadline_ms is not None and deadline_ms < due_ms:
+                due_ms, message = deadline_ms, encode(TimerDue(timer=0, due_ms=deadline_ms))
         else:
             next_ms = self.state.next_due_ms()
             if self.state.is_paused and self._armed_ms is not None:
