@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.crash.workers_in_memory import workers_in_memory
 from tests.runs import kinds, recorded, suspended
 
 from relight import NonDeterminismError, Relight, RunFailed, Worker, WorkflowContext, step, workflow
 from relight.subjects import records as r
 from relight.testing import TestEnvironment, replay
+from relight.testing.memory import MemoryDoor, Operation
 
 
 @step
@@ -62,6 +64,56 @@ async def test_a_run_that_begins_after_the_change_goes_the_new_way_at_every_work
     await run.resume("stay", "a day")
     async with Worker(client, [changed]):
         assert await run.result(timeout=20) == ["fast out", "a day", "fast home"]
+
+
+async def test_a_fork_goes_the_new_way_of_a_change_that_is_met_first_where_its_copy_ends() -> None:
+    @workflow(name="returns")
+    async def goes_home(ctx: WorkflowContext) -> list[str]:
+        return [await slow_road("out"), await slow_road("home")]
+
+    @workflow(name="returns")
+    async def goes_home_fast(ctx: WorkflowContext) -> list[str]:
+        out = await slow_road("out")
+        return [out, await (fast_road("home") if ctx.patched("fast-home") else slow_road("home"))]
+
+    async with workers_in_memory() as site:
+        worker = await site.add(goes_home)
+        run = await site.result(site.client.start(goes_home))
+        assert await site.result(run.result()) == ["slowly out", "slowly home"]
+        worker.kill()
+        await site.add(goes_home_fast)
+
+        fork = await site.result(run.fork(after="slow_road#1"))
+
+        assert await site.result(fork.result()) == ["slowly out", "fast home"]
+        replay([one async for one in fork.history()], workflows=[goes_home_fast])
+        with pytest.raises(NonDeterminismError):
+            replay([one async for one in fork.history()], workflows=[goes_home])
+
+
+async def test_a_run_that_continues_as_new_goes_the_new_way_although_its_worker_dies_before_the_next_turn() -> None:
+    @workflow
+    async def rounds(ctx: WorkflowContext, left: int) -> str:
+        if left:
+            await slow_road("round")
+            ctx.continue_as_new(left - 1)
+        return await (fast_road("home") if ctx.patched("fast-home") else slow_road("home"))
+
+    async with workers_in_memory() as site:
+        worker = await site.add(rounds)
+
+        def on_operation(door: MemoryDoor, operation: Operation, moment: str) -> None:
+            if door is worker.door and operation.name == "purge" and moment == "before":
+                site.server.on_operation = None
+                worker.kill()
+
+        site.server.on_operation = on_operation
+        run = await site.result(site.client.start(rounds, 1))
+        await site.until(lambda: not worker.door.process.is_alive)
+        assert site.records(run.id, r.Continued)
+        await site.add(rounds)
+
+        assert await site.result(run.result()) == "fast home"
 
 
 async def test_the_call_may_be_removed_once_every_run_goes_the_new_way(client: Relight) -> None:

@@ -145,7 +145,7 @@ class Entrance:
                         return False
                     if page.may_refer:
                         await self._fill(run, draft, page.turns)
-                    draft.replay_page(page.turns)
+                    draft.replay_page(page.turns, is_last=page.tail.sequence == last.sequence)
         except BrokenChainError:
             return False  # It was whole a moment ago: the run was retired.
         return True

@@ -160,6 +160,10 @@ class Program(Protocol):
         """
         ...
 
+    def reach_end(self) -> None:
+        """Within `replaying`: the history does not say what the code does from here on."""
+        ...
+
     def anew(self, started: r.RunStarted, /) -> Program:
         """Return the activation of the history that follows this one, which is closed."""
         ...

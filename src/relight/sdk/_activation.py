@@ -67,6 +67,7 @@ class Activation:
         self.started = started
         self.workflow = workflow
         self.is_replaying = False
+        self._is_at_end = False
         self.started_at_ms = 0
         self.at_ms = 0
         self._launcher = launcher
@@ -155,7 +156,10 @@ class Activation:
             yield
         finally:
             self.loop.leave()
-            self.is_replaying = False
+            self.is_replaying = self._is_at_end = False
+
+    def reach_end(self) -> None:
+        self._is_at_end = True
 
     def emit_logs(self) -> None:
         lines, self._lines = self._lines, []
@@ -418,7 +422,7 @@ class Activation:
 
     def takes_new_way(self, change: str) -> bool:
         """Whether the code takes the new way of a change: what it does once it does for as long as the run lives."""
-        new = self._changes.setdefault(change, not self.is_replaying)
+        new = self._changes.setdefault(change, self._is_at_end or not self.is_replaying)
         if new and change not in self._marked:
             self._marked.add(change)
             self.ask(r.PatchMarked(change))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relight.actors import program as p
-from relight.actors.run.replay import Script, in_words, is_fact
+from relight.actors.run.replay import Script, in_words, is_fact, open_end
 from relight.errors import NonDeterminismError, RefusedError
 from relight.sdk._execution import Launcher
 from relight.sdk._history import History
@@ -49,8 +49,11 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> list[p
     script = Script(program.feed)
     try:
         changes = [one.record.change for one in history.moments if isinstance(one.record, r.PatchMarked)]
+        end = open_end([(moment.record,) for moment in history.moments])
         with program.replaying(changes):
-            for moment in history.moments:
+            for number, moment in enumerate(history.moments):
+                if end is not None and number == end[0]:
+                    program.reach_end()
                 script.replay((moment.record,), moment.at_ms)
         return script.rest()
     except p.BrokenProgramError as error:

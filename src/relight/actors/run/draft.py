@@ -14,7 +14,7 @@ from relight.actors import program as p
 from relight.actors.run.continuation import opening
 from relight.actors.run.inbox import due, receive
 from relight.actors.run.length import is_refusal, is_too_long, refusal
-from relight.actors.run.replay import Script, is_fact
+from relight.actors.run.replay import Script, is_fact, open_end
 from relight.actors.run.shelf import Shelf
 from relight.actors.run.state import OpenStep, RunState, fold
 from relight.config.limits import LIMITS
@@ -88,14 +88,20 @@ class Draft:
         self.state = state
         self.at_ms = state.at_ms
 
-    def replay_page(self, turns: Sequence[Turn]) -> None:
+    def replay_page(self, turns: Sequence[Turn], *, is_last: bool = True) -> None:
         """Bring the code forward; once it can't follow, nothing more is fed."""
         if self.is_diverged:
             return
+        end = open_end([turn.records for turn in turns]) if is_last else None
         try:
             with self.program.replaying(self.state.changes):
-                for turn in turns:
-                    self._script.replay(turn.records, turn.at_ms)
+                for number, turn in enumerate(turns):
+                    records = turn.records
+                    if end is not None and number == end[0]:
+                        self._script.replay(records[: end[1]], turn.at_ms)
+                        self.program.reach_end()
+                        records = records[end[1] :]
+                    self._script.replay(records, turn.at_ms)
         except (NonDeterminismError, p.BrokenProgramError) as error:
             self.is_diverged = True
             self._problem = str(error)

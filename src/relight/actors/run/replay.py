@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, get_args
 
 from typing_extensions import TypeIs
@@ -13,7 +13,7 @@ from relight.errors import NonDeterminismError
 from relight.subjects import records as r
 from relight.subjects.references import identity_of
 
-__all__ = ("Feed", "Script", "in_words", "is_fact")
+__all__ = ("Feed", "Script", "in_words", "is_fact", "open_end")
 
 _RESULT_CHARACTERS_MAX = 60
 
@@ -117,6 +117,21 @@ def is_fact(record: r.Record) -> TypeIs[r.Fact]:
 
 def _is_request(record: r.Record) -> TypeIs[r.Request]:
     return type(record) in _REQUESTS
+
+
+def open_end(turns: Sequence[Sequence[r.Record]]) -> tuple[int, int] | None:
+    """Return turn and place of the last record that the code sees; None if it asked for something afterwards.
+
+    What it does when it sees that one, the history does not say: a fork ends so, and what opens a history.
+    """
+    for number in range(len(turns) - 1, -1, -1):
+        for place in range(len(turns[number]) - 1, -1, -1):
+            record = turns[number][place]
+            if _is_request(record):
+                return None
+            if is_fact(record) or isinstance(record, r.Unparked | r.Unpaused):
+                return number, place
+    return None
 
 
 def _identity(request: p.Asked) -> tuple[object, ...]:
