@@ -161,9 +161,9 @@ async def test_a_history_that_is_too_large_to_be_kept_is_replayed_page_by_page(
     pages: list[int] = []
     replay_page = Draft.replay_page
 
-    def counted(draft: Draft, turns: Sequence[Turn]) -> None:
+    def counted(draft: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
         pages.append(len(turns))
-        replay_page(draft, turns)
+        replay_page(draft, turns, is_last=is_last)
 
     monkeypatch.setattr(Draft, "replay_page", counted)
     async with workers_in_memory() as site:
