@@ -185,6 +185,51 @@ async def test_messages_that_were_read_together_go_one_by_one_to_the_histories_t
     replay([one async for one in run.history()], workflows=[collects])
 
 
+@workflow
+async def races(ctx: WorkflowContext, kind: str, is_first: bool) -> object:
+    """Wait for one of several, leave the other waits, continue, and take what came for those."""
+
+    def waiting() -> list[asyncio.Task[str]]:
+        if kind == "signals":
+            calls = [ctx.wait_for_signal(name, type=str) for name in ("word", "other", "other")]
+        else:
+            calls = [ctx.suspend(name, type=str) for name in ("word", "other")]
+        return [asyncio.ensure_future(one) for one in calls]
+
+    async with asyncio.TaskGroup() as tasks:
+        if is_first:
+            waits = waiting()
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for one in waits:
+                one.cancel()
+            await asyncio.wait(waits)
+            tasks.create_task(asyncio.sleep(1))
+    if is_first:
+        ctx.continue_as_new(kind, False)
+    if kind == "signals":
+        return [await ctx.wait_for_signal("other", type=str) for _ in range(3)]
+    return await ctx.suspend("other", type=str)
+
+
+@pytest.mark.parametrize("kind", ["signals", "answers"])
+async def test_what_came_during_a_pause_for_a_wait_that_was_left_before_it_was_seen_is_carried_over(
+    site: WorkersInMemory, kind: str
+) -> None:
+    await site.add(races)
+    run = await site.result(site.client.start(races, kind, True))
+    await site.until(lambda: bool(site.records(run.id, r.Suspended, r.SignalAwaited)))
+    await site.result(run.pause())
+    await site.until(lambda: bool(site.records(run.id, r.Paused)))
+    send = run.signal if kind == "signals" else run.resume
+    others = ["a", "b", "c"] if kind == "signals" else ["a"]
+    for name, word in (("word", "first"), *(("other", word) for word in others)):
+        await site.result(send(name, word))
+    await site.passes()
+    await site.result(run.unpause())
+
+    assert await site.result(run.result()) == (others if kind == "signals" else "a")
+
+
 async def test_children_live_on_and_are_cancelled_when_the_run_ends(site: WorkersInMemory) -> None:
     await site.add(leaves_a_child, waits)
     run = await site.result(site.client.start(leaves_a_child, 1, id="run"))

@@ -62,6 +62,14 @@ class OpenRequest:
 
 
 @dataclass(slots=True)
+class TakenUnseen:
+    """What waits of one kind and name took while the run was held, and the code has not seen."""
+
+    waits: list[int]
+    taken: list[r.SignalReceived | r.AnswerReceived | OpenRequest]
+
+
+@dataclass(slots=True)
 class Child:
     """A run that this run has started, until it has ended."""
 
@@ -105,6 +113,7 @@ class RunState:
     changes: set[str] = field(default_factory=set[str])
     ends_kept: set[str] = field(default_factory=set[str])
     ends_awaited: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    taken_unseen: dict[tuple[str, str], TakenUnseen] = field(default_factory=dict[tuple[str, str], TakenUnseen])
     has_dues: bool = False
     is_begun: bool = False
 
@@ -168,6 +177,11 @@ class RunState:
         if self.run_deadline_ms is not None:
             dues.append(self.run_deadline_ms)
         return min(dues, default=None)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its code does not see what is recorded, until it goes on."""
+        return self.parked is not None or self.is_paused
 
     def open_suspension(self, name: str) -> int | None:
         """The number of the wait that an answer of this name would resolve."""
@@ -242,24 +256,46 @@ def _timer_fired(state: RunState, record: r.TimerFired) -> None:
 def _signal_received(state: RunState, record: r.SignalReceived) -> None:
     if record.id:
         state.signal_ids[record.id] = None
-    for number, wait in state.waits.items():
-        if wait.kind == "signal" and wait.name == record.name:
-            del state.waits[number]
-            break
-    else:
+    number = _waiting(state, "signal", record.name)
+    if number is None:
         state.signals_kept.setdefault(record.name, deque()).append(record)
+    else:
+        _take(state, number, record)
     _progress(state)
 
 
 def _request_received(state: RunState, record: r.RequestReceived) -> None:
     state.request_ids[record.id] = None
     opened = state.requests[record.id] = OpenRequest(record, state.at_ms)
-    for number, wait in state.waits.items():
-        if wait.kind == "request" and wait.name == record.name:
-            del state.waits[number]
-            opened.is_taken = True
-            break
+    number = _waiting(state, "request", record.name)
+    if number is not None:
+        opened.is_taken = True
+        _take(state, number, opened)
     _progress(state)
+
+
+def _waiting(state: RunState, kind: str, name: str) -> int | None:
+    return next((number for number, one in state.waits.items() if one.kind == kind and one.name == name), None)
+
+
+def _take(state: RunState, number: int, what: r.SignalReceived | r.AnswerReceived | OpenRequest) -> None:
+    wait = state.waits.pop(number)
+    if state.is_held:
+        unseen = state.taken_unseen.setdefault((wait.kind, wait.name), TakenUnseen([], []))
+        unseen.waits.append(number)
+        unseen.taken.append(what)
+
+
+def _give_back(state: RunState, unseen: TakenUnseen, number: int) -> None:
+    """The code has left the wait before it saw what came: of those that came, the last one is left over."""
+    unseen.waits.remove(number)
+    match unseen.taken.pop():
+        case r.SignalReceived() as signal:
+            state.signals_kept.setdefault(signal.name, deque()).appendleft(signal)
+        case r.AnswerReceived() as answer:
+            state.answers_kept[answer.name] = answer
+        case OpenRequest() as request:
+            request.is_taken = False
 
 
 def _request_awaited(state: RunState, record: r.RequestAwaited) -> None:
@@ -280,7 +316,7 @@ def _answer_received(state: RunState, record: r.AnswerReceived) -> None:
     if number is None:
         state.answers_kept[record.name] = record
     else:
-        del state.waits[number]
+        _take(state, number, record)
     _progress(state)
 
 
@@ -323,7 +359,13 @@ def _rerun(state: RunState, record: r.StepRerun) -> None:
     step.retry_at_ms = 0
 
 
+def _hold(state: RunState) -> None:
+    if not state.is_held:
+        state.taken_unseen.clear()  # Since it went on the code has seen all of it.
+
+
 def _parked(state: RunState, record: r.Parked) -> None:
+    _hold(state)
     state.parked = record
     state.has_dues = True
     state.since_ms = state.at_ms
@@ -339,6 +381,7 @@ def _unparked(state: RunState, record: r.Unparked) -> None:
 
 
 def _paused(state: RunState, record: r.Paused) -> None:
+    _hold(state)
     state.paused_at_ms = state.since_ms = state.at_ms
 
 
@@ -411,7 +454,10 @@ def _awakeable_created(state: RunState, record: r.AwakeableCreated) -> None:
 
 
 def _wait_cancelled(state: RunState, record: r.WaitCancelled) -> None:
-    state.waits.pop(record.wait, None)
+    if state.waits.pop(record.wait, None) is None:
+        for unseen in state.taken_unseen.values():
+            if record.wait in unseen.waits:
+                _give_back(state, unseen, record.wait)
 
 
 def _details_set(state: RunState, record: r.DetailsSet) -> None:
