@@ -146,6 +146,30 @@ async def test_a_child_whose_start_comes_after_its_parents_end_is_cancelled(site
         await site.result(site.client.get_run("late").result())
 
 
+async def test_so_is_one_whose_first_worker_dies_before_its_first_turn(site: WorkersInMemory) -> None:
+    first = await site.add(leaves, waits)
+    run = await site.result(site.client.start(leaves))
+    await site.result(run.result())
+    stored = site.server.stream.last(site.client.subjects.start_any_queue("child"))
+    assert stored is not None
+    late = msgspec.structs.replace(decode_start(stored.data).run, seed="ab" * 16)
+    await site.pass_time(LIMITS.ack_wait_s)
+
+    def on_operation(door: MemoryDoor, operation: Operation, moment: str) -> None:
+        if door is first.door and operation.name == "publish" and operation.subject.endswith(".late"):
+            first.kill()
+
+    site.server.on_operation = on_operation
+    start = site.client.subjects.start("default", "late")
+    await site.result(site.server.door("zombie").publish(start, encode(Start(v=1, run=late)), fence=0))
+    await site.until(lambda: not first.door.process.is_alive)
+    assert not site.records("late")
+    await site.add(leaves, waits)
+
+    with pytest.raises(RunCancelled, match="its parent has ended"):
+        await site.result(site.client.get_run("late").result())
+
+
 async def test_a_child_whose_start_is_late_runs_if_its_parent_still_does(site: WorkersInMemory) -> None:
     """It waited for a worker of its queue."""
     await site.add(parent)

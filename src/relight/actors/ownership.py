@@ -141,8 +141,7 @@ class Ownership:
         elif delivery.delivered == 1:
             # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
             mailbox = self._subjects.wake(delivery.subject.split(".")[4], run)
-            if await is_orphan(self._door, self._subjects, start):
-                await self._door.publish(mailbox, encode(ParentOver(parent=start.parent or "")))
+            await self._tell_orphan(start, mailbox)
             has_mail = await self._door.next(mailbox, after=0) is not None
             shelf = await self._entrance.filled(run, start)
             if run in self._live.actors:
@@ -169,7 +168,13 @@ class Ownership:
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
             return
         start = await self._start_in(delivery, run)
+        await self._tell_orphan(start, self._subjects.wake(queue, run))
         await self._entrance.begin_again(delivery, run, start, r.Claimed("redelivered", deaths=1))
+
+    async def _tell_orphan(self, start: r.RunStarted, mailbox: str) -> None:
+        """A start that came after its parent's end was told nothing by it."""
+        if await is_orphan(self._door, self._subjects, start):
+            await self._door.publish(mailbox, encode(ParentOver(parent=start.parent or "")))
 
     async def _start_in(self, delivery: Delivery, run: str) -> r.RunStarted:
         """Return a start with what users put in. Raises `SealedError` if that can't be opened here."""
