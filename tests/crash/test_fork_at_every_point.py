@@ -200,6 +200,32 @@ async def test_an_id_that_another_run_or_another_fork_has_is_refused() -> None:
             raise AssertionError(f"{id} was taken")
 
 
+@workflow
+async def goes_on(ctx: WorkflowContext, left: int) -> str:
+    await grown("a")
+    await ctx.suspend(f"go-{left}")
+    if left:
+        ctx.continue_as_new(left - 1)
+    return "end"
+
+
+async def test_a_fork_is_repeated_also_when_it_has_continued_as_new() -> None:
+    async with workers_in_memory() as site:
+        await site.add(goes_on)
+        run = await site.result(site.client.start(goes_on, 1))
+        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+        fork = await site.result(run.fork(after="grown#1", id="fork"))
+        await site.until(lambda: bool(site.records("fork", r.Suspended)))
+        await site.result(fork.resume("go-1"))
+        await site.until(lambda: bool(site.records("fork", r.Continued)))
+
+        again = await site.result(run.fork(after="grown#1", id="fork"))
+
+        assert again.id == "fork"
+        with pytest.raises(ConflictError):
+            await site.result(run.fork(after="grown#1", args=[2], id="fork"))
+
+
 async def test_what_is_not_known_is_refused() -> None:
     async with workers_in_memory() as site:
         try:

@@ -24,7 +24,18 @@ from relight.subjects.codec import decode_turn, encode
 from relight.subjects.envelope import check_open
 from relight.subjects.turn import Tombstone, hash_of
 
-__all__ = ("COPIED_EPOCH", "Arguments", "Cut", "copied", "cut_after", "cut_before", "planned", "read_origin")
+__all__ = (
+    "COPIED_EPOCH",
+    "Arguments",
+    "Copy",
+    "Cut",
+    "copied",
+    "cut_after",
+    "cut_before",
+    "is_start_of",
+    "planned",
+    "read_origin",
+)
 
 COPIED_EPOCH = 0
 """Of turns that no worker has written."""
@@ -220,13 +231,18 @@ async def copied(door: Door, subject: str, run: str, plan: Copy, *, new_append_i
             continue  # Somebody copies the same, or not: look again.
 
 
+def is_start_of(started: r.RunStarted, plan: Copy) -> bool:
+    """Whether a start that is stored is that of this copy: then the fork runs, or has run, and may have continued."""
+    return _head(started) == _head(_started_in(plan))
+
+
 def _started_in(plan: Copy) -> r.RunStarted:
     return next(record for record in plan[0].records if isinstance(record, r.RunStarted))
 
 
 def _same(history: History, plan: Copy, run: str) -> r.RunStarted:
     """Return the start that is stored, if it is that of this copy."""
-    if _head(history.started) == _head(_started_in(plan)):
+    if is_start_of(history.started, plan):
         return history.started
     raise ConflictError(f"run {run!r} exists with another history; choose another id")
 

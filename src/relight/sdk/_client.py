@@ -20,7 +20,7 @@ from relight.actors.backoff import Backoff
 from relight.actors.codecs import Codec, Encryption, Keys
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
-from relight.actors.fork import Arguments, Cut, copied, planned, read_origin
+from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, planned, read_origin
 from relight.actors.letters import Letterbox
 from relight.actors.sealing import with_codecs
 from relight.actors.starts import read_start, start_in
@@ -417,18 +417,24 @@ class Relight:
             now_ms=now_ms,
             arguments=None if args is None else await self._arguments(fork_id, origin.started.workflow, args),
         )
+        found = await read_start(self.door, self.subjects, fork_id)
+        if found is not None and is_start_of(found.started, plan):
+            return fork_id, found.queue
+        started = await self._copied(run_id, fork_id, plan)
+        taken = await self._publish_start(fork_id, started, "fail")
+        return fork_id, taken.queue
+
+    async def _copied(self, run_id: str, fork_id: str, plan: Copy) -> RunStarted:
         for turn in plan:
             for record in turn.records:
                 await copy(self.door, self.subjects, record, source=run_id, target=fork_id)
-        started = await copied(
+        return await copied(
             self.door,
             self.subjects.log(fork_id),
             fork_id,
             plan,
             new_append_id=lambda: f"{self._client}.{self._token(8)}",
         )
-        taken = await self._publish_start(fork_id, started, "fail")
-        return fork_id, taken.queue
 
     async def _arguments(self, run_id: str, workflow: str, args: Sequence[object]) -> Arguments:
         given = arguments_of(workflow, args, bytes_max=self.settings.value_bytes_max)
