@@ -10,6 +10,7 @@ from tests.crash.workflows import LARGE, grown, in_sequence, suspends_and_sleeps
 
 from relight import ConflictError, RefusedError, Run, RunNotFoundError, WorkflowContext, workflow
 from relight.actors.retire import retire
+from relight.actors.values import remove_all
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.testing.crash import sweep
@@ -124,6 +125,21 @@ async def test_the_values_of_an_unfinished_copy_go_with_it() -> None:
         await site.result(retire(site.server.door("janitor"), site.client.subjects, "fork"))
 
         assert not site.server.stream.every(chunks)
+
+
+async def test_a_run_whose_values_are_gone_is_not_forked() -> None:
+    async with workers_in_memory() as site:
+        await site.add(grows)
+        run = await site.result(site.client.start(grows, "a" * LARGE))
+        await site.result(run.result())
+        fork = await site.result(run.fork(after="grown#1", replace={"grown#1": "b" * LARGE}))
+        assert await site.result(fork.result()) == "b" * LARGE
+        # As a retirement does, before it leaves the tombstone.
+        await site.result(remove_all(site.server.door("janitor"), site.client.subjects, run.id))
+
+        with pytest.raises(RefusedError, match="a large value of run"):
+            await site.result(run.fork(after="grown#1", id="fork"))
+        assert not site.turns("fork")
 
 
 async def test_a_fork_that_waits_for_a_worker_is_not_retired_as_if_it_were_unfinished() -> None:

@@ -195,17 +195,24 @@ async def filled(door: Door, subjects: Subjects, run: str, holder: T) -> T:
     return in_place(holder, values)
 
 
-async def copy(door: Door, subjects: Subjects, holder: object, *, source: str, target: str) -> None:
+async def copy(door: Door, subjects: Subjects, holder: object, *, source: str, target: str) -> bool:
     """Keep what a record of one run refers to for another run as well: it may outlive the first.
+
+    Returns:
+        Whether the other run now has all of it.
 
     Raises:
         ProtocolError: What is stored is damaged.
         UnavailableError: The server was not reached. Repeat it.
     """
+    is_whole = True
     for one in references_in(holder):
         data = await fetch(door, subjects, source, one)
-        if data is not None:
+        if data is None:
+            is_whole = is_whole and await door.last(subjects.value(target, one.digest)) is not None
+        else:
             await store(door, subjects, target, one.digest, data)
+    return is_whole
 
 
 async def remove_all(door: Door, subjects: Subjects, run: str) -> None:

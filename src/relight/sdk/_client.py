@@ -427,7 +427,8 @@ class Relight:
     async def _copied(self, run_id: str, fork_id: str, plan: Copy) -> RunStarted:
         for turn in plan:
             for record in turn.records:
-                await copy(self.door, self.subjects, record, source=run_id, target=fork_id)
+                if not await copy(self.door, self.subjects, record, source=run_id, target=fork_id):
+                    raise RefusedError(f"a large value of run {run_id!r} is gone: the run is being retired")
         return await copied(
             self.door,
             self.subjects.log(fork_id),
