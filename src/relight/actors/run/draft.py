@@ -156,10 +156,17 @@ class Draft:
             self._time_out()  # What was sent before it counts, what was sent after it does not.
         if isinstance(wake, m.Resolve) and self._refuses(wake):
             return
+        was_opening = self.is_opening
         for record in receive(self.state, wake, code=self._code):
-            if self.state.end is None:
+            if self.state.end is not None or self.is_opening != was_opening:
+                break
+            if not (isinstance(record, r.StepRerun | r.StepCompleted | r.StepFailed) and self._is_left(record.step)):
                 self.record(record)
         self._ask_about_interrupted()
+
+    def _is_left(self, step: str) -> bool:
+        """Whether the code gave the step up when it went on, before what was decided about it."""
+        return step not in self.state.steps
 
     def _refuses(self, wake: m.Resolve) -> bool:
         """A result that the step's type refuses decides nothing: the run stays parked, and says why."""
