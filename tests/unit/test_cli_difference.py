@@ -89,3 +89,23 @@ def test_what_people_sent_is_compared() -> None:
     right = history(started(), r.SignalReceived("go", Raw(b"1")), r.AnswerReceived("ok", Raw(b"false")))
 
     assert found(left, right).differences == (("answer ok#1", "data", True, False),)
+
+
+def test_the_ids_of_what_was_sent_part_no_runs() -> None:
+    def asked(id: str, client: str) -> list[Entry]:
+        return history(
+            r.Continued(2, 7, 9, signal_ids=(id,), request_ids=(id,), answers=(r.RequestRejected(id, "no"),)),
+            started(),
+            r.SignalReceived("word", Raw(b"1"), id),
+            r.RequestReceived("ask", id, Raw(b"2"), client),
+            r.RequestReplied(id, Raw(b"3"), client),
+        )
+
+    assert found(asked("a", "here"), asked("b", "there")).parting is None
+
+
+def test_another_reply_parts_runs() -> None:
+    left = history(started(), r.RequestReplied("a", Raw(b"1")))
+    right = history(started(), r.RequestReplied("b", Raw(b"2")))
+
+    assert found(left, right).parting == (left[1], right[1])

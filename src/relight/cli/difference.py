@@ -1,7 +1,8 @@
 """Where two runs part, and what differs: results, errors, times. Pure: a function of two histories.
 
 Only what the workflow's code saw and asked for is compared in order; who ran it, when, and after how many attempts
-parts no runs. Tokens are every run's own, and children's names are compared without the id of the run in them.
+parts no runs. Tokens, and the ids of what was sent, are every run's own, and children's names are compared without
+the id of the run in them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from relight.subjects import records as r
 __all__ = ("Difference", "Entry", "Parting", "RunsCompared", "compared")
 
 _COMPARED = frozenset((*r.FACTS, *get_args(r.Request)))
-_UNCOMPARED = frozenset(("place", "by", "due_ms", "attempt", "traceback", "headers", "token"))
+_UNCOMPARED = frozenset(("place", "by", "due_ms", "attempt", "traceback", "headers", "token", "id", "client"))
 _OF_A_START = ("workflow", "arguments")
+_OF_A_CONTINUATION = ("generation", "calls", "suspensions")
 _ABSENT = "absent"
 _OPEN = "open"
 
@@ -102,6 +104,8 @@ def _content(record: r.Record, run: str) -> object:
     fields = _fields(record)
     if isinstance(record, r.RunStarted):
         return [fields.get(name) for name in _OF_A_START]
+    if isinstance(record, r.Continued):
+        return [fields.get(name) for name in _OF_A_CONTINUATION]
     return type(record).__name__, _without(fields, run)
 
 
