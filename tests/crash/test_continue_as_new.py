@@ -186,6 +186,33 @@ async def test_messages_that_were_read_together_go_one_by_one_to_the_histories_t
 
 
 @workflow
+async def continues_in_a_group(ctx: WorkflowContext, generation: int) -> list[int]:
+    """Continue while a task group and its task are open, with something that could be undone."""
+    ctx.compensate(undoes)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(asyncio.sleep(3600))
+        await key()
+        if generation == 1:
+            ctx.continue_as_new(2)
+        await asyncio.sleep(1)
+    return [generation]
+
+
+@step
+async def undoes() -> None:
+    raise AssertionError("the run goes on; there is nothing to undo")
+
+
+async def test_one_that_continues_inside_of_a_task_group_continues_and_undoes_nothing(site: WorkersInMemory) -> None:
+    await site.add(continues_in_a_group)
+    run = await site.result(site.client.start(continues_in_a_group, 1))
+
+    assert await site.result(run.result()) == [2]
+    assert not [one for one in site.records(run.id, r.StepScheduled) if getattr(one, "step", "").startswith("undoes")]
+    replay([one async for one in run.history()], workflows=[continues_in_a_group])
+
+
+@workflow
 async def races(ctx: WorkflowContext, kind: str, is_first: bool) -> object:
     """Wait for one of several, leave the other waits, continue, and take what came for those."""
 

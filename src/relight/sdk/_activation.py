@@ -28,7 +28,7 @@ from relight.sdk._any_value import check_size
 from relight.sdk._child import Child
 from relight.sdk._compensation import Compensations
 from relight.sdk._context import WorkflowContext
-from relight.sdk._continuation import Continuation, check_room
+from relight.sdk._continuation import Continuation, check_room, continuation_in
 from relight.sdk._execution import Launcher
 from relight.sdk._failures import failure_of, step_failed
 from relight.sdk._gate_of_turns import gated
@@ -261,9 +261,12 @@ class Activation:
                 self._check_end(result)
         # Not `GeneratorExit`: what is thrown away does nothing more.
         except (Exception, BaseExceptionGroup, asyncio.CancelledError, Continuation) as error:
-            if self._cancel_reason is not None or not isinstance(error, Continuation):
+            continuation = continuation_in(error)
+            if self._cancel_reason is not None or continuation is None:
                 await self._compensate()
             await self._release_children()
+            if continuation is not None:
+                raise continuation from None
             raise
         await self._release_children()
         return result

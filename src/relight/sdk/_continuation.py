@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import final
+from typing import cast, final
 
 from msgspec import Raw
 
 from relight.config.limits import KIB
 from relight.errors import PayloadTooLargeError
 
-__all__ = ("Continuation", "check_room")
+__all__ = ("Continuation", "check_room", "continuation_in")
 
 _RECORD_BYTES = KIB
 """At most, of a signal without its data, or of a child: names are 128 characters at most."""
@@ -23,6 +23,16 @@ class Continuation(BaseException):
     def __init__(self, arguments: tuple[Raw, ...]) -> None:
         super().__init__("the run continues as new")
         self.arguments = arguments
+
+
+def continuation_in(error: BaseException) -> Continuation | None:
+    """Return what ends a history: as it was raised, or as the only error of a task group around the call."""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if len(group.exceptions) > 1:
+            return None  # Something failed beside it.
+        error = group.exceptions[0]
+    return error if isinstance(error, Continuation) else None
 
 
 def check_room(
