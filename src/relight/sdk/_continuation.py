@@ -29,7 +29,7 @@ def continuation_in(error: BaseException) -> Continuation | None:
     """Return what ends a history: as it was raised, or as the only error of a task group around the call."""
     while isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
-        if len(group.exceptions) > 1:
+        if len(group.exceptions) != 1:
             return None  # Something failed beside it.
         error = group.exceptions[0]
     return error if isinstance(error, Continuation) else None
