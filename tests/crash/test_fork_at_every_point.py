@@ -249,3 +249,25 @@ async def test_what_is_not_known_is_refused() -> None:
         except RunNotFoundError:
             return
         raise AssertionError("there is nothing to copy")
+
+
+@workflow(timeout=100)
+async def limited(ctx: WorkflowContext) -> str:
+    await grown("a")
+    return await ctx.suspend("go", type=str)
+
+
+async def test_the_time_of_a_fork_of_a_fork_begins_anew_and_is_no_longer_than_that_of_a_fork() -> None:
+    async with workers_in_memory() as site:
+        await site.add(limited)
+        run = await site.result(site.client.start(limited))
+        for _ in range(2):
+            await site.pass_time(50)
+            run = await site.result(run.fork(after="grown#1"))
+            await site.passes()
+        await site.pass_time(90)
+        before = await site.result(run.describe())
+        await site.pass_time(15)
+
+        assert before.status == "waiting"
+        assert (await site.result(run.describe())).status == "timed_out"

@@ -112,8 +112,20 @@ def planned(
     client: str,
     now_ms: int,
     arguments: Arguments | None = None,
+    forked_at_ms: int | None = None,
 ) -> Copy:
     """Return what the journal of the fork begins with, with other arguments if some are given.
+
+    Args:
+        origin: What is copied.
+        run: Whose history that is.
+        cut: Where the copy ends.
+        replace: Other results, by the step's key.
+        step: Where the cut was asked for.
+        client: Who forks.
+        now_ms: The time.
+        arguments: Instead of the origin's.
+        forked_at_ms: When the origin began, if it is a fork itself: its time-out was longer by what was before.
 
     Raises:
         RefusedError: The history has no such step, `replace` names a step without outcome in the copied part, or the
@@ -133,7 +145,7 @@ def planned(
     if state.is_paused:
         turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unpaused("fork")))
     started = origin.started
-    later_ms = now_ms - state.started_at_ms
+    later_ms = now_ms - (state.started_at_ms if forked_at_ms is None else forked_at_ms)
     rest = [record for one in turns for record in one.records if record is not started]
     values = started.arguments if arguments is None else arguments.values
     # Two forks with other arguments are not the same.

@@ -416,6 +416,7 @@ class Relight:
             client=self._client,
             now_ms=now_ms,
             arguments=None if args is None else await self._arguments(fork_id, origin.started.workflow, args),
+            forked_at_ms=None if origin.started.origin is None else await self._began_ms(run_id),
         )
         found = await read_start(self.door, self.subjects, fork_id)
         if found is not None and is_start_of(found.started, plan):
@@ -423,6 +424,10 @@ class Relight:
         started = await self._copied(run_id, fork_id, plan)
         taken = await self._publish_start(fork_id, started, "fail")
         return fork_id, taken.queue
+
+    async def _began_ms(self, run_id: str) -> int | None:
+        start = await read_start(self.door, self.subjects, run_id)
+        return None if start is None else start.stored_at_ms
 
     async def _copied(self, run_id: str, fork_id: str, plan: Copy) -> RunStarted:
         for turn in plan:
