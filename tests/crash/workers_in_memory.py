@@ -16,6 +16,7 @@ from relight.actors.host import Host
 from relight.actors.sealing import with_codecs
 from relight.config.settings import Settings
 from relight.sdk._execution import Launcher
+from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._programs import WorkflowPrograms
 from relight.subjects.codec import decode_turn
 from relight.subjects.ids import WorkerId
@@ -79,11 +80,12 @@ class WorkersInMemory:
         code: str = "code",
         version: str | None = None,
         codecs: Sequence[Codec] = (),
+        secrets: SecretProvider | None = None,
     ) -> MemoryWorker:
         """Start a worker; with a version it goes on with pinned runs of this version only."""
         name = WorkerId(f"worker-{len(self.workers) + 1}")
         door = self.server.door(name)
-        launcher = Launcher(threads=1, interceptors=(), sender=self.client)
+        launcher = Launcher(threads=1, interceptors=(), sender=self.client, secrets=secrets)
         adopts = None if version is None else ()
         programs = WorkflowPrograms(workflows, launcher, code=code, version=version or "", adopts=adopts)
         host = Host(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.crash.workers_in_memory import workers_in_memory
 from tests.raw_nats import connected
 from tests.runs import until
 
@@ -28,6 +29,7 @@ from relight import (
     workflow,
 )
 from relight.config.server import EmbeddedServer
+from relight.subjects import records as r
 
 CANARY = 'canary"quetzal\\zyzzyva'
 KEY = Secret("key")
@@ -203,19 +205,23 @@ def answers(word: str) -> Workflow[..., Any]:
     return one
 
 
-async def test_a_divergence_is_told_without_secrets(client: Relight) -> None:
-    async with Worker(client, [answers("replies")], secrets={"key": CANARY}.get):
-        run = await client.start(answers("replies"), KEY)
-        assert await run.request("ask", "?", type=str) == "yes"
-
-    async with Worker(client, [answers("rejects"), fails], secrets={"key": CANARY}.get):
+async def test_a_divergence_is_told_without_secrets() -> None:
+    async with workers_in_memory() as site:
+        worker = await site.add(answers("replies"), fails, secrets={"key": CANARY}.get)
+        run = await site.result(site.client.start(answers("replies"), KEY))
+        assert await site.result(run.request("ask", "?", type=str)) == "yes"
+        await site.pass_time(3)  # Its owner lets go of it.
+        worker.kill()
+        await site.add(answers("rejects"), fails, secrets={"key": CANARY}.get)
         with pytest.raises(RunFailed):
-            await client.call(fails, KEY)
-        await run.signal("any")
-        described = await until(run, lambda described: described.parked is not None)
+            await site.result(site.client.call(fails, KEY))
 
-    assert "the rejection of request" in (described.last_error or "")
-    assert "not [secret key]" in (described.last_error or "")
+        await site.result(run.signal("any"))
+        await site.until(lambda: bool(site.records(run.id, r.Parked)))
+
+        [parked] = [one for one in site.records(run.id, r.Parked) if isinstance(one, r.Parked)]
+        assert "the rejection of request" in parked.message
+        assert "not [secret key]" in parked.message
 
 
 async def test_a_secret_that_was_added_is_found_by_the_next_attempt(server: EmbeddedServer, namespace: str) -> None:

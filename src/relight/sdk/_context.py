@@ -149,8 +149,8 @@ class WorkflowContext:
 
         What clients know of the run stays: `result()` waits across it, signals that nobody has received are kept, and
         so are early answers, tags, the parent, the time-out and children, which are cancelled when the run ends. Steps,
-        timers, suspensions and awakeables that are open are cancelled. `finally` blocks run before it. A run that was
-        asked to cancel is cancelled instead.
+        timers, suspensions and awakeables that are open are cancelled. `finally` blocks run before it. Details are set
+        anew. A run that was asked to cancel is cancelled instead.
 
         Raises:
             InvalidValueError: An argument does not fit its annotation.
