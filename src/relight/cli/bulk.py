@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -63,7 +62,7 @@ async def decide_all(edge: Edge, decision: Decision, filters: Filters, *, is_con
     async with client(edge.place) as relight:
         found = await _found(edge, relight, decision, filters)
         open_ = [one for one in found if not one.is_told]
-        if not is_confirmed and not _asked(edge, decision, open_):
+        if not is_confirmed and not await _asked(edge, decision, open_):
             _print_count(edge, decision, found)
             return
         outcome, failures = await _tell(edge, relight, decision, open_)
@@ -88,15 +87,18 @@ async def _found(edge: Edge, relight: Relight, decision: Decision, filters: Filt
     return found
 
 
-def _asked(edge: Edge, decision: Decision, found: list[Chosen]) -> bool:
+async def _asked(edge: Edge, decision: Decision, found: list[Chosen]) -> bool:
     if not found or not edge.output.is_terminal or not sys.stdin.isatty():
         return False
-    # The loop stands still until the answer comes: its own handler would only note the interruption for later.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    print(f"{decision.name} {_counted(len(found))} ({_by_workflow(found)})? [y/N]: ", end="", flush=True)
+    # In the loop: an interruption that comes just before a blocking read is not heeded until the next key.
+    has_line = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), has_line.set)
     try:
-        return typer.confirm(f"{decision.name} {_counted(len(found))} ({_by_workflow(found)})?")
+        await has_line.wait()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def _tell(
