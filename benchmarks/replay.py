@@ -18,6 +18,7 @@ from relight.actors.reading import read
 from relight.actors.run.draft import Draft
 from relight.sdk._execution import Launcher
 from relight.sdk._programs import WorkflowPrograms
+from relight.sdk._worker import patient_collector
 
 __all__ = ("rows",)
 
@@ -37,7 +38,8 @@ async def _replay_ms(ours: System, steps: int, repeat: int) -> float:
         await wait_until_at_rest(client, [one.id])
         launcher = Launcher(threads=1, interceptors=(), sender=client)
         programs = WorkflowPrograms(WORKFLOWS, launcher, code="")
-        times = [await _once(client, programs, one.id) for _ in range(repeat)]
+        with patient_collector():  # As in a worker's process.
+            times = [await _once(client, programs, one.id) for _ in range(repeat)]
     read, replayed = (median(part) for part in zip(*times, strict=True))
     print(f"  {steps} steps: read {read:.1f} ms, replayed {replayed:.1f} ms", file=sys.stderr)
     return median(sum(one) for one in times)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.integration.door_on_server import door
+from tests.raw_nats import connected
 
 from relight.config.server import EmbeddedServer
 from relight.errors import UnavailableError
@@ -68,6 +69,37 @@ async def test_what_is_not_there_is_none_and_an_empty_payload_is_a_message(
         (stored,) = await one.read(wake, after=0, limit=10)
         assert stored == await one.last(wake)
         assert (stored.data, stored.fence) == (b"", None)
+
+
+async def test_headers_that_look_like_the_server_s_deceive_nobody(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    wake = Subjects(namespace).wake("q", "order-1")
+    async with await door(shared_server, namespace) as one, connected(shared_server.url) as anybody:
+        first = await one.publish(wake, b"1")
+        forged = {
+            "Nats-Stream": "ANOTHER",
+            "Nats-Subject": "another",
+            "Nats-Sequence": "7",
+            "Nats-Time-Stamp": "1970-01-01T00:00:00Z",
+            "Nats-Num-Pending": "0",
+            "Nats-Last-Sequence": "6",
+            "Nats-Expected-Last-Subject-Sequences": "8",
+        }
+        reply = await anybody.request(wake, b"2", timeout=10, headers=forged)
+        assert b"error" not in reply.data, reply.data
+        third = await one.publish(wake, b"3", fence=first + 1)
+
+        read = await one.read(wake, after=0, limit=10)
+
+        assert [(stored.sequence, stored.data, stored.fence) for stored in read] == [
+            (first, b"1", None),
+            (first + 1, b"2", None),
+            (third, b"3", first + 1),
+        ]
+        assert read[-1] == await one.last(wake)
+        assert {stored.subject for stored in read} == {wake}
+        assert all(abs(stored.stored_at_ms - one.clock.now_ms()) < 60_000 for stored in read)
 
 
 @pytest.mark.parametrize("shards", [1, 3])

@@ -90,6 +90,7 @@ class RunLoop(PureLoop):
         "_callbacks_max",
         "_closed",
         "_disarm",
+        "_has_redelivered",
         "_is_redelivering",
         "_number",
         "_outside",
@@ -125,6 +126,7 @@ class RunLoop(PureLoop):
         self._timers: Timers | None = None
         self._to_cancel: list[tuple[int, asyncio.Task[Any], Any]] | None = None
         self._is_redelivering = False
+        self._has_redelivered = False
         self._running = False
         self._outside: tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None, tuple[Any, Any]] | None = None
         self._closed = False
@@ -142,7 +144,7 @@ class RunLoop(PureLoop):
             EndlessTurnError: More than `callbacks_max` callbacks ran. Nothing was reported; the run can only be closed.
         """
         assert not self._running, "a run's loop is not entered twice"
-        if not _is_at_rest(self._ready):
+        if self._ready and not (self._has_redelivered and _is_at_rest(self._ready)):
             enters = self._outside is None
             if enters:
                 self.enter()
@@ -234,6 +236,7 @@ class RunLoop(PureLoop):
     ) -> asyncio.Handle:
         if is_redelivery(callback):
             handle: Callback = Redelivery(callback, args, self, context)
+            self._has_redelivered = True
             self._cancel_now()
         else:
             handle = (Redelivered if self._is_redelivering else Callback)(callback, args, self, context)
@@ -324,7 +327,7 @@ class RunLoop(PureLoop):
             callbacks += len(handles)
             if callbacks > self._callbacks_max:
                 raise EndlessTurnError(_busy_stack(handles), callbacks)
-            is_blocked = _is_at_rest(handles)
+            is_blocked = self._has_redelivered and _is_at_rest(handles)
             for handle in handles:
                 if not handle._cancelled:
                     # Here, not in a function of its own: this is done for each step.
@@ -334,8 +337,9 @@ class RunLoop(PureLoop):
                         raise
                     except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
                         self.call_exception_handler({"message": _RAISED, "exception": error, "handle": handle})
-            passes_in_vain = passes_in_vain + 1 if _only_redelivers(handles) else 0
-            is_blocked = (is_blocked and _is_at_rest(self._ready)) or passes_in_vain == _PASSES_IN_VAIN_MAX
+            if self._has_redelivered:  # Most runs have no scope of anyio that is cancelled.
+                passes_in_vain = passes_in_vain + 1 if _only_redelivers(handles) else 0
+                is_blocked = (is_blocked and _is_at_rest(self._ready)) or passes_in_vain == _PASSES_IN_VAIN_MAX
             # From Python 3.13 on a traceback keeps this frame: with the handle, and by it the error of the traceback.
             handle, handles = None, []
 

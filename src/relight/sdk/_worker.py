@@ -26,7 +26,7 @@ from relight.sdk._programs import WorkflowPrograms, code_digest
 from relight.sdk._workflow import Workflow
 from relight.subjects.ids import WorkerId, name_of, queue_name
 
-__all__ = ("Worker",)
+__all__ = ("Worker", "patient_collector")
 
 _YOUNG_OBJECTS = 50_000
 """New objects after which the collector looks at them. Its default, 700, costs a busy worker a sixth of its time."""
@@ -115,7 +115,7 @@ class Worker:
             async with self:
                 named = {"version": self.version} if self.version else {}
                 log.info("worker_started", worker=self.id, queues=list(self._queues), **named)
-                with _patient_collector():
+                with patient_collector():
                     await first.wait()
                 log.info("worker_draining", worker=self.id)
                 await self._drain_unless(second)
@@ -177,7 +177,7 @@ class Worker:
 
 
 @contextmanager
-def _patient_collector() -> Generator[None]:
+def patient_collector() -> Generator[None]:
     """Look for cycles less often: every run in flight is hundreds of young objects that are all still in use."""
     before = gc.get_threshold()
     gc.set_threshold(max(before[0], _YOUNG_OBJECTS), *before[1:])

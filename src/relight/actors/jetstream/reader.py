@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.publisher import FENCE
 from relight.actors.jetstream.topology import Topology
 from relight.config.limits import LIMITS, Limits
-from relight.errors import UnavailableError
+from relight.errors import ProtocolError, UnavailableError
 
 __all__ = ("Reader", "fence_in")
 
@@ -32,11 +33,15 @@ _RETRY_S = 0.2
 """About how long to wait when a request brought nothing, for example while a leader is elected."""
 
 _FENCE = f"{FENCE}:".encode()
-_STREAM = b"\r\nNats-Stream: "
-_SEQUENCE_SIZE = len(b"Nats-Sequence: ")
-_SUBJECT_SIZE = len(b"Nats-Subject: ")
-_TIME_SIZE = len(b"Nats-Time-Stamp: ")
-_BEFORE_SIZE = len(b"Nats-Last-Sequence: ")
+_ANSWER = re.compile(
+    rb"NATS/1\.0\r\n"
+    rb"(?>" + _FENCE + rb" ?(\d+)\r\n|.*\r\n)*?"
+    rb"Nats-Stream: .*\r\nNats-Subject: (.*)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: (.{19})(.*)Z\r\n"
+    rb"Nats-Num-Pending: .*\r\nNats-Last-Sequence: (\d+)\r\n\r\n"
+)
+"""The headers of a message in a batch: those that are stored with it, then the server's, always in this order. In one
+pass, because a history is long; atomic, so that no headers of anybody's make it try twice."""
+
 _PENDING = b"\r\nNats-Num-Pending: "
 _BEFORE = b"\r\nNats-Last-Sequence: "
 
@@ -248,18 +253,24 @@ class _Batch:
         if headers.startswith(b"NATS/1.0 "):
             self._finish(headers)
             return
-        # The server adds its headers behind the stored ones, always in this order: stream, subject, sequence, time,
-        # how many follow, and the sequence before.
-        own = headers[headers.rfind(_STREAM) + 2 :].split(b"\r\n", 6)
-        before = int(own[5][_BEFORE_SIZE:])
+        answer = _ANSWER.fullmatch(headers)
+        if answer is None:
+            raise ProtocolError(f"not what a batch consists of: {headers[:200]!r}")
+        fence, subject, sequence, second, fraction, before = answer.groups()
         # Each message names the one before it: what follows a gap is asked for again.
-        if self._has_gap or before != self._before:
+        if self._has_gap or int(before) != self._before:
             self._has_gap = True
             return
-        self._before = sequence = int(own[2][_SEQUENCE_SIZE:])
-        stored_at_ms = _milliseconds(own[3][_TIME_SIZE:].decode())
-        subject = own[1][_SUBJECT_SIZE:].decode() if self._is_filter else self._subject
-        self.messages.append(Stored(subject, sequence, data, fence_in(headers), stored_at_ms))
+        self._before = number = int(sequence)
+        self.messages.append(
+            Stored(
+                subject.decode() if self._is_filter else self._subject,
+                number,
+                data,
+                None if fence is None else int(fence),
+                _second_ms(second) + int(fraction[1:4].ljust(3, b"0")),
+            )
+        )
 
     def fail(self) -> None:
         if not self._end.done():
@@ -311,9 +322,9 @@ def _value(headers: bytes, name: bytes) -> bytes:
 
 def _milliseconds(time: str) -> int:
     """Milliseconds since 1970 of an RFC 3339 time in UTC with any number of fractional digits."""
-    return _second_ms(time[:19]) + int(time[20:23].rstrip("Z").ljust(3, "0"))
+    return _second_ms(time[:19].encode()) + int(time[20:23].rstrip("Z").ljust(3, "0"))
 
 
 @lru_cache(maxsize=64)
-def _second_ms(time: str) -> int:
-    return int(datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp()) * 1000
+def _second_ms(time: bytes) -> int:
+    return int(datetime.fromisoformat(time.decode()).replace(tzinfo=UTC).timestamp()) * 1000
