@@ -9,7 +9,9 @@ RUN := $(BIN)/python
 FAST := tests/unit tests/property tests/conformance tests/replay
 SLOW := $(filter-out $(FAST) tests/__pycache__,$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/*.py)))))
 # A worker of pytest that dies ends the tests: pytest-xdist would replace it and then wait for ever.
-PYTEST := $(RUN) -m pytest -q -n 2 --max-worker-restart 0
+PYTEST := $(RUN) -m pytest -q --max-worker-restart 0
+# Hundreds of processes are started; without their bytecode each of them would compile Relight anew.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := src tests examples benchmarks
 SABOTAGE ?=
 
@@ -37,11 +39,11 @@ test: test-fast test-slow
 
 test-fast: .venv/installed
 	@echo "== fast tests =="
-	@$(PYTEST) --dist worksteal $(wildcard $(FAST))
+	@$(PYTEST) -n 2 --dist worksteal $(wildcard $(FAST))
 
 test-slow: .venv/installed
 	@echo "== tests with real servers and processes =="
-	@$(PYTEST) --dist loadfile $(SLOW)
+	@$(PYTEST) -n 4 --dist loadfile $(SLOW)
 
 test-all-pythons:
 	@for one in 3.11 3.12 3.13 3.14; do \
