@@ -81,6 +81,8 @@ class WorkersInMemory:
         version: str | None = None,
         codecs: Sequence[Codec] = (),
         secrets: SecretProvider | None = None,
+        concurrency: int = 100,
+        queue: str = "default",
     ) -> MemoryWorker:
         """Start a worker; with a version it goes on with pinned runs of this version only."""
         name = WorkerId(f"worker-{len(self.workers) + 1}")
@@ -93,8 +95,8 @@ class WorkersInMemory:
             self.client.subjects,
             name,
             programs,
-            queues=("default",),
-            concurrency=100,
+            queues=(queue,),
+            concurrency=concurrency,
         )
         await host.open()
         self.workers.append(MemoryWorker(door, host))

@@ -83,7 +83,10 @@ class Watch(Protocol):
 class Consumption(Protocol):
     """An open pull. Deliveries arrive only while there are places; each one takes a place."""
 
-    def add_places(self, count: int) -> None: ...
+    def add_places(self, count: int) -> None:
+        """Take more deliveries at a time; less than 0: fewer; what was asked for already may still come."""
+        ...
+
     async def close(self) -> None:
         """Stop asking. What was delivered stays delivered."""
         ...

@@ -17,7 +17,7 @@ from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_ask
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
-from relight.subjects.messages import MINE, NOT_MINE, AskOwner
+from relight.subjects.messages import ABLE, MINE, NOT_MINE, AskOwner
 
 __all__ = ("Host",)
 
@@ -129,18 +129,39 @@ class Host:
         ask = decode_ask(question)
         if ask.asker == self.worker or self._is_too_late(ask):
             return None
+        if ask.workflow:
+            return self._answer_who_has_the_code(ask)
         # Also while draining: a run whose steps still get their time is not to be run elsewhere.
         if ask.run not in self._live.actors or self._loop is None:
             return None if ask.everyone else NOT_MINE
-        delivery = Delivery(
-            ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered, ask.new_until_ms
-        )
-        self._loop.call_soon_threadsafe(self._adopt, delivery)
+        self._loop.call_soon_threadsafe(self._adopt, _delivery_in(ask))
         return MINE
+
+    def _answer_who_has_the_code(self, ask: AskOwner) -> bytes | None:
+        if self._loop is None or not self._can_take(ask):
+            return None if ask.everyone else NOT_MINE
+        if ask.everyone:
+            return ABLE + self.worker.encode()
+        self._loop.call_soon_threadsafe(self._take_handed_over, _delivery_in(ask))
+        return MINE
+
+    def _can_take(self, ask: AskOwner) -> bool:
+        _, _, kind, _, queue, _ = ask.subject.split(".")
+        if self._live.is_draining or queue not in self._queues or not self.programs.has(ask.workflow, ask.version):
+            return False
+        return kind != "start" or len(self._placed) < self._concurrency
 
     def _is_too_late(self, ask: AskOwner) -> bool:
         """A process that was stopped finds old questions: what it then took over, the asker would believe to have."""
         return ask.asked_ms is not None and self.door.clock.now_ms() - ask.asked_ms > 1000 * LIMITS.ask_s
+
+    def _take_handed_over(self, delivery: Delivery) -> None:
+        """A start takes a place, as if it had come from the consumer."""
+        _, _, kind, _, queue, run = delivery.subject.split(".")
+        if kind == "start" and run not in self._placed and run not in self._live.actors:
+            self._placed[run] = queue
+            self._starts[queue].add_places(-1)
+        self._adopt(delivery)
 
     def _adopt(self, delivery: Delivery) -> None:
         self.door.hold(delivery.subject.rsplit(".", 1)[1], delivery)
@@ -191,3 +212,7 @@ class Host:
                 self._live.ring(run, one)
             else:
                 self._settle_soon(one, run, owner)
+
+
+def _delivery_in(ask: AskOwner) -> Delivery:
+    return Delivery(ask.subject, ask.sequence, bytes(ask.data), ask.fence, ask.token, ask.delivered, ask.new_until_ms)

@@ -10,7 +10,8 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
   Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
   delivered again. Otherwise come back later: the lease's own redelivery decides.
 
-Who may claim a run but does not have its code leaves it to others, unless it ends without any.
+Who may claim a run but does not have its code ends it if that needs none, or hands the delivery over to a worker that
+has it, or gives it back.
 
 Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import structlog
 from msgspec import Raw
+from msgspec.structs import replace
 
 from relight.actors import program as p
 from relight.actors.crew import Crew
@@ -39,8 +41,8 @@ from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode, is_of_later_version
 from relight.subjects.envelope import check_open
 from relight.subjects.grammar import WakeSubject, parse
-from relight.subjects.ids import WorkerId
-from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
+from relight.subjects.ids import WorkerId, token
+from relight.subjects.messages import ABLE, MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
 from relight.subjects.references import references_in
 from relight.subjects.turn import Tombstone, Turn, hash_of
 
@@ -94,9 +96,9 @@ class Ownership:
             The worker that has taken the delivery over, if another one has.
         """
         try:
-            if owner is not None and await self._is_taken_by(owner, delivery, run):
+            if owner is not None and await self._is_taken_by(owner, self._question(delivery, run), delivery):
                 return owner
-            return await self._decide(delivery, run)
+            return await self._decide_or_hand_over(delivery, run)
         except p.UnknownWorkflowError as error:
             log.warning("workflow_unknown", run=run, workflow=str(error))
         except (UnavailableError, ProtocolError) as error:
@@ -106,14 +108,29 @@ class Ownership:
         self._later(delivery)
         return None
 
-    async def _is_taken_by(self, owner: WorkerId, delivery: Delivery, run: str) -> bool:
+    async def _is_taken_by(self, worker: WorkerId, question: AskOwner, delivery: Delivery) -> bool:
         try:
-            answer = await self._door.ask(owner, self._question(delivery, run), timeout_s=LIMITS.ask_s)
+            answer = await self._door.ask(worker, encode(question), timeout_s=LIMITS.ask_s)
         except Silent:
             return False
         if answer == MINE:
             self._door.release(delivery)
         return answer == MINE
+
+    async def _decide_or_hand_over(self, delivery: Delivery, run: str) -> WorkerId | None:
+        """Given back, a delivery may come here again and again, although there is a worker that has the code."""
+        try:
+            return await self._decide(delivery, run)
+        except p.UnknownWorkflowError as error:
+            able = await self._find_able(self._question(delivery, run, lacks=error))
+            if able is None or not await self._is_taken_by(able, self._question(delivery, run, lacks=error), delivery):
+                raise
+            return able
+
+    async def _find_able(self, question: AskOwner) -> WorkerId | None:
+        asked = encode(replace(question, everyone=True, data=Raw(b"null")))
+        answer = await self._door.ask_every_worker(asked, timeout_s=LIMITS.ask_all_s) or b""
+        return WorkerId(token("worker id", answer.removeprefix(ABLE).decode())) if answer.startswith(ABLE) else None
 
     async def _decide(self, delivery: Delivery, run: str) -> WorkerId | None:
         last = await self._door.last(self._subjects.log(run))
@@ -196,9 +213,8 @@ class Ownership:
         return False
 
     async def _ask_everyone(self, delivery: Delivery, run: str) -> bytes | None:
-        return await self._door.ask_every_worker(
-            self._question(delivery, run, everyone=True), timeout_s=LIMITS.ask_all_s
-        )
+        question = replace(self._question(delivery, run), everyone=True)
+        return await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_all_s)
 
     # A journal exists.
 
@@ -240,7 +256,8 @@ class Ownership:
         if not is_lease and await self._take_if_it_rests_nowhere(delivery, run, last, tail):
             return None
         try:
-            answer = await self._door.ask(WorkerId(tail.owner), self._question(delivery, run), timeout_s=LIMITS.ask_s)
+            question = encode(self._question(delivery, run))
+            answer = await self._door.ask(WorkerId(tail.owner), question, timeout_s=LIMITS.ask_s)
         except Silent:
             if is_lease:
                 await self._resume(delivery, run, last, tail, "owner_silent")
@@ -398,21 +415,20 @@ class Ownership:
 
     # Small things.
 
-    def _question(self, delivery: Delivery, run: str, *, everyone: bool = False) -> bytes:
-        return encode(
-            AskOwner(
-                asker=self._worker,
-                run=run,
-                subject=delivery.subject,
-                sequence=delivery.sequence,
-                token=delivery.token,
-                delivered=delivery.delivered,
-                data=Raw(delivery.data),
-                fence=delivery.fence,
-                everyone=everyone,
-                asked_ms=self._door.clock.now_ms(),
-                new_until_ms=delivery.new_until_ms,
-            )
+    def _question(self, delivery: Delivery, run: str, *, lacks: p.UnknownWorkflowError | None = None) -> AskOwner:
+        return AskOwner(
+            asker=self._worker,
+            run=run,
+            subject=delivery.subject,
+            sequence=delivery.sequence,
+            token=delivery.token,
+            delivered=delivery.delivered,
+            data=Raw(delivery.data),
+            fence=delivery.fence,
+            asked_ms=self._door.clock.now_ms(),
+            new_until_ms=delivery.new_until_ms,
+            workflow="" if lacks is None else lacks.workflow,
+            version="" if lacks is None else lacks.version,
         )
 
     def _later(self, delivery: Delivery, *, delay_s_min: float = 0.0) -> None:

@@ -39,7 +39,17 @@ NOT_DECODED = object()
 
 
 class UnknownWorkflowError(Exception):
-    """This worker does not have the workflow, or not the version with which the run stays; another may."""
+    """This worker does not have the workflow, or not the version with which the run stays; another may.
+
+    Attributes:
+        workflow: Its name.
+        version: With which the run stays; empty: with none.
+    """
+
+    def __init__(self, workflow: str, version: str = "") -> None:
+        super().__init__(f"{workflow} of version {version}" if version else workflow)
+        self.workflow = workflow
+        self.version = version
 
 
 class BrokenProgramError(Exception):
@@ -185,6 +195,10 @@ class Programs(Protocol):
 
     inline_bytes_max: int
     """A larger value is stored apart."""
+
+    def has(self, workflow: str, version: str) -> bool:
+        """Whether `create` would know it. Called from any thread."""
+        ...
 
     def create(self, run: str, started: r.RunStarted) -> Program:
         """Raises `UnknownWorkflowError`."""

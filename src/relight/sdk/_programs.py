@@ -61,9 +61,15 @@ class WorkflowPrograms:
         workflow = self._by_name.get(started.workflow)
         if workflow is None:
             raise UnknownWorkflowError(started.workflow)
-        if self._adopted is not None and started.version not in self._adopted:
-            raise UnknownWorkflowError(f"{started.workflow} of version {started.version}")
+        if not self._goes_on_with(started.version):
+            raise UnknownWorkflowError(started.workflow, started.version)
         return Activation(run, started, workflow, self._launcher)
+
+    def has(self, workflow: str, version: str) -> bool:
+        return workflow in self._by_name and self._goes_on_with(version)
+
+    def _goes_on_with(self, version: str) -> bool:
+        return self._adopted is None or version in self._adopted
 
     def begun(self, started: RunStarted) -> RunStarted:
         workflow = self._by_name.get(started.workflow)

@@ -7,6 +7,7 @@ from msgspec import Raw, Struct
 from relight.subjects.records import NULL, End, RunStarted
 
 __all__ = (
+    "ABLE",
     "MINE",
     "NOT_MINE",
     "Answer",
@@ -34,7 +35,8 @@ __all__ = (
 
 MINE = b"mine"
 NOT_MINE = b"not mine"
-"""What a worker answers when it is asked about a run (`AskOwner`)."""
+ABLE = b"able "
+"""What a worker answers when it is asked about a run (`AskOwner`). Behind `ABLE` stands the worker's id."""
 
 
 class Start(Struct, frozen=True, omit_defaults=True):
@@ -184,6 +186,9 @@ class AskOwner(Struct, frozen=True):
 
     Asked of `everyone`, only an owner answers. `asked_ms` is the server's time: nobody waits for a late answer.
     Until `new_until_ms` nobody but the asker can have had the delivery.
+
+    With a `workflow` the question is who has this code, for runs that stay with `version`: of everyone, who has it and
+    room for the run answers so; of one worker, it takes the delivery over.
     """
 
     asker: str
@@ -197,3 +202,5 @@ class AskOwner(Struct, frozen=True):
     everyone: bool = False
     asked_ms: int | None = None
     new_until_ms: int = 0
+    workflow: str = ""
+    version: str = ""

@@ -119,9 +119,12 @@ class MemoryConsumer:
             self._start_timer(pending, self._ack_wait_s)
 
     def add_places(self, pull: Pull, count: int) -> None:
-        if pull.places == 0 and count > 0:
-            self._pulls.append(pull)
+        had_some = pull.places > 0
         pull.places += count
+        if pull.places > 0 and not had_some:
+            self._pulls.append(pull)
+        elif had_some and pull.places <= 0:
+            self._pulls.remove(pull)
         self._dispatch()
 
     def close(self, pull: Pull) -> None:
