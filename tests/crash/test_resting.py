@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
 from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
 
 from relight import WorkflowContext, step, workflow
 from relight.actors.door import Door, Stored
 from relight.config.limits import LIMITS
+from relight.subjects import records as r
 
 _gate = asyncio.Event()
 
@@ -96,6 +98,56 @@ async def test_a_waiting_run_leaves_memory_when_it_has_lingered() -> None:
 
         assert held_before
         assert not worker.host.holds(run.id)
+
+
+@step
+async def reads(size: int) -> str:
+    return "x" * size
+
+
+@workflow
+async def reads_and_waits(ctx: WorkflowContext, size: int, times: int = 1) -> int:
+    read = [await reads(size) for _ in range(times)]
+    await ctx.suspend("answer")
+    return sum(map(len, read))
+
+
+@pytest.mark.parametrize("size", [200_000, 700_000])
+async def test_waiting_runs_are_kept_only_while_what_they_hold_has_room(size: int) -> None:
+    async with workers_in_memory() as site:
+        worker = await site.add(reads_and_waits)
+        runs = [await site.client.start(reads_and_waits, size) for _ in range(200)]
+
+        await site.until(lambda: all(site.records(run.id, r.Suspended) for run in runs))
+        await site.passes()
+        held = sum(worker.host.holds(run.id) for run in runs)
+
+        assert held == LIMITS.resting_bytes_max // size
+        await site.result(runs[0].resume("answer"))
+        assert await site.result(runs[0].result()) == size
+        # What it held is given back, whoever takes the room.
+        await site.pass_time(2 * LIMITS.linger_s)
+        again = [await site.client.start(reads_and_waits, size) for _ in range(200)]
+        await site.until(lambda: all(site.records(run.id, r.Suspended) for run in again))
+        await site.passes()
+        assert sum(worker.host.holds(run.id) for run in again) == held
+
+
+@pytest.mark.parametrize(("size", "times"), [(60_000, 4), (700_000, 1)])  # In the journal, and apart.
+async def test_runs_that_were_read_again_count_as_much_as_before(size: int, times: int) -> None:
+    async with workers_in_memory() as site:
+        worker = await site.add(reads_and_waits)
+        kept_max = LIMITS.resting_bytes_max // (size * times)
+        runs = [await site.client.start(reads_and_waits, size, times) for _ in range(kept_max + 20)]
+        await site.until(lambda: all(site.records(run.id, r.Suspended) for run in runs))
+        await site.pass_time(5)
+
+        for run in runs:
+            await run.signal("wakes")
+        await site.until(lambda: all(site.records(run.id, r.SignalReceived) for run in runs))
+        await site.passes()
+
+        assert 0.95 * kept_max < sum(worker.host.holds(run.id) for run in runs) <= kept_max
 
 
 async def test_of_more_waiting_runs_than_are_kept_those_that_rested_first_are_dropped() -> None:

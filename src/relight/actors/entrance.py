@@ -78,7 +78,9 @@ class Entrance:
                 return False
             await self.relight(delivery, run, epoch)
             if self._is_free(delivery, run):
-                actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=history.last.cursor)
+                actor = self._actor(
+                    run, draft, history.tail, epoch=epoch, cursor=history.last.cursor, bytes=history.bytes
+                )
                 actor.resume(delivery, claim, read_at_s=history.began_s)
         finally:
             if actor is None:
@@ -103,10 +105,15 @@ class Entrance:
         if not delivery.is_new(self._door.clock.now_ms()):
             await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
 
-    def journal(self, run: str, tail: Tail) -> Journal:
+    def journal(self, run: str, tail: Tail, *, bytes: int = 0) -> Journal:
         """Return the run's journal, to be written by this worker."""
         return Journal(
-            self._door, self._subjects.log(run), owner=self._worker, new_append_id=self._new_append_id, tail=tail
+            self._door,
+            self._subjects.log(run),
+            owner=self._worker,
+            new_append_id=self._new_append_id,
+            tail=tail,
+            bytes=bytes,
         )
 
     def _is_free(self, delivery: Delivery, run: str) -> bool:
@@ -150,8 +157,9 @@ class Entrance:
             return False  # It was whole a moment ago: the run was retired.
         return True
 
-    def _actor(self, run: str, draft: Draft, tail: Tail, *, epoch: int, cursor: int) -> RunActor:
-        actor = RunActor(self._crew, run, draft=draft, journal=self.journal(run, tail), epoch=epoch, cursor=cursor)
+    def _actor(self, run: str, draft: Draft, tail: Tail, *, epoch: int, cursor: int, bytes: int = 0) -> RunActor:
+        journal = self.journal(run, tail, bytes=bytes)
+        actor = RunActor(self._crew, run, draft=draft, journal=journal, epoch=epoch, cursor=cursor)
         self._live.actors[run] = actor
         return actor
 

@@ -107,7 +107,7 @@ class Host:
 
     def rests(self, actor: RunActor) -> None:
         self._give_place(actor.run)
-        self._live.rest(actor.run)
+        self._live.rest(actor)
 
     def leaves(self, actor: RunActor, unfinished: Sequence[Delivery]) -> None:
         self._give_place(actor.run)

@@ -90,14 +90,18 @@ class Journal:
     Attributes:
         tail: The last turn.
         opened: Sequence of the last turn appended here that opens a history; 0: none.
+        bytes: Of the history, as stored.
     """
 
-    def __init__(self, door: Door, subject: str, *, owner: str, new_append_id: Callable[[], str], tail: Tail) -> None:
+    def __init__(
+        self, door: Door, subject: str, *, owner: str, new_append_id: Callable[[], str], tail: Tail, bytes: int = 0
+    ) -> None:
         self._door = door
         self._subject = subject
         self._owner = owner
         self._new_append_id = new_append_id
         self.tail = tail
+        self.bytes = bytes
 
     async def append(
         self,
@@ -155,8 +159,10 @@ class Journal:
             return False
         sequence = await self._written(turn.append, data)
         self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
+        self.bytes += len(data)
         if opens_history(turn):
             self.opened = sequence
+            self.bytes = len(data)
         return True
 
     async def _sealed(self, seal: Seal, data: bytes) -> bytes:

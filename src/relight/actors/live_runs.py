@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relight.actors.door import Clock, Delivery, Handle
 from relight.config.limits import LIMITS
@@ -18,8 +18,16 @@ _SWEEPS = 10
 """Per `limits.linger_s`: a run that rests is dropped when it has lingered, at most a tenth later."""
 
 
+class _Rest(NamedTuple):
+    until_s: float
+    bytes: int
+
+
 class LiveRuns:
-    """Actors by run. At most `limits.resting_max` of them rest, none for much longer than `limits.linger_s`.
+    """Actors by run.
+
+    At most `limits.resting_max` of them rest, with histories of at most `limits.resting_bytes_max` together, none for
+    much longer than `limits.linger_s`.
 
     Attributes:
         actors: All of them.
@@ -30,22 +38,26 @@ class LiveRuns:
         self.actors: dict[str, RunActor] = {}
         self.is_draining = False
         self._clock = clock
-        self._resting: OrderedDict[str, float] = OrderedDict()
+        self._resting: OrderedDict[str, _Rest] = OrderedDict()
+        self._resting_bytes = 0
         self._sweep: Handle | None = None
 
     def ring(self, run: str, delivery: Delivery) -> None:
-        self._resting.pop(run, None)
+        self._rouse(run)
         self.actors[run].take_doorbell(delivery)
 
-    def rest(self, run: str) -> None:
+    def rest(self, actor: RunActor) -> None:
         """Keep its coroutine for a while; dropping it costs a replay."""
+        run = actor.run
         if self.is_draining:
             self._drop(run)
             return
-        self._resting[run] = self._clock.elapsed_s() + LIMITS.linger_s
+        self._rouse(run)
+        rest = self._resting[run] = _Rest(self._clock.elapsed_s() + LIMITS.linger_s, actor.history_bytes)
+        self._resting_bytes += rest.bytes
         if self._sweep is None:
             self._sweep_later()
-        while len(self._resting) > LIMITS.resting_max:
+        while len(self._resting) > LIMITS.resting_max or self._resting_bytes > LIMITS.resting_bytes_max:
             self._drop(next(iter(self._resting)))
 
     def close(self) -> None:
@@ -54,6 +66,7 @@ class LiveRuns:
         if self._sweep is not None:
             self._sweep.cancel()
         self._resting.clear()
+        self._resting_bytes = 0
         for actor in list(self.actors.values()):
             actor.discard()
         self.actors.clear()
@@ -65,13 +78,18 @@ class LiveRuns:
     def _drop_lingered(self) -> None:
         self._sweep = None
         now_s = self._clock.elapsed_s()
-        for run in list(itertools.takewhile(lambda one: self._resting[one] <= now_s, self._resting)):
+        for run in list(itertools.takewhile(lambda one: self._resting[one].until_s <= now_s, self._resting)):
             self._drop(run)
         if self._resting:
             self._sweep_later()
 
+    def _rouse(self, run: str) -> None:
+        rest = self._resting.pop(run, None)
+        if rest is not None:
+            self._resting_bytes -= rest.bytes
+
     def _drop(self, run: str) -> None:
-        self._resting.pop(run, None)
+        self._rouse(run)
         actor = self.actors.pop(run, None)
         if actor is not None:
             actor.discard()

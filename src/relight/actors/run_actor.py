@@ -97,6 +97,11 @@ class RunActor:
         return self._draft.state
 
     @property
+    def history_bytes(self) -> int:
+        """What the code was given, as stored: about as much as its coroutine may hold."""
+        return self._journal.bytes + self._draft.shelf.bytes
+
+    @property
     def steps_running(self) -> int:
         """Attempts that have not reported their outcome."""
         return self._attempts.count

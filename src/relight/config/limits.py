@@ -81,6 +81,9 @@ class Limits:
     resting_max: int = 250
     """Waiting runs that one worker keeps in memory; dropping one costs only a replay."""
 
+    resting_bytes_max: int = 32 * MIB
+    """Of their histories together, with the large values: decoded they take several times as much."""
+
     ask_s: float = 0.5
     """How long an owner has to answer before it counts as silent."""
 

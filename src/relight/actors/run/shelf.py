@@ -35,11 +35,13 @@ class Shelf:
     Attributes:
         pending: To be stored before the records are appended that name them, by digest.
         is_used: The run has, or may have, values that are stored apart.
+        bytes: Of all that the code was given of them.
     """
 
     def __init__(self, inline_bytes_max: int) -> None:
         self.pending: dict[str, bytes] = {}
         self.is_used = False
+        self.bytes = 0
         self._inline_bytes_max = inline_bytes_max
         self._values: dict[str, bytes] = {}
         self._uses: dict[str, int] = {}
@@ -72,6 +74,7 @@ class Shelf:
         """Have a value at hand for one fact."""
         self.is_used = True
         self._values[digest] = data
+        self.bytes += len(data)
         self._uses[digest] = self._uses.get(digest, 0) + 1
 
     def has_all(self, records: Iterable[r.Record]) -> bool:
