@@ -111,8 +111,8 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
         title="1 to 100000 runs",
-        description="Runs that one worker begins and goes on with at the same time. Waiting runs do not count, and what "
-        "wakes them never waits for room.",
+        description="Runs that one worker begins and goes on with at the same time. Waiting runs do not count, and "
+        "what wakes them never waits for room.",
     )
     version: str | None = Field(
         None,
