@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from relight.actors import program as p
 from relight.actors.run.continuation import opening
-from relight.actors.run.inbox import due, receive
+from relight.actors.run.inbox import due, is_stuck_on_other_code, receive
 from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.replay import Script, is_fact, open_end
 from relight.actors.run.shelf import Shelf
@@ -115,6 +115,9 @@ class Draft:
                 self.park("stuck", self._problem)
             return
         self._ask(self._script.rest())
+        if is_stuck_on_other_code(self.state, self._code):
+            # Whoever parked it may have died before it left word for those with other code.
+            self.record(r.Unparked("code"))
         if self.state.parked is None and self.state.deaths >= LIMITS.deaths_max:
             self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
         self._interrupted = [step.key for step in self.state.steps.values() if step.started]

@@ -8,7 +8,7 @@ from relight.actors.run.state import RunState
 from relight.subjects import messages as m
 from relight.subjects import records as r
 
-__all__ = ("due", "receive")
+__all__ = ("due", "is_stuck_on_other_code", "receive")
 
 _RESOLVABLE = ("unknown_outcome", "retries_exhausted")
 
@@ -55,8 +55,7 @@ def receive(state: RunState, wake: m.Wake, *, code: str) -> tuple[r.Record, ...]
         case m.Resolve():
             return _resolve(state, wake)
         case m.NewCode():
-            is_news = state.parked is not None and state.parked.reason == "stuck" and state.parked.code != code
-            return (r.Unparked("code"),) if is_news else ()
+            return (r.Unparked("code"),) if is_stuck_on_other_code(state, code) else ()
         case m.TimerDue() | m.Relit():
             return ()  # The clock and the lease speak through `due` and the host; the message is only a doorbell.
         case _:
@@ -69,6 +68,11 @@ def due(state: RunState, at_ms: int) -> tuple[r.TimerFired, ...]:
         return ()
     fired = sorted((due_ms, number) for number, due_ms in state.timers.items() if due_ms <= at_ms)
     return tuple(r.TimerFired(number) for _, number in fired)
+
+
+def is_stuck_on_other_code(state: RunState, code: str) -> bool:
+    """Whether a run is stuck that may go on with this code: another one could not."""
+    return state.parked is not None and state.parked.reason == "stuck" and state.parked.code != code
 
 
 def _cancel(state: RunState, reason: str) -> tuple[r.Record, ...]:
