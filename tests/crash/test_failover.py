@@ -44,6 +44,28 @@ async def test_a_kill_is_noticed_long_before_the_lease_lapses(
             assert max(turn.epoch for turn in await fleet.journal(run.id)) == 2
 
 
+async def test_where_nobody_sees_deaths_the_lease_lapses(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path) as fleet:
+        first = await fleet.worker("gated")
+        runs = [await fleet.relight.start(gated, fleet.text) for _ in range(5)]
+        await fleet.soon("gate", 5)
+        for run in runs:
+            await fleet.turned(run.id, 1)
+        await fleet.worker("gated")
+
+        died = time.time()
+        await first.kill()
+        again = await fleet.soon("gate", 10)
+        fleet.open_the_gate()
+
+        # Renewed until it died, a lease lapses `ack_wait_s` after its last renewal.
+        assert max(one.at for one in again) - died < 1.5 * LIMITS.ack_wait_s
+        assert [await run.result(timeout=20) for run in runs] == ["open"] * 5
+        await fleet.no_lease_left()
+
+
 @pytest.mark.parametrize("sees_deaths", [True, False])
 async def test_who_restarts_the_only_worker_need_not_wait_for_its_leases_to_lapse(
     server: EmbeddedServer, namespace: str, tmp_path: Path, sees_deaths: bool

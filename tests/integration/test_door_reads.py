@@ -71,6 +71,26 @@ async def test_what_is_not_there_is_none_and_an_empty_payload_is_a_message(
         assert (stored.data, stored.fence) == (b"", None)
 
 
+async def test_single_messages_are_read_from_the_leader(shared_server: EmbeddedServer, namespace: str) -> None:
+    log = Subjects(namespace).log("order-1")
+    async with await door(shared_server, namespace) as one, connected(shared_server.url) as observer:
+        sequence = await one.publish(log, b"1", fence=0)
+        reads = await observer.subscribe("$JS.API.*.GET.>")
+        asked_of_leaders = await observer.subscribe("$JS.API.STREAM.MSG.GET.>")
+        await observer.flush()
+
+        await one.last(log)
+        await one.next(log, after=0)
+        await one.next(log, after=sequence)
+        await one.last_of_each((log, log))
+        await observer.flush()
+
+        for _ in range(5):
+            message = await asked_of_leaders.next_msg(timeout=5)
+            assert message.subject.endswith(f"RELIGHT_{namespace}_RUN_0")
+        assert reads.pending_msgs == 0
+
+
 async def test_headers_that_look_like_the_server_s_deceive_nobody(
     shared_server: EmbeddedServer, namespace: str
 ) -> None:
