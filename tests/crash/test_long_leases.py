@@ -111,6 +111,23 @@ async def test_the_consumed_mailbox_of_a_run_that_is_never_let_go_is_purged(
         assert await site.result(run.result()) == "done"
 
 
+async def test_what_lies_unread_is_consumed_in_groups(gate: Gate, request: pytest.FixtureRequest) -> None:
+    signals = 1_000
+    gate.open.set()
+    async with workers_in_memory() as site:
+        first = await site.add(is_woken_and_works)
+        run = await site.result(site.client.start(is_woken_and_works, request.node.name, signals))
+        await site.until(lambda: bool(site.records(run.id, r.SignalAwaited)))
+        first.kill()
+        await run.signal("begin", 0)
+        for number in range(signals):
+            await run.signal("news", number)
+        await site.add(is_woken_and_works)
+
+        assert await site.result(run.result()) == "done"
+        assert len(site.turns(run.id)) < 20
+
+
 async def test_the_lease_is_not_purged_with_what_was_consumed(gate: Gate, request: pytest.FixtureRequest) -> None:
     signals = LIMITS.mailbox_purge + 300
     async with workers_in_memory() as site:
