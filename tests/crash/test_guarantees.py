@@ -473,35 +473,6 @@ async def test_code_that_asks_for_something_else_than_recorded_is_stuck(site: Wo
     assert (await site.result(run.describe())).parked == "stuck"
 
 
-async def test_a_stuck_run_goes_on_although_who_parked_it_died_before_it_had_left_word(site: WorkersInMemory) -> None:
-    worker = await site.add(two_steps, code="code")
-    run = await site.result(site.client.start(two_steps))
-    await site.until(lambda: "second" in executed)
-    await site.pass_time(1)
-    worker.kill()
-
-    @workflow(name="two_steps")
-    async def changed(ctx: WorkflowContext) -> int:
-        return await first() + await other()
-
-    parking = await site.add(changed, code="other code")
-
-    def on_operation(door: MemoryDoor, operation: Operation, moment: str) -> None:
-        if operation.name == "schedule":
-            parking.kill()
-
-    site.server.on_operation = on_operation
-    await site.until(lambda: bool(site.records(run.id, r.Parked)))
-    await site.pass_time(1)
-    site.server.on_operation = None
-    gate.set()
-    await site.add(two_steps, code="code")
-    await site.pass_time(60)
-
-    assert [type(one) for one in site.records(run.id, r.Parked, r.Unparked)] == [r.Parked, r.Unparked]
-    assert site.records(run.id, r.RunCompleted)
-
-
 # Ids.
 
 

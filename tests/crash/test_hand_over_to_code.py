@@ -199,3 +199,35 @@ async def test_runs_go_on_when_the_worker_dies_that_was_handed_their_starts(numb
         await site.pass_time(60)
         of = site.client.subjects
         assert all(not site.server.unacknowledged(of.start("default", run.id)) for run in runs)
+
+
+async def test_a_stuck_run_goes_on_although_who_parked_it_died_before_it_had_left_word() -> None:
+    gate = _gates["stuck"] = Gate()
+
+    @workflow(name="passes")
+    async def changed(ctx: WorkflowContext, gate: str) -> str:
+        return await worked()
+
+    async with workers_in_memory() as site:
+        first = await site.add(passes, code="code")
+        run = await site.result(site.client.start(passes, "stuck"))
+        await site.until(lambda: gate.waiting == 1)
+        await site.pass_time(1)
+        first.kill()
+        parking = await site.add(changed, code="other code")
+
+        def on_operation(door: MemoryDoor, operation: Operation, moment: str) -> None:
+            if operation.name == "schedule":
+                parking.kill()
+
+        site.server.on_operation = on_operation
+        await site.until(lambda: bool(site.records(run.id, r.Parked)))
+        await site.pass_time(1)
+        site.server.on_operation = None
+        gate.open.set()
+        await site.add(passes, code="code")
+
+        await site.pass_time(60)
+
+        assert [type(one) for one in site.records(run.id, r.Parked, r.Unparked)] == [r.Parked, r.Unparked]
+        assert site.records(run.id, r.RunCompleted)

@@ -170,3 +170,26 @@ async def test_a_run_goes_on_whose_lease_a_zombie_has_acknowledged_before_its_ow
         gate.open.set()
 
         assert await site.result(run.result()) == "done"
+
+
+async def test_the_lease_of_a_worker_that_is_stopped_for_a_moment_is_not_claimed_although_it_was_freed(
+    gate: Gate, request: pytest.FixtureRequest
+) -> None:
+    async with workers_in_memory() as site:
+        stopped = await site.add(works_for_long, concurrency=1)  # What is freed comes to the other one.
+        run = await site.result(site.client.start(works_for_long, request.node.name))
+        await site.until(lambda: gate.begun == 1)
+        await site.pass_time(1)
+        (lease,) = site.server.unacknowledged(site.client.subjects.start("default", run.id))
+
+        stopped.door.stop()
+        await site.add(works_for_long)
+        site.server.consumer("start", "default").nak(lease, stopped.door, 0.0)  # As a worker that begins does.
+        await site.pass_time(2)
+        stopped.door.resume()
+        await site.pass_time(10)
+        gate.open.set()
+
+        assert await site.result(run.result()) == "done"
+        assert gate.begun == 1
+        assert {turn.epoch for turn in site.turns(run.id)} == {1}

@@ -8,7 +8,7 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
 - its turns were copied by a client (epoch 0): nobody has owned it; claim it;
 - an owner is named: ask it. "Mine": it has taken the token over. "Not mine": claim by an append under the next epoch.
   Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
-  delivered again. Otherwise come back later: the lease's own redelivery decides.
+  delivered again, and the owner would look by now. Otherwise come back later: the lease's own redelivery decides.
 
 Who may claim a run but does not have its code ends it if that needs none, or hands the delivery over to a worker that
 has it, or gives it back.
@@ -259,7 +259,11 @@ class Ownership:
             question = encode(self._question(delivery, run))
             answer = await self._door.ask(WorkerId(tail.owner), question, timeout_s=LIMITS.ask_s)
         except Silent:
-            if is_lease:
+            trusts_itself_s = (last.stored_at_ms - self._door.clock.now_ms()) / 1000 + LIMITS.ack_wait_s / 2
+            if is_lease and trusts_itself_s > 0:
+                # Freed by a sweep, before it lapsed: if the owner is only stopped, it may yet launch without a look.
+                self._later(delivery, delay_s_min=trusts_itself_s)
+            elif is_lease:
                 await self._resume(delivery, run, last, tail, "owner_silent")
             else:
                 # It comes again because we gave it back. That may count as a lapsed lease only after a lease's time.
