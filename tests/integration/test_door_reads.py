@@ -75,8 +75,9 @@ async def test_single_messages_are_read_from_the_leader(shared_server: EmbeddedS
     log = Subjects(namespace).log("order-1")
     async with await door(shared_server, namespace) as one, connected(shared_server.url) as observer:
         sequence = await one.publish(log, b"1", fence=0)
-        reads = await observer.subscribe("$JS.API.*.GET.>")
-        asked_of_leaders = await observer.subscribe("$JS.API.STREAM.MSG.GET.>")
+        reads = await observer.subscribe("$JS.API.*.GET.>")  # pyright: ignore[reportUnknownMemberType]  # nats-py's
+        leaders = "$JS.API.STREAM.MSG.GET.>"
+        asked_of_leaders = await observer.subscribe(leaders)  # pyright: ignore[reportUnknownMemberType]
         await observer.flush()
 
         await one.last(log)
