@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from tests.cluster_of_three import ClusterOfThree
 from tests.crash.apps import gated, quick
 from tests.crash.apps_fleet import Fleet
 from tests.crash.apps_proxy import Proxy
+
+from relight.subjects.codec import decode_worker_says, encode
+from relight.subjects.messages import AskEveryWorker
 
 
 async def test_an_append_with_unknown_outcome_is_written_once_and_its_owner_goes_on(
@@ -64,3 +68,22 @@ async def test_runs_go_on_when_the_leader_of_stream_and_consumers_is_killed(
         for id in [*(run.id for run in held), *(run.id for run in fresh)]:
             await fleet.journal(id)
             assert [one.step for one in fleet.executions(run=id)] in (["one", "gate", "two"], ["one", "two", "three"])
+
+
+async def test_the_workers_at_every_node_are_asked_and_known_not_to_answer(
+    cluster: ClusterOfThree, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(cluster, namespace, tmp_path, replicas=3) as fleet:
+        workers = await asyncio.gather(*(fleet.worker("quick", url=url) for url in cluster.urls))
+
+        async def ask() -> tuple[set[str], bool]:
+            answers = await fleet.relight.door.ask_every_worker(encode(AskEveryWorker("client")), timeout_s=2.0)
+            return {decode_worker_says(one).worker for one in answers.said}, answers.is_complete
+
+        assert await ask() == ({one.id for one in workers}, True)
+        for stopped in workers:
+            stopped.signal(signal.SIGSTOP)
+            assert await ask() == ({one.id for one in workers if one is not stopped}, False)
+            stopped.signal(signal.SIGCONT)
+        await workers[0].kill()
+        assert await ask() == ({one.id for one in workers[1:]}, True)

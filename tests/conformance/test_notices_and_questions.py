@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from relight.actors.door import Silent
+from relight.actors.door import Answers, Silent
 from relight.subjects.ids import WorkerId
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Site
 
-ANN, BOB, EVE = WorkerId("ann"), WorkerId("bob"), WorkerId("eve")
+BOB = WorkerId("bob")
 
 
 async def test_a_notice_arrives_once_watch_has_returned(site: Site) -> None:
@@ -76,21 +77,33 @@ async def test_a_worker_that_does_not_answer_is_silent(site: Site) -> None:
         await site.result(asker.ask(BOB, b"run-1", timeout_s=0.1))
 
 
-async def test_of_all_workers_the_one_that_knows_answers(site: Site) -> None:
+async def test_every_worker_but_the_asker_is_asked_and_heard(site: Site) -> None:
     asker, first, second = await site.door("a"), await site.door("b"), await site.door("c")
-    await asker.answer(ANN, lambda question: None)
-    await first.answer(BOB, lambda question: None)
-    await second.answer(EVE, lambda question: b"mine")
+    for door, name in ((asker, b"a"), (first, b"b"), (second, b"c")):
+        await door.answer_every_worker(partial(add, name))
 
-    assert await site.result(asker.ask_every_worker(b"run-1", timeout_s=5.0)) == b"mine"
+    answers = await site.result(asker.ask_every_worker(b"?", timeout_s=5.0))
+
+    assert (sorted(answers.said), answers.is_complete) == ([b"b?", b"c?"], True)
 
 
-async def test_none_of_all_workers_knows(site: Site) -> None:
-    asker, other = await site.door("a"), await site.door("b")
-    await asker.answer(ANN, lambda question: None)
-    await other.answer(BOB, lambda question: None)
+async def test_where_nobody_else_is_all_have_answered_at_once(site: Site) -> None:
+    asker = await site.door("a")
+    await asker.answer_every_worker(lambda question: question)
 
-    assert await site.result(asker.ask_every_worker(b"run-1", timeout_s=0.1)) is None
+    assert await site.result(asker.ask_every_worker(b"?", timeout_s=60.0)) == Answers((), is_complete=True)
+
+
+async def test_it_is_known_that_somebody_has_not_answered(site: Site) -> None:
+    asker, mute, other = await site.door("a"), await site.door("b"), await site.door("c")
+
+    def fail(question: bytes) -> bytes:
+        raise LookupError
+
+    await mute.answer_every_worker(fail)
+    await other.answer_every_worker(lambda question: b"here")
+
+    assert await site.result(asker.ask_every_worker(b"?", timeout_s=0.2)) == Answers((b"here",), is_complete=False)
 
 
 async def test_questions_at_the_same_time_get_their_own_answers(site: Site) -> None:
@@ -102,3 +115,7 @@ async def test_questions_at_the_same_time_get_their_own_answers(site: Site) -> N
         return list(await asyncio.gather(*questions))
 
     assert await site.result(ask_all()) == [b"%d" % number for number in range(10)]
+
+
+def add(name: bytes, question: bytes) -> bytes:
+    return name + question

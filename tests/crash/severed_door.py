@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar, final
 
-from relight.actors.door import Clock, Consumption, Delivery, Door, Handle, Watch
+from relight.actors.door import Answers, Clock, Consumption, Delivery, Door, Handle, Watch
 from relight.actors.door import Stored as StoredMessage
 from relight.subjects.ids import WorkerId
 from relight.testing.memory.faults import OperationName
@@ -151,8 +151,11 @@ class SeveredDoor:
     async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
         return await self._pass(lambda: self._door.ask(worker, question, timeout_s=timeout_s))
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
         return await self._pass(lambda: self._door.ask_every_worker(question, timeout_s=timeout_s))
+
+    async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
+        await self._pass(lambda: self._door.answer_every_worker(reply))
 
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
         await self._door.answer(worker, lambda question: None if self.is_severed else reply(question))

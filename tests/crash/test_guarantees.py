@@ -285,6 +285,21 @@ async def test_a_start_that_comes_again_is_not_begun_while_somebody_is_in_its_fi
     assert executed == ["first", "second"]
 
 
+async def test_a_start_that_is_not_new_any_more_is_recorded_before_its_first_step(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(two_steps))
+    await site.pass_time(6)
+    owner = await site.add(two_steps)
+    lose_appends_of(site, owner)
+    await site.pass_time(3)
+
+    assert executed == []
+
+    site.server.faults = Faults()
+    gate.set()
+    assert await site.result(run.result()) == 3
+    assert executed == ["first", "second"]
+
+
 async def test_a_zombies_late_acknowledgement_does_not_end_the_new_owners_lease(site: WorkersInMemory) -> None:
     zombie = await site.add(two_steps)
     run = await site.result(site.client.start(two_steps))

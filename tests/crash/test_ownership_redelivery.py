@@ -7,7 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from tests.crash.apps import gated, sleeps
+import pytest
+from tests.crash.apps import blocks, gated, sleeps
 from tests.crash.apps_fleet import Fleet
 from tests.crash.apps_proxy import Proxy
 from tests.raw_nats import connected
@@ -21,6 +22,13 @@ async def lease_of(fleet: Fleet, run: str) -> str:
     """The token under which a run's start is acknowledged."""
     turn = (await fleet.turned(run, 1))[-1]
     return token_of(LeaseName(f"RELIGHT_{fleet.namespace}_RUN_0.start-default", turn.lease))
+
+
+async def free_start(fleet: Fleet, run: str) -> None:
+    """Have a start delivered again at once, as a survivor does with what nobody says to hold."""
+    start = await fleet.relight.door.last(fleet.relight.subjects.start_any_queue(run))
+    assert start is not None
+    await say(fleet, token_of(LeaseName(f"RELIGHT_{fleet.namespace}_RUN_0.start-default", start.sequence)), b"-NAK")
 
 
 async def say(fleet: Fleet, token: str, word: bytes) -> None:
@@ -74,27 +82,76 @@ async def test_the_owner_keeps_the_run_when_somebody_acks_its_lease(
         assert {turn.epoch for turn in await fleet.journal(run.id)} == {1}
 
 
+_ASKED_IN_VAIN_S = 0.6
+"""More than it takes others to ask around and, wrongly, to begin; far less than a start is new."""
+
+
+@pytest.mark.parametrize("is_heard", [True, False], ids=["heard", "not heard for a moment"])
 async def test_a_start_that_comes_again_before_its_first_turn_stays_with_the_worker_that_has_it(
-    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path, is_heard: bool
 ) -> None:
     async with Proxy(shared_server.url) as proxy, Fleet(shared_server, namespace, tmp_path) as fleet:
-        owner = await fleet.worker("gated", url=proxy.url)
+        owner = await fleet.worker("gated", url=proxy.url, concurrency=1)
         proxy.part("main").hold_after(b".log.", "client")
         run = await fleet.relight.start(gated, fleet.text)
         await asyncio.wait_for(proxy.part("main").was_triggered.wait(), 20)
-        await asyncio.gather(fleet.worker("gated"), fleet.worker("gated"))
-        start = await fleet.relight.door.last(fleet.relight.subjects.start_any_queue(run.id))
-        assert start is not None
+        await fleet.worker("gated")
+        if not is_heard:
+            proxy.part("keeper").hold("client")
 
-        await say(fleet, token_of(LeaseName(f"RELIGHT_{namespace}_RUN_0.start-default", start.sequence)), b"-NAK")
+        await free_start(fleet, run.id)
         await delivered(fleet, 2)
-        await asyncio.sleep(0.4)  # As long as it takes the others to ask around and, wrongly, begin.
+        await asyncio.sleep(_ASKED_IN_VAIN_S)
         proxy.part("main").let_go()
+        proxy.part("keeper").let_go()
         fleet.open_the_gate()
 
         assert await run.result(timeout=20) == "open"
         await fleet.no_lease_left()
         assert {one.process for one in fleet.executions()} == {owner.pid}
+        assert [one.step for one in fleet.executions()] == ["one", "gate", "two"]
+        assert {turn.owner for turn in await fleet.journal(run.id)} == {owner.id}
+
+
+async def test_a_start_that_a_blocked_worker_has_not_read_yet_is_begun_by_nobody_else(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path) as fleet:
+        owner = await fleet.worker("blocks", "gated", concurrency=2)
+        await fleet.relight.start(blocks, fleet.text)
+        await fleet.soon("blocked")
+        run = await fleet.relight.start(gated, fleet.text)
+        await delivered(fleet, 2)
+
+        await fleet.worker("blocks", "gated")
+        await free_start(fleet, run.id)
+        await delivered(fleet, 3)
+        await asyncio.sleep(_ASKED_IN_VAIN_S)
+        fleet.open_the_gate()
+
+        assert await run.result(timeout=20) == "open"
+        assert [one.step for one in fleet.executions(run=run.id)] == ["one", "gate", "two"]
+        assert {turn.owner for turn in await fleet.journal(run.id)} == {owner.id}
+
+
+async def test_a_start_that_a_stopped_worker_has_not_read_yet_is_begun_by_nobody_else(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path) as fleet:
+        owner = await fleet.worker("gated", concurrency=1)
+        owner.signal(signal.SIGSTOP)
+        run = await fleet.relight.start(gated, fleet.text)
+        await delivered(fleet, 1)
+
+        await fleet.worker("gated")
+        await free_start(fleet, run.id)
+        await delivered(fleet, 2)
+        await asyncio.sleep(_ASKED_IN_VAIN_S)
+        owner.signal(signal.SIGCONT)
+        await fleet.soon("gate")
+        fleet.open_the_gate()
+
+        assert await run.result(timeout=20) == "open"
         assert [one.step for one in fleet.executions()] == ["one", "gate", "two"]
         assert {turn.owner for turn in await fleet.journal(run.id)} == {owner.id}
 

@@ -18,7 +18,16 @@ from relight.actors.run import replay
 from relight.config.limits import LIMITS
 from relight.sdk._values import digest
 from relight.subjects import messages, records, turn
-from relight.subjects.codec import decode_ask, decode_start, decode_stored_wake, decode_turn, decode_wake, encode
+from relight.subjects.codec import (
+    decode_ask,
+    decode_ask_every_worker,
+    decode_start,
+    decode_stored_wake,
+    decode_turn,
+    decode_wake,
+    decode_worker_says,
+    encode,
+)
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import slot_of
 
@@ -31,6 +40,8 @@ OTHERS: tuple[type[msgspec.Struct], ...] = (
     turn.Turn,
     turn.Tombstone,
     messages.AskOwner,
+    messages.AskEveryWorker,
+    messages.WorkerSays,
     Announcement,
 )
 
@@ -43,6 +54,8 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "Message": decode_wake,
     "Sealed": decode_stored_wake,
     "AskOwner": decode_ask,
+    "AskEveryWorker": decode_ask_every_worker,
+    "WorkerSays": decode_worker_says,
     "Announcement": decode_announcement,
 }
 
@@ -164,7 +177,8 @@ def test_the_subjects_are_those_of_the_grammar() -> None:
         f"{LIMITS.mailbox_messages_max:,} unread messages",
         f"at most {LIMITS.mailbox_batch} or",
         f"within {LIMITS.ask_s * 1000:g} ms",
-        f"None within {LIMITS.ask_all_s * 1000:g} ms",
+        f"does not answer within {LIMITS.ask_all_s * 1000:g} ms",
+        f"which of up to {LIMITS.runs_asked_max:,} runs",
         f"a delay of {LIMITS.nak_delay_s:g} s, doubling with each delivery up to {LIMITS.nak_delay_max_s:g} s",
         f"or after {LIMITS.claim_s * 1000:g} ms",
         f"within {LIMITS.mailbox_look_s * 1000:g} ms of the first append",

@@ -11,7 +11,19 @@ from typing import Literal, NamedTuple, Protocol
 
 from relight.subjects.ids import WorkerId
 
-__all__ = ("SECOND_HAND", "Clock", "Consumption", "Delivery", "Door", "Handle", "Seal", "Silent", "Stored", "Watch")
+__all__ = (
+    "SECOND_HAND",
+    "Answers",
+    "Clock",
+    "Consumption",
+    "Delivery",
+    "Door",
+    "Handle",
+    "Seal",
+    "Silent",
+    "Stored",
+    "Watch",
+)
 
 
 SECOND_HAND = 0
@@ -20,6 +32,13 @@ SECOND_HAND = 0
 
 class Silent(Exception):
     """Somebody listens there but has not answered in time."""
+
+
+class Answers(NamedTuple):
+    """What workers say. `is_complete`: all whom the question has reached have answered."""
+
+    said: tuple[bytes, ...]
+    is_complete: bool
 
 
 class Stored(NamedTuple):
@@ -273,10 +292,18 @@ class Door(Protocol):
         """
         ...
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
-        """Ask all workers at once and return the first answer; None if none came in time.
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
+        """Ask all other workers at once, and return what they say when all have answered, or time is over.
 
-        The question may reach the asker too, who must not answer it. Raises `UnavailableError` like `ask`.
+        Raises:
+            UnavailableError: The server was not reached.
+        """
+        ...
+
+    async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
+        """Answer questions of `ask_every_worker` with `reply(question)`.
+
+        A question comes after the deliveries that the server had sent to this worker before.
         """
         ...
 

@@ -36,28 +36,25 @@ class Entrance:
         self._programs = crew.programs
         self._append_ids = itertools.count(1)
 
-    def begin(
-        self,
-        delivery: Delivery,
-        run: str,
-        started: r.RunStarted,
-        *,
-        has_mail: bool = False,
-        shelf: Shelf | None = None,
-    ) -> None:
-        """Drive a start that nobody can have begun. Raises `UnknownWorkflowError`."""
+    def begin_alone(self, delivery: Delivery, run: str, started: r.RunStarted) -> None:
+        """Drive a start that nobody else can have begun, or begin. Raises `UnknownWorkflowError`."""
         started = self._programs.begun(started)
-        actor = self._actor(run, self._draft(run, started, shelf), Tail(), epoch=1, cursor=0)
-        actor.begin(delivery, started, has_mail=has_mail)
+        actor = self._actor(run, self._draft(run, started), Tail(), epoch=1, cursor=0)
+        actor.begin(delivery, started, is_alone=True)
 
-    async def begin_again(self, delivery: Delivery, run: str, started: r.RunStarted, claim: r.Claimed) -> None:
-        """Drive a start that somebody may have begun. Raises `UnknownWorkflowError`, `UnavailableError`."""
+    async def begin(self, delivery: Delivery, run: str, started: r.RunStarted, claim: r.Claimed | None = None) -> None:
+        """Drive a start that somebody else may begin, or with a `claim` may have begun.
+
+        Raises:
+            UnknownWorkflowError: This worker does not have its code. Nothing was done.
+            UnavailableError: The server was not reached.
+        """
         tail = Tail(at_ms=self._door.clock.now_ms())
         started = self._programs.begun(started)
-        shelf = await self.filled(run, started)
+        shelf = await self._filled(run, started)
         if self._is_free(delivery, run):
             actor = self._actor(run, self._draft(run, started, shelf), tail, epoch=1, cursor=0)
-            actor.begin(delivery, started, claim, has_mail=True)
+            actor.begin(delivery, started, claim)
 
     async def resume(self, delivery: Delivery, run: str, history: Reading, claim: r.Claimed | None) -> bool:
         """Drive a run from its history; False if that is another one by now.
@@ -91,7 +88,7 @@ class Entrance:
         """The epoch in which this worker owns a run with that last turn."""
         return last.epoch if last.owner == self._worker else last.epoch + 1
 
-    async def filled(self, run: str, started: r.RunStarted) -> Shelf | None:
+    async def _filled(self, run: str, started: r.RunStarted) -> Shelf | None:
         """Have the large arguments of a start at hand; None if it has none."""
         if not references_in(started):
             return None

@@ -14,10 +14,10 @@ from relight.actors.live_runs import LiveRuns
 from relight.actors.ownership import Ownership
 from relight.actors.run_actor import RunActor
 from relight.config.limits import LIMITS
-from relight.subjects.codec import decode_ask
+from relight.subjects.codec import decode_ask, decode_ask_every_worker, encode
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
-from relight.subjects.messages import ABLE, MINE, NOT_MINE, AskOwner
+from relight.subjects.messages import MINE, NOT_MINE, AskEveryWorker, AskOwner, WorkerSays
 
 __all__ = ("Host",)
 
@@ -58,6 +58,7 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self.door.watch_gaps(self._look_after_gap)
         await self.door.answer(self.worker, self._answer)
+        await self.door.answer_every_worker(self._answer_every_worker)
         for queue in self._queues:
             # Without places first: the first delivery already needs to know where its place goes back to.
             self._wakes[queue] = await self.door.consume("wake", queue, self.arrive, places=0)
@@ -129,23 +130,14 @@ class Host:
         ask = decode_ask(question)
         if ask.asker == self.worker or self._is_too_late(ask):
             return None
-        if ask.workflow:
-            return self._answer_who_has_the_code(ask)
         # Also while draining: a run whose steps still get their time is not to be run elsewhere.
-        if ask.run not in self._live.actors or self._loop is None:
-            return None if ask.everyone else NOT_MINE
-        self._loop.call_soon_threadsafe(self._adopt, _delivery_in(ask))
+        if self._loop is None or not (self._can_take(ask) if ask.workflow else ask.run in self._live.actors):
+            return NOT_MINE
+        take = self._take_handed_over if ask.workflow else self._adopt
+        self._loop.call_soon_threadsafe(take, _delivery_in(ask))
         return MINE
 
-    def _answer_who_has_the_code(self, ask: AskOwner) -> bytes | None:
-        if self._loop is None or not self._can_take(ask):
-            return None if ask.everyone else NOT_MINE
-        if ask.everyone:
-            return ABLE + self.worker.encode()
-        self._loop.call_soon_threadsafe(self._take_handed_over, _delivery_in(ask))
-        return MINE
-
-    def _can_take(self, ask: AskOwner) -> bool:
+    def _can_take(self, ask: AskOwner | AskEveryWorker) -> bool:
         _, _, kind, _, queue, _ = ask.subject.split(".")
         if self._live.is_draining or queue not in self._queues or not self.programs.has(ask.workflow, ask.version):
             return False
@@ -166,6 +158,13 @@ class Host:
     def _adopt(self, delivery: Delivery) -> None:
         self.door.hold(delivery.subject.rsplit(".", 1)[1], delivery)
         self._dispatch(delivery)
+
+    # Questions to all workers, answered in the worker's loop: what was delivered before has arrived.
+
+    def _answer_every_worker(self, question: bytes) -> bytes:
+        ask = decode_ask_every_worker(question)
+        drives = tuple(run for run in ask.runs if run in self._live.actors)
+        return encode(WorkerSays(self.worker, drives, is_able=bool(ask.workflow) and self._can_take(ask)))
 
     # Arrivals.
 

@@ -3,7 +3,8 @@
 A delivery is only a doorbell. Who gets one reads the end of the run's journal from the leader:
 
 - nothing there, a start's first delivery: drive it;
-- nothing there, a start's later delivery: somebody may be in its first steps; ask all workers, claim if none is;
+- nothing there, a start's later delivery: somebody may be in its first steps, or about to begin; ask all workers, claim
+  if none is. If one does not answer come back later, until nobody could begin it without a look any more;
 - nothing there, a wake: whoever drives the start reads the mailbox after its first append; ring off;
 - its turns were copied by a client (epoch 0): nobody has owned it; claim it;
 - an owner is named: ask it. "Mine": it has taken the token over. "Not mine": claim by an append under the next epoch.
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import structlog
 from msgspec import Raw
-from msgspec.structs import replace
 
 from relight.actors import program as p
 from relight.actors.crew import Crew
@@ -33,6 +33,7 @@ from relight.actors.journal import BrokenChainError, Displaced, Tail
 from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import Mailbox, decoded
 from relight.actors.reading import Reading, read
+from relight.actors.roll_call import RollCall
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
@@ -41,8 +42,8 @@ from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode, is_of_later_version
 from relight.subjects.envelope import check_open
 from relight.subjects.grammar import WakeSubject, parse
-from relight.subjects.ids import WorkerId, token
-from relight.subjects.messages import ABLE, MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
+from relight.subjects.ids import WorkerId
+from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
 from relight.subjects.references import references_in
 from relight.subjects.turn import Tombstone, Turn, hash_of
 
@@ -65,6 +66,7 @@ class Ownership:
         self._subjects = crew.subjects
         self._worker = crew.worker
         self._entrance = Entrance(crew, live)
+        self._roll_call = RollCall(crew.door, crew.worker)
 
     def begin_at_once(self, delivery: Delivery, run: str) -> bool:
         """Drive a start that nobody can have begun; an id that is taken or retired could not have been started."""
@@ -79,7 +81,7 @@ class Ownership:
                 return False
             if references_in(start):
                 return False  # Its arguments are to be read first.
-            self._entrance.begin(delivery, run, start)
+            self._entrance.begin_alone(delivery, run, start)
         except (p.UnknownWorkflowError, ProtocolError):
             return False  # It is told and given back where all others are.
         return True
@@ -122,15 +124,10 @@ class Ownership:
         try:
             return await self._decide(delivery, run)
         except p.UnknownWorkflowError as error:
-            able = await self._find_able(self._question(delivery, run, lacks=error))
+            able = await self._roll_call.find_able(error.workflow, error.version, delivery.subject)
             if able is None or not await self._is_taken_by(able, self._question(delivery, run, lacks=error), delivery):
                 raise
             return able
-
-    async def _find_able(self, question: AskOwner) -> WorkerId | None:
-        asked = encode(replace(question, everyone=True, data=Raw(b"null")))
-        answer = await self._door.ask_every_worker(asked, timeout_s=LIMITS.ask_all_s) or b""
-        return WorkerId(token("worker id", answer.removeprefix(ABLE).decode())) if answer.startswith(ABLE) else None
 
     async def _decide(self, delivery: Delivery, run: str) -> WorkerId | None:
         last = await self._door.last(self._subjects.log(run))
@@ -157,16 +154,29 @@ class Ownership:
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], _NO_COPY, None)
         elif delivery.delivered == 1:
             # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
-            mailbox = self._subjects.wake(delivery.subject.split(".")[4], run)
-            await self._tell_orphan(start, mailbox)
-            has_mail = await self._door.next(mailbox, after=0) is not None
-            shelf = await self._entrance.filled(run, start)
-            if run in self._live.actors:
-                self._live.ring(run, delivery)
-            else:
-                self._entrance.begin(delivery, run, start, has_mail=has_mail, shelf=shelf)
-        elif await self._ask_everyone(delivery, run) != MINE:
+            await self._tell_orphan(start, self._subjects.wake(delivery.subject.split(".")[4], run))
+            await self._entrance.begin(delivery, run, start)
+        else:
+            await self._decide_again_without_journal(delivery, run)
+
+    async def _decide_again_without_journal(self, delivery: Delivery, run: str) -> None:
+        """Whoever had the start before may drive it, or find it unread in his socket and begin it without a look."""
+        try:
+            driver = await self._roll_call.driver_of(run)
+        except Silent:
+            if await self._may_begin_without_a_look(run):
+                self._later(delivery)
+                return
+            driver = None
+        if driver is None:
             await self._begin_again(delivery, run)
+        elif not await self._is_taken_by(driver, self._question(delivery, run), delivery):
+            self._later(delivery)
+
+    async def _may_begin_without_a_look(self, run: str) -> bool:
+        """Whether somebody could, for whom this start is new (`Delivery.is_new`)."""
+        start = await read_start(self._door, self._subjects, run)
+        return start is not None and self._door.clock.now_ms() - start.stored_at_ms < 500 * LIMITS.ack_wait_s
 
     async def _ring_off(self, delivery: Delivery, run: str) -> None:
         """Whoever drives the start reads the mailbox; without a start nobody ever will."""
@@ -186,7 +196,7 @@ class Ownership:
             return
         start = await self._start_in(delivery, run)
         await self._tell_orphan(start, self._subjects.wake(queue, run))
-        await self._entrance.begin_again(delivery, run, start, r.Claimed("redelivered", deaths=1))
+        await self._entrance.begin(delivery, run, start, r.Claimed("redelivered", deaths=1))
 
     async def _tell_orphan(self, start: r.RunStarted, mailbox: str) -> None:
         """A start that came after its parent's end was told nothing by it."""
@@ -211,10 +221,6 @@ class Ownership:
                 return True
             after = stored.sequence
         return False
-
-    async def _ask_everyone(self, delivery: Delivery, run: str) -> bytes | None:
-        question = replace(self._question(delivery, run), everyone=True)
-        return await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_all_s)
 
     # A journal exists.
 

@@ -109,12 +109,12 @@ class RunActor:
     # Entering.
 
     def begin(
-        self, lease: Delivery, started: r.RunStarted, claim: r.Claimed | None = None, *, has_mail: bool = False
+        self, lease: Delivery, started: r.RunStarted, claim: r.Claimed | None = None, *, is_alone: bool = False
     ) -> None:
         """Drive a start that has no journal.
 
-        Nothing is launched before the first append if `claim` says that somebody may have been here, or if there may be
-        mail that decides whether the first step runs at all.
+        Nothing is launched before the first append, because others may be about to begin it too, and the mailbox may
+        hold what decides whether the first step runs at all; unless the caller knows that this worker `is_alone`.
         """
         self._doorbells.own(lease)
         self._proven_s = self._door.clock.elapsed_s()
@@ -123,8 +123,8 @@ class RunActor:
         if claim is not None:
             self._draft.record(claim)
         self._queue = started.queue
-        self._reads_mailbox = has_mail
-        self._holds_first_turn = claim is None and not has_mail and self._may_hold_first_turn()
+        self._reads_mailbox = not is_alone
+        self._holds_first_turn = is_alone and self._may_hold_first_turn()
         if self._holds_first_turn:
             self._launch()
             self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._claim_soon)

@@ -115,6 +115,7 @@ class SealingDoor:
         self.ask = door.ask
         self.ask_every_worker = door.ask_every_worker
         self.answer = door.answer
+        self.answer_every_worker = door.answer_every_worker
 
     # Writing.
 

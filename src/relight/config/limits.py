@@ -88,8 +88,10 @@ class Limits:
     """How long an owner has to answer before it counts as silent."""
 
     ask_all_s: float = 0.25
-    """How long all workers have to say that they hold a start that has no journal yet. On a busy machine 0.06 s is not
-    enough (seen): a living worker's first step then ran twice."""
+    """How long all workers have to say who drives a run that has no journal yet, or who has its code."""
+
+    runs_asked_max: int = 1_000
+    """Of which one question to all workers asks. With the longest ids it takes half of the default `max_payload`."""
 
     nak_delay_s: float = 1.0
     """Before a message that can't be treated now is delivered again (silent owner, unknown workflow)."""

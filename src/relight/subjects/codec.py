@@ -8,7 +8,7 @@ import msgspec
 
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, SealedError
-from relight.subjects.messages import AskOwner, Sealed, Start, Wake
+from relight.subjects.messages import AskEveryWorker, AskOwner, Sealed, Start, Wake, WorkerSays
 from relight.subjects.records import End, RequestRejected, RequestReplied
 from relight.subjects.turn import VERSION, Tombstone, Turn
 
@@ -16,11 +16,13 @@ __all__ = (
     "answer_notice_of",
     "decode_answer_notice",
     "decode_ask",
+    "decode_ask_every_worker",
     "decode_notice",
     "decode_start",
     "decode_stored_wake",
     "decode_turn",
     "decode_wake",
+    "decode_worker_says",
     "encode",
     "is_of_later_version",
     "notice_of",
@@ -33,6 +35,8 @@ _turn: msgspec.json.Decoder[Turn | Tombstone] = msgspec.json.Decoder(Turn | Tomb
 _start: msgspec.json.Decoder[Start] = msgspec.json.Decoder(Start)
 _wake: msgspec.json.Decoder[Wake | Sealed] = msgspec.json.Decoder(Wake | Sealed)
 _ask: msgspec.json.Decoder[AskOwner] = msgspec.json.Decoder(AskOwner)
+_ask_every_worker: msgspec.json.Decoder[AskEveryWorker] = msgspec.json.Decoder(AskEveryWorker)
+_worker_says: msgspec.json.Decoder[WorkerSays] = msgspec.json.Decoder(WorkerSays)
 _end: msgspec.json.Decoder[End] = msgspec.json.Decoder(End)
 
 _answer: msgspec.json.Decoder[RequestReplied | RequestRejected] = msgspec.json.Decoder(RequestReplied | RequestRejected)
@@ -91,6 +95,16 @@ def decode_stored_wake(data: bytes) -> Wake | Sealed:
 def decode_ask(data: bytes) -> AskOwner:
     """Return the question for an owner. Raises `ProtocolError` like `decode_turn`."""
     return _decoded(_ask, data)
+
+
+def decode_ask_every_worker(data: bytes) -> AskEveryWorker:
+    """Return the question for all workers. Raises `ProtocolError` like `decode_turn`."""
+    return _decoded(_ask_every_worker, data)
+
+
+def decode_worker_says(data: bytes) -> WorkerSays:
+    """Return a worker's answer to such a question. Raises `ProtocolError` like `decode_turn`."""
+    return _decoded(_worker_says, data)
 
 
 def notice_of(end: End | None) -> bytes:

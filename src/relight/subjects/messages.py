@@ -7,11 +7,11 @@ from msgspec import Raw, Struct
 from relight.subjects.records import NULL, End, RunStarted
 
 __all__ = (
-    "ABLE",
     "MINE",
     "NOT_MINE",
     "Answer",
     "AnswerAwakeable",
+    "AskEveryWorker",
     "AskOwner",
     "Cancel",
     "ChildOver",
@@ -30,13 +30,13 @@ __all__ = (
     "TimerDue",
     "Unpause",
     "Wake",
+    "WorkerSays",
 )
 
 
 MINE = b"mine"
 NOT_MINE = b"not mine"
-ABLE = b"able "
-"""What a worker answers when it is asked about a run (`AskOwner`). Behind `ABLE` stands the worker's id."""
+"""What a worker answers when it is asked about a run (`AskOwner`)."""
 
 
 class Start(Struct, frozen=True, omit_defaults=True):
@@ -184,11 +184,9 @@ Wake = (
 class AskOwner(Struct, frozen=True):
     """Asked of a worker: is this run yours? If so, take over this delivery (`actors.door.Delivery`, field by field).
 
-    Asked of `everyone`, only an owner answers. `asked_ms` is the server's time: nobody waits for a late answer.
-    Until `new_until_ms` nobody but the asker can have had the delivery.
-
-    With a `workflow` the question is who has this code, for runs that stay with `version`: of everyone, who has it and
-    room for the run answers so; of one worker, it takes the delivery over.
+    `asked_ms` is the server's time: nobody waits for a late answer. Until `new_until_ms` nobody but the asker can have
+    had the delivery. With a `workflow` the asker lacks its code, for runs that stay with `version`: who has it, and
+    room for the run, takes the delivery over.
     """
 
     asker: str
@@ -199,8 +197,28 @@ class AskOwner(Struct, frozen=True):
     delivered: int
     data: Raw
     fence: int | None = None
-    everyone: bool = False
     asked_ms: int | None = None
     new_until_ms: int = 0
     workflow: str = ""
     version: str = ""
+
+
+class AskEveryWorker(Struct, frozen=True, omit_defaults=True):
+    """Asked of all workers: which of these runs do you drive? And, with a `workflow`: do you have its code?
+
+    The latter for a run that stays with `version`, and for which a delivery of `subject` came.
+    """
+
+    asker: str
+    runs: tuple[str, ...] = ()
+    workflow: str = ""
+    version: str = ""
+    subject: str = ""
+
+
+class WorkerSays(Struct, frozen=True, omit_defaults=True):
+    """A worker's answer: which of the runs it drives, and whether it has the code, and room."""
+
+    worker: str
+    drives: tuple[str, ...] = ()
+    is_able: bool = False

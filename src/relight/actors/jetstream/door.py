@@ -11,10 +11,11 @@ from typing import Literal, Protocol, Self, final
 
 import structlog
 
-from relight.actors.door import Clock, Delivery, Silent, Stored
+from relight.actors.door import Answers, Clock, Delivery, Silent, Stored
 from relight.actors.jetstream.api import Api, ApiError, check_jetstream
 from relight.actors.jetstream.clock import ServerClock
 from relight.actors.jetstream.connection import Connection, Listening
+from relight.actors.jetstream.everyone import Everyone
 from relight.actors.jetstream.keeper_connection import Access
 from relight.actors.jetstream.mux import Mux, NoResponders
 from relight.actors.jetstream.publisher import FENCE, Publisher, fence_headers
@@ -87,6 +88,7 @@ class JetStreamDoor:
         self._reader = Reader(connection, self.api, topology, options.limits)
         self._subjects = Subjects(options.namespace)
         self._keeper = keeper
+        self._everyone = Everyone(connection, self._subjects.owner(EVERY_WORKER), name=options.name)
         self._anchoring: asyncio.Task[None] | None = None
         self._restored_at_s = float("-inf")
         self._consuming: list[Consuming] = []
@@ -294,12 +296,13 @@ class JetStreamDoor:
         except TimeoutError as error:
             raise Silent(f"{worker} has not answered within {timeout_s:g} s") from error
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
         """See `Door.ask_every_worker`."""
-        try:
-            return await self.ask(EVERY_WORKER, question, timeout_s=timeout_s)
-        except Silent:
-            return None
+        return await self._everyone.ask(question, timeout_s=timeout_s)
+
+    async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
+        """See `Door.answer_every_worker`. Raises `UnavailableError` if the server can't be told now."""
+        await self._everyone.answer(reply)
 
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
         """See `Door.answer`."""

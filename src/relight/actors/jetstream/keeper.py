@@ -118,7 +118,7 @@ class Keeper:
         self._contact.on_back = back
 
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
-        """Answer questions to `worker`, and to every worker, with `reply(question)`, called in the keeper's thread.
+        """Answer questions to `worker` with `reply(question)`, called in the keeper's thread.
 
         None means that no answer is sent. When this returns, the server knows of it.
 

@@ -27,7 +27,7 @@ from relight.actors.jetstream.keeper_contact import Contact
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import LIMITS, Limits
 from relight.errors import UnavailableError
-from relight.subjects.grammar import EVERY_WORKER, Subjects
+from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
 
 __all__ = ("KeeperOptions", "Session")
@@ -105,15 +105,14 @@ class Session:
         await self._client.close()
 
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
-        """Answer questions to this worker and to every worker; on return the server knows."""
+        """Answer questions to this worker; on return the server knows."""
 
         async def receive(question: Msg) -> None:
             answer = reply(question.data)
             if answer is not None and question.reply:
                 await self._client.publish(question.reply, answer)
 
-        for asked in (worker, EVERY_WORKER):
-            await subscribe(self._client, self._subjects.owner(asked), receive)
+        await subscribe(self._client, self._subjects.owner(worker), receive)
         await confirm(self._client)
 
     async def free_orphans(self, consumers: Sequence[str]) -> None:

@@ -8,13 +8,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar, assert_never, final
 
-from relight.actors.door import Clock, Delivery, Silent, Stored
+from relight.actors.door import Answers, Clock, Delivery, Silent, Stored
 from relight.config.limits import LIMITS, MIB
 from relight.errors import FencedError, PayloadTooLargeError, UnavailableError
 from relight.subjects.ids import WorkerId
 from relight.testing.memory.consumer import MemoryConsumer
 from relight.testing.memory.consumption import MemoryConsumption
-from relight.testing.memory.exchange import Listener, MemoryWatch
+from relight.testing.memory.exchange import Everyman, Listener, MemoryWatch
 from relight.testing.memory.faults import Operation, OperationName
 from relight.testing.memory.process import Process, ProcessClock
 from relight.testing.virtual_clock import VirtualClock
@@ -262,9 +262,33 @@ class MemoryDoor:
             raise Silent
         return answer
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> bytes | None:
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
         await self.process.travel()
-        return await self._ask(self._server.exchange.listeners_but(self.process), question, timeout_s)
+        everyone = self._server.exchange.everyone_but(self.process)
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        said: list[bytes] = []
+
+        def told(answer: bytes) -> None:
+            said.append(answer)
+            if len(said) == len(everyone):
+                _give_up(over)
+
+        for one in everyone:
+            one.ask(self.process, question, told)
+        if everyone:
+            timer = self.clock.call_later(timeout_s, partial(_give_up, over))
+            try:
+                await over
+            finally:
+                timer.cancel()
+        answers = Answers(tuple(said), is_complete=len(said) == len(everyone))
+        await self.process.travel()
+        return answers
+
+    async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
+        await self.process.travel()
+        self._server.exchange.answer_every_worker(Everyman(self.process, reply))
+        await self.process.travel()
 
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
         await self.process.travel()
@@ -302,7 +326,7 @@ def _carry_out(effect: Callable[[], object]) -> None:
         effect()
 
 
-def _give_up(answered: asyncio.Future[bytes | None]) -> None:
+def _give_up(answered: asyncio.Future[bytes | None] | asyncio.Future[None]) -> None:
     with suppress(asyncio.InvalidStateError):
         answered.set_result(None)
 

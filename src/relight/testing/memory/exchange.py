@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 from relight.testing.memory.process import Process
 from relight.testing.memory.subject_tree import matches
 
-__all__ = ("Exchange", "Listener", "MemoryWatch")
+__all__ = ("Everyman", "Exchange", "Listener", "MemoryWatch")
 
 
 class Listener(NamedTuple):
@@ -28,6 +28,21 @@ class Listener(NamedTuple):
         answer = self.reply(question)
         if answer is not None:
             self.process.send(partial(asker.arrive, partial(_settle, answered, answer)))
+
+
+class Everyman(NamedTuple):
+    """Someone who answers what every worker is asked."""
+
+    process: Process
+    reply: Callable[[bytes], bytes]
+
+    def ask(self, asker: Process, question: bytes, told: Callable[[bytes], None]) -> None:
+        """Put a question; `told` gets the answer when it has travelled back."""
+        self.process.arrive(partial(self._reply, asker, question, told))
+
+    def _reply(self, asker: Process, question: bytes, told: Callable[[bytes], None]) -> None:
+        answer = self.reply(question)
+        self.process.send(partial(asker.arrive, partial(told, answer)))
 
 
 @final
@@ -60,6 +75,7 @@ class Exchange:
     def __init__(self) -> None:
         self.watches: list[MemoryWatch] = []
         self._listeners: list[Listener] = []
+        self._everyone: list[Everyman] = []
 
     def notify(self, subject: str, data: bytes) -> None:
         for watch in self.watches:
@@ -72,13 +88,17 @@ class Exchange:
     def listeners(self, worker: str) -> Sequence[Listener]:
         return [one for one in self._listeners if one.worker == worker]
 
-    def listeners_but(self, process: Process) -> Sequence[Listener]:
-        return [one for one in self._listeners if one.process is not process]
+    def answer_every_worker(self, everyman: Everyman) -> None:
+        self._everyone.append(everyman)
+
+    def everyone_but(self, process: Process) -> Sequence[Everyman]:
+        return [one for one in self._everyone if one.process is not process]
 
     def forget(self, process: Process) -> None:
         """A process is gone, and with it all that it listened to."""
         self.watches = [one for one in self.watches if one.process is not process]
         self._listeners = [one for one in self._listeners if one.process is not process]
+        self._everyone = [one for one in self._everyone if one.process is not process]
 
 
 def _settle(answered: asyncio.Future[bytes | None], answer: bytes | None) -> None:

@@ -1,0 +1,78 @@
+"""The roll call: asks all workers who drives a run, or who has its code. Runs that are asked for together go together.
+
+When a worker dies in a burst of starts, thousands of them come again at once; each other worker is asked a few times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import NamedTuple, final
+
+from relight.actors.door import Door, Silent
+from relight.config.limits import LIMITS
+from relight.subjects.codec import decode_worker_says, encode
+from relight.subjects.ids import WorkerId, token
+from relight.subjects.messages import AskEveryWorker
+
+__all__ = ("RollCall",)
+
+
+class _Found(NamedTuple):
+    driver: WorkerId | None
+    is_certain: bool
+
+
+@final
+class RollCall:
+    """Asks in the name of one worker."""
+
+    def __init__(self, door: Door, worker: WorkerId) -> None:
+        self._door = door
+        self._worker = worker
+        self._turn = asyncio.Lock()
+        self._waiting: dict[str, asyncio.Future[_Found]] = {}
+
+    async def driver_of(self, run: str) -> WorkerId | None:
+        """Return the other worker that drives a run; None if none does.
+
+        Raises:
+            Silent: None says so, but not all have answered within `limits.ask_all_s`.
+            UnavailableError: The server was not reached.
+        """
+        future: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
+        self._waiting[run] = future
+        try:
+            async with self._turn:
+                if not future.done():
+                    await self._call()
+        finally:
+            self._waiting.pop(run, None)
+        found = future.result()
+        if not found.is_certain:
+            raise Silent(f"not every worker has answered within {LIMITS.ask_all_s:g} s")
+        return found.driver
+
+    async def find_able(self, workflow: str, version: str, subject: str) -> WorkerId | None:
+        """Return another worker that has this code and room for a delivery of `subject`; None if none says so.
+
+        Raises:
+            UnavailableError: The server was not reached.
+        """
+        question = AskEveryWorker(self._worker, workflow=workflow, version=version, subject=subject)
+        answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_all_s)
+        able = [one.worker for one in map(decode_worker_says, answers.said) if one.is_able]
+        return WorkerId(token("worker id", able[0])) if able else None
+
+    async def _call(self) -> None:
+        """Ask for those that have waited longest, whoever's turn it is among them."""
+        asked = dict(islice(self._waiting.items(), LIMITS.runs_asked_max))
+        question = AskEveryWorker(self._worker, runs=tuple(asked))
+        answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_all_s)
+        drivers = {run: one.worker for one in map(decode_worker_says, answers.said) for run in one.drives}
+        for run, future in asked.items():
+            driver = drivers.get(run)
+            if not future.done():
+                known = None if driver is None else WorkerId(token("worker id", driver))
+                future.set_result(_Found(known, is_certain=answers.is_complete or known is not None))
+            self._waiting.pop(run, None)
