@@ -99,13 +99,23 @@ class ClusterOfThree:
         """Return when the elected leader counts all nodes that run as current."""
         await _formed(self.system_urls, set(self._running()))
 
-    async def leader_of(self, stream: str) -> EmbeddedServer:
-        """Return the running node that leads the stream, once one does."""
+    async def leader_of(self, stream: str, consumer: str = "") -> EmbeddedServer:
+        """Return the running node that leads the stream, or one of its consumers, once one does."""
         async with asyncio.timeout(_FORM_S), connected(self.urls) as connection:
             while True:
-                leader = await _leader(connection, stream)
+                leader = await _leader(
+                    connection, f"CONSUMER.INFO.{stream}.{consumer}" if consumer else f"STREAM.INFO.{stream}"
+                )
                 if leader in self._running():
                     return self.nodes[leader]
+
+    async def part_leaders(self, stream: str, consumer: str) -> EmbeddedServer:
+        """Have another node than the stream's leader lead this consumer, and return that node."""
+        async with asyncio.timeout(_FORM_S):
+            while (leader := await self.leader_of(stream, consumer)) is await self.leader_of(stream):
+                async with connected(self.urls) as connection:
+                    await connection.request(f"$JS.API.CONSUMER.LEADER.STEPDOWN.{stream}.{consumer}", b"", timeout=5)
+            return leader
 
     def __enter__(self) -> Self:
         return self.start()
@@ -138,10 +148,10 @@ async def _formed(urls: list[str], running: set[str]) -> None:
             pass
 
 
-async def _leader(connection: Client, stream: str) -> str:
-    """Return the name of the stream's leader; empty while nobody answers, or nobody leads."""
+async def _leader(connection: Client, call: str) -> str:
+    """Return the name of the leader in the answer to this call; empty while nobody answers, or nobody leads."""
     try:
-        reply = await connection.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=0.5)
+        reply = await connection.request(f"$JS.API.{call}", b"", timeout=0.5)
     except TimeoutError:
         return ""
     return _Info.model_validate_json(reply.data).cluster.leader

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.cluster_of_three import ClusterOfThree
-from tests.crash.apps import gated, quick
+from tests.crash.apps import gated, quick, waits
 from tests.crash.apps_fleet import Fleet
 from tests.crash.apps_proxy import Proxy
 
@@ -68,6 +69,34 @@ async def test_runs_go_on_when_the_leader_of_stream_and_consumers_is_killed(
         for id in [*(run.id for run in held), *(run.id for run in fresh)]:
             await fleet.journal(id)
             assert [one.step for one in fleet.executions(run=id)] in (["one", "gate", "two"], ["one", "two", "three"])
+
+
+async def test_deliveries_go_on_when_the_leader_of_their_consumers_is_killed_and_that_of_the_stream_lives(
+    cluster: ClusterOfThree, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(cluster, namespace, tmp_path, replicas=3) as fleet:
+        stream = f"RELIGHT_{namespace}_RUN_0"
+        # At the node that stays: what the workers hear of the change is what the server tells them.
+        stays = (await cluster.leader_of(stream)).url
+        await asyncio.gather(fleet.worker("waits", url=stays), fleet.worker("waits", url=stays))
+        waiting = [await fleet.relight.start(waits, fleet.text) for _ in range(10)]
+        for run in waiting:
+            await fleet.status(run.id, "waiting")
+        leader = await cluster.part_leaders(stream, "start-default")
+
+        leader.kill()
+        killed = time.monotonic()
+        more = [await fleet.relight.start(waits, fleet.text) for _ in range(10)]
+        for run in (*waiting, *more):
+            await fleet.status(run.id, "waiting")
+            await run.resume("answer", "gone")
+        results = await asyncio.gather(*(run.result(timeout=60) for run in (*waiting, *more)))
+
+        assert results == ["gone"] * 20
+        assert time.monotonic() - killed < 30
+        for run in (*waiting, *more):
+            assert Counter(one.step for one in fleet.executions(run=run.id)) == {"one": 1, "two": 1}
+            await fleet.journal(run.id)
 
 
 async def test_the_workers_at_every_node_are_asked_and_known_not_to_answer(

@@ -39,7 +39,7 @@ class Execution(NamedTuple):
 
 
 class Delivered(BaseModel):
-    """How far a consumer is: deliveries made, and the last message delivered."""
+    """How far a consumer is: deliveries made, and the last message delivered; or how far all is acknowledged."""
 
     consumer_seq: int = 0
     stream_seq: int = 0
@@ -51,6 +51,7 @@ class Consumer(BaseModel):
     num_ack_pending: int = 0
     num_pending: int = 0
     delivered: Delivered = Delivered()
+    ack_floor: Delivered = Delivered()
 
 
 @final

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 __all__ = ("Proxied", "Proxy")
 
 _NAME = re.compile(rb'"name":\s*"([^"]*)"')
+_STATUS = re.compile(rb"HMSG \S+ \d+ \d+ \d+\r\nNATS/1\.0 409 [^\r]*(?:\r\n[^\r]+)*\r\n\r\n\r\n")
+"""What a server says when it ends a pull: headers without a payload."""
+
 Side = Literal["client", "server"]
 
 
@@ -27,6 +30,7 @@ class Proxied:
         self.was_triggered = asyncio.Event()
         self._lost = b""
         self._lost_inbox = b""
+        self.loses_statuses = False
         for event in self._open.values():
             event.set()
 
@@ -72,7 +76,9 @@ class Proxied:
             self.was_triggered.set()
 
     def without_lost(self, side: Side, data: bytes) -> bytes:
-        """Take the lost answer out of what the server says; it comes in one piece."""
+        """Take the lost answer and statuses out of what the server says; each comes in one piece."""
+        if side == "server" and self.loses_statuses:
+            data = _STATUS.sub(b"", data)
         if side == "client" or not self._lost_inbox:
             return data
         found = re.search(rb"MSG " + re.escape(self._lost_inbox) + rb" \d+ (\d+)\r\n", data)

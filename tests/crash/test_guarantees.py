@@ -223,6 +223,27 @@ async def test_a_timer_is_armed_before_the_run_is_let_go(site: WorkersInMemory) 
     assert await site.result(run.result(timeout=600)) == "rested"
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_timer_that_its_owner_died_arming_is_armed_by_the_next_owner(
+    site: WorkersInMemory, moment: Literal["before", "after"]
+) -> None:
+    owner = await site.add(sleeper)
+    kill_at(site, owner, "schedule", ".timer.", moment)
+    run = await site.result(site.client.start(sleeper))
+    await site.until(lambda: not owner.door.process.is_alive)
+    armed = list[str]()
+
+    def note(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+        if operation.name == "schedule" and now == "after":
+            armed.append(operation.by)
+
+    site.server.on_operation = note
+    heir = await site.add(sleeper)
+
+    assert await site.result(run.result(timeout=600)) == "rested"
+    assert armed == [heir.door.name]
+
+
 async def test_an_end_whose_notice_died_with_its_worker_is_announced_again(site: WorkersInMemory) -> None:
     gate.set()
     worker = await site.add(two_steps)

@@ -6,9 +6,11 @@ import asyncio
 from collections import Counter
 
 import pytest
+from tests.crash.apps_proxy import Proxy
 from tests.integration.door_on_server import Inbox, door, eventually, quick_limits
 
-from relight.actors.jetstream.door import JetStreamDoor
+from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
+from relight.actors.jetstream.keeper_connection import Access
 from relight.config.server import EmbeddedServer
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import slot_of
@@ -133,13 +135,30 @@ async def test_a_restart_of_the_server_while_a_pull_is_open_loses_nothing(
 
 async def test_a_pull_goes_on_when_its_consumer_was_removed(server: EmbeddedServer, namespace: str) -> None:
     subjects, inbox = Subjects(namespace), Inbox()
-    async with await door(server, namespace) as one, asyncio.timeout(60):
+    # The server says that it ends the pull. Who heeds only its silence notices after more than ten seconds.
+    async with await door(server, namespace) as one, asyncio.timeout(9):
         await one.consume("wake", "q", inbox.receive, places=10)
 
         await one.api.need(f"CONSUMER.DELETE.RELIGHT_{namespace}_RUN_0.wake-q", object)
         await one.publish(subjects.wake("q", "after"), b"2")
 
         assert (await inbox.wait_for(1))[0].data == b"2"
+
+
+async def test_a_pull_whose_end_was_not_heard_goes_on_when_its_heartbeats_are_missed(
+    server: EmbeddedServer, namespace: str
+) -> None:
+    subjects, inbox = Subjects(namespace), Inbox()
+    async with Proxy(server.url) as proxy, await through(proxy, namespace, shards=2) as one, asyncio.timeout(20):
+        await one.consume("wake", "q", inbox.receive, places=10)
+        proxy.connections[0].loses_statuses = True
+
+        for shard in range(2):
+            await one.api.need(f"CONSUMER.DELETE.RELIGHT_{namespace}_RUN_{shard}.wake-q", object)
+        for run in ("after-1", "after-2", "after-3"):
+            await one.publish(subjects.wake("q", run), b"2")
+
+        await inbox.wait_for(3)
 
 
 async def test_a_closed_consumption_takes_nothing_from_the_others(
@@ -179,3 +198,8 @@ async def _publish_starts(one: JetStreamDoor, subjects: Subjects, count: int) ->
 
 def _run_in_slot(slot: int) -> str:
     return next(run for run in map(str, range(10_000)) if slot_of(run) == slot)
+
+
+async def through(proxy: Proxy, namespace: str, *, shards: int) -> JetStreamDoor:
+    access = Access(servers=(proxy.url,))
+    return await JetStreamDoor.open(DoorOptions(namespace=namespace, access=access, name="test", shards=shards))
