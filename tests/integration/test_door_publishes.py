@@ -8,9 +8,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.crash.apps_proxy import Proxy
 from tests.integration.door_on_server import Inbox, door, eventually, quick_limits
 
+from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import JetStreamDoor
+from relight.actors.jetstream.keeper_connection import Access
+from relight.actors.jetstream.mux import Mux
 from relight.config.server import EmbeddedServer
 from relight.errors import FencedError, PayloadTooLargeError, UnavailableError
 from relight.subjects.grammar import Subjects
@@ -131,6 +135,23 @@ async def test_more_publishes_than_may_wait_get_their_place_in_order(
 
         assert sequences == sorted(sequences)
         assert len(await one.read(wake, after=0, limit=1000)) == 100
+
+
+async def test_no_more_publishes_are_under_way_than_may_wait(shared_server: EmbeddedServer, namespace: str) -> None:
+    async with Proxy(shared_server.url) as proxy, asyncio.timeout(20):
+        connection = await Connection.open(Access(servers=(proxy.url,)), name="test")
+        mux = Mux(connection, quick_limits(publishes_waiting_max=4))
+        (proxied,) = proxy.connections
+        proxied.hold("server")
+        asked = [asyncio.ensure_future(mux.ask("$JS.API.INFO", b"")) for _ in range(10)]
+        await eventually(lambda: proxied.said.count(b"$JS.API.INFO") >= 4)
+        await asyncio.sleep(0.05)  # What is one too many would be said by now.
+
+        assert (mux.waiting, proxied.said.count(b"$JS.API.INFO")) == (4, 4)
+
+        proxied.let_go()
+        assert len(await asyncio.gather(*asked)) == 10
+        await connection.close()
 
 
 async def test_a_scheduled_message_comes_into_its_target_and_a_new_one_replaces_it(
