@@ -46,8 +46,9 @@ class Delivered(BaseModel):
 
 
 class Consumer(BaseModel):
-    """The server's account of a consumer."""
+    """The server's account of a consumer. `num_waiting` counts the pulls."""
 
+    num_waiting: int = 0
     num_ack_pending: int = 0
     num_pending: int = 0
     delivered: Delivered = Delivered()

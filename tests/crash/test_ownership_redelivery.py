@@ -139,6 +139,9 @@ async def test_a_start_that_a_stopped_worker_has_not_read_yet_is_begun_by_nobody
 ) -> None:
     async with Fleet(server, namespace, tmp_path) as fleet:
         owner = await fleet.worker("gated", concurrency=1)
+        async with asyncio.timeout(20):
+            while not (await fleet.consumer("start")).num_waiting:
+                await asyncio.sleep(0.005)
         owner.signal(signal.SIGSTOP)
         run = await fleet.relight.start(gated, fleet.text)
         await delivered(fleet, 1)
