@@ -161,7 +161,10 @@ class RunLoop(PureLoop):
     def enter(self) -> None:
         """Stay entered until `leave`: many calls of `run_until_blocked` in a row put the outer loop aside only once."""
         outer = asyncio._get_running_loop()
-        task = None if _swap_current_task is None or outer is None else _swap_current_task(outer, None)
+        # Python 3.12.1 raises a KeyError for a swap where no task is current (seen).
+        task = None if _swap_current_task is None or outer is None else asyncio.current_task(outer)
+        if _swap_current_task is not None and task is not None:
+            _swap_current_task(outer, None)
         self._outside = (outer, task, sys.get_asyncgen_hooks())
         sys.set_asyncgen_hooks(None, forget_asyncgen)
         asyncio._set_running_loop(self)
