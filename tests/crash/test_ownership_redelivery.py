@@ -92,7 +92,7 @@ async def test_a_start_that_comes_again_before_its_first_turn_stays_with_the_wor
 ) -> None:
     async with Proxy(shared_server.url) as proxy, Fleet(shared_server, namespace, tmp_path) as fleet:
         owner = await fleet.worker("gated", url=proxy.url, concurrency=1)
-        proxy.part("main").hold_after(b".log.", "client")
+        proxy.part("main").hold_after(f"HPUB relight.{namespace}.log.".encode(), "client")
         run = await fleet.relight.start(gated, fleet.text)
         await asyncio.wait_for(proxy.part("main").was_triggered.wait(), 20)
         await fleet.worker("gated")
