@@ -82,7 +82,7 @@ async def test_the_owner_keeps_the_run_when_somebody_acks_its_lease(
         assert {turn.epoch for turn in await fleet.journal(run.id)} == {1}
 
 
-_ASKED_IN_VAIN_S = 0.6
+_ASKED_IN_VAIN_S = 0.8
 """More than it takes others to ask around and, wrongly, to begin; far less than a start is new."""
 
 

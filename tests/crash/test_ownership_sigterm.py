@@ -47,7 +47,7 @@ async def test_a_drained_worker_hands_its_leases_back_and_another_goes_on_within
             assert steps[2].process == second.pid
             turns = await fleet.journal(run.id)
             assert max(turn.epoch for turn in turns) == 2
-            handed_over = next(turn.at_ms for turn in turns if turn.epoch == 1 and turn.number == 2)
+            handed_over = max(turn.at_ms for turn in turns if turn.epoch == 1)
             assert steps[2].at * 1000 - handed_over < 200
             claims = [one for turn in turns for one in turn.records if isinstance(one, r.Claimed)]
             assert all(claim.deaths == 0 for claim in claims)

@@ -177,7 +177,7 @@ def test_the_subjects_are_those_of_the_grammar() -> None:
         f"{LIMITS.mailbox_messages_max:,} unread messages",
         f"at most {LIMITS.mailbox_batch} or",
         f"within {LIMITS.ask_s * 1000:g} ms",
-        f"does not answer within {LIMITS.ask_all_s * 1000:g} ms",
+        f"does not answer within {LIMITS.ask_s * 1000:g} ms",
         f"which of up to {LIMITS.runs_asked_max:,} runs",
         f"a delay of {LIMITS.nak_delay_s:g} s, doubling with each delivery up to {LIMITS.nak_delay_max_s:g} s",
         f"or after {LIMITS.claim_s * 1000:g} ms",

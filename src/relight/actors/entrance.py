@@ -54,7 +54,8 @@ class Entrance:
         shelf = await self._filled(run, started)
         if self._is_free(delivery, run):
             actor = self._actor(run, self._draft(run, started, shelf), tail, epoch=1, cursor=0)
-            actor.begin(delivery, started, claim)
+            # As long as it is new, whoever gets it asks around first, and hears of this worker.
+            actor.begin(delivery, started, claim, is_alone=delivery.is_new(self._door.clock.now_ms()))
 
     async def resume(self, delivery: Delivery, run: str, history: Reading, claim: r.Claimed | None) -> bool:
         """Drive a run from its history; False if that is another one by now.

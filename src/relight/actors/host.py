@@ -51,6 +51,7 @@ class Host:
         self._placed: dict[str, str] = {}
         self._arrivals: set[asyncio.Task[None]] = set()
         self._behind: dict[str, list[Delivery]] = {}
+        self._beginning: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
@@ -163,7 +164,7 @@ class Host:
 
     def _answer_every_worker(self, question: bytes) -> bytes:
         ask = decode_ask_every_worker(question)
-        drives = tuple(run for run in ask.runs if run in self._live.actors)
+        drives = tuple(run for run in ask.runs if run in self._live.actors or run in self._beginning)
         return encode(WorkerSays(self.worker, drives, is_able=bool(ask.workflow) and self._can_take(ask)))
 
     # Arrivals.
@@ -191,6 +192,8 @@ class Host:
             self._behind[run].append(delivery)
             return
         self._behind[run] = []
+        if delivery.new_until_ms and delivery.subject.split(".", 3)[2] == "start":
+            self._beginning.add(run)
         self._settle_soon(delivery, run)
 
     def _settle_soon(self, delivery: Delivery, run: str, owner: WorkerId | None = None) -> None:
@@ -202,6 +205,7 @@ class Host:
         try:
             owner = await self._ownership.settle(delivery, run, owner)
         finally:
+            self._beginning.discard(run)
             behind = self._behind.pop(run, ())
             if run not in self._live.actors:
                 self._give_place(run)

@@ -34,10 +34,10 @@ class RollCall:
         self._waiting: dict[str, asyncio.Future[_Found]] = {}
 
     async def driver_of(self, run: str) -> WorkerId | None:
-        """Return the other worker that drives a run; None if none does.
+        """Return the other worker that drives a run, or is about to begin it; None if none does.
 
         Raises:
-            Silent: None says so, but not all have answered within `limits.ask_all_s`.
+            Silent: None says so, but not all have answered within `limits.ask_s`.
             UnavailableError: The server was not reached.
         """
         future: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
@@ -50,7 +50,7 @@ class RollCall:
             self._waiting.pop(run, None)
         found = future.result()
         if not found.is_certain:
-            raise Silent(f"not every worker has answered within {LIMITS.ask_all_s:g} s")
+            raise Silent(f"not every worker has answered within {LIMITS.ask_s:g} s")
         return found.driver
 
     async def find_able(self, workflow: str, version: str, subject: str) -> WorkerId | None:
@@ -60,7 +60,7 @@ class RollCall:
             UnavailableError: The server was not reached.
         """
         question = AskEveryWorker(self._worker, workflow=workflow, version=version, subject=subject)
-        answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_all_s)
+        answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_s)
         able = [one.worker for one in map(decode_worker_says, answers.said) if one.is_able]
         return WorkerId(token("worker id", able[0])) if able else None
 
@@ -68,7 +68,7 @@ class RollCall:
         """Ask for those that have waited longest, whoever's turn it is among them."""
         asked = dict(islice(self._waiting.items(), LIMITS.runs_asked_max))
         question = AskEveryWorker(self._worker, runs=tuple(asked))
-        answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_all_s)
+        answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_s)
         drivers = {run: one.worker for one in map(decode_worker_says, answers.said) for run in one.drives}
         for run, future in asked.items():
             driver = drivers.get(run)

@@ -85,10 +85,7 @@ class Limits:
     """Of their histories together, with the large values: decoded they take several times as much."""
 
     ask_s: float = 0.5
-    """How long an owner has to answer before it counts as silent."""
-
-    ask_all_s: float = 0.25
-    """How long all workers have to say who drives a run that has no journal yet, or who has its code."""
+    """How long an owner, or all workers, have to answer before they count as silent."""
 
     runs_asked_max: int = 1_000
     """Of which one question to all workers asks. With the longest ids it takes half of the default `max_payload`."""

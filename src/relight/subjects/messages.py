@@ -217,7 +217,7 @@ class AskEveryWorker(Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerSays(Struct, frozen=True, omit_defaults=True):
-    """A worker's answer: which of the runs it drives, and whether it has the code, and room."""
+    """A worker's answer: which of the runs it drives or is about to begin, and whether it has the code, and room."""
 
     worker: str
     drives: tuple[str, ...] = ()
