@@ -40,14 +40,10 @@ class RollCall:
             Silent: None says so, but not all have answered within `limits.ask_s`.
             UnavailableError: The server was not reached.
         """
-        future: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
-        self._waiting[run] = future
-        try:
-            async with self._turn:
-                if not future.done():
-                    await self._call()
-        finally:
-            self._waiting.pop(run, None)
+        future = self._waiting.setdefault(run, asyncio.get_running_loop().create_future())
+        async with self._turn:
+            if not future.done():
+                await self._call(run)
         found = future.result()
         if not found.is_certain:
             raise Silent(f"not every worker has answered within {LIMITS.ask_s:g} s")
@@ -64,15 +60,13 @@ class RollCall:
         able = [one.worker for one in map(decode_worker_says, answers.said) if one.is_able]
         return WorkerId(token("worker id", able[0])) if able else None
 
-    async def _call(self) -> None:
-        """Ask for those that have waited longest, whoever's turn it is among them."""
-        asked = dict(islice(self._waiting.items(), LIMITS.runs_asked_max))
+    async def _call(self, run: str) -> None:
+        """Ask for this run, and for others that wait."""
+        asked = {run: self._waiting[run], **dict(islice(self._waiting.items(), LIMITS.runs_asked_max - 1))}
         question = AskEveryWorker(self._worker, runs=tuple(asked))
         answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_s)
         drivers = {run: one.worker for one in map(decode_worker_says, answers.said) for run in one.drives}
-        for run, future in asked.items():
-            driver = drivers.get(run)
-            if not future.done():
-                known = None if driver is None else WorkerId(token("worker id", driver))
-                future.set_result(_Found(known, is_certain=answers.is_complete or known is not None))
-            self._waiting.pop(run, None)
+        for one, future in asked.items():
+            driver = None if one not in drivers else WorkerId(token("worker id", drivers[one]))
+            future.set_result(_Found(driver, is_certain=answers.is_complete or driver is not None))
+            del self._waiting[one]
