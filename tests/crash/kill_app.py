@@ -1,13 +1,21 @@
-"""A worker process with the example workflows; it notes each attempt of a step in a file before it begins."""
+"""Worker processes with the example workflows; they note each attempt of a step in a file before it begins.
+
+For each line that comes in, one worker is forked: it starts in milliseconds, because everything is imported already. It
+says its process id when it works. When the input ends, so do all.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
 from tests.crash.workflows import SCENARIOS, SECRETS
 
 from relight import Interceptor, Relight, StepCall, Worker
@@ -22,14 +30,33 @@ class Noting(Interceptor):
         return await next(call)
 
 
-async def main() -> None:
+async def work() -> None:
     async with Relight(sys.argv[1], namespace=sys.argv[2]) as relight:
         workflows = {known.name: known for one in SCENARIOS.values() for known in (one.workflow, *one.others)}
         worker = Worker(relight, list(workflows.values()), interceptors=[Noting()], version="1", secrets=SECRETS.get)
         async with worker:
-            print("ready", flush=True)
+            print(os.getpid(), flush=True)
             await asyncio.Event().wait()
 
 
+def fork_worker() -> int:
+    worker = os.fork()
+    if not worker:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        random.seed()
+        asyncio.run(work())
+        os._exit(1)  # It works until it is killed.
+    return worker
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for them here.
+    workers = [fork_worker() for _ in sys.stdin]
+    for worker in workers:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    main()

@@ -1,4 +1,4 @@
-"""Real worker processes, killed with -9 at random moments of real runs. `RELIGHT_TEST_FULL` kills a hundred."""
+"""Real worker processes, a hundred of which are killed with -9 at random moments of real runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections import Counter
 from pathlib import Path
 from random import Random
+from typing import Self, final
 
 import pytest
 from tests.crash.test_every_point_on_jetstream import ended, quick_outcomes
@@ -21,7 +22,7 @@ from relight.config.server import EmbeddedServer
 from relight.subjects.codec import decode_turn
 from relight.subjects.turn import Turn
 
-KILLS = 100 if "RELIGHT_TEST_FULL" in os.environ else 10
+KILLS = 50
 SEED = int(os.environ.get("RELIGHT_TEST_SEED", "1"))
 RUNS_AT_ONCE = 6
 
@@ -36,29 +37,22 @@ async def test_runs_end_alike_whichever_worker_is_killed_when(
     executions = tmp_path / "executions"
     executions.touch()
     expected = await quick_outcomes()
-    fleet = [await worker_process(server, namespace, executions) for _ in range(2)]
     kills: Counter[str] = Counter()
-    try:
-        async with Relight(server.url, namespace=namespace) as relight:
-            for number in range(KILLS):
-                names = {f"{name}-{number}": name for name in random.choices(sorted(expected), k=RUNS_AT_ONCE)}
-                runs = {id: asyncio.create_task(ended(relight, SCENARIOS[name], id)) for id, name in names.items()}
-                await asyncio.sleep(random.uniform(0, 0.03))  # The moment is what is random here.
-                replacing = asyncio.create_task(worker_process(server, namespace, executions))
-                victim = fleet.pop(random.randrange(2))
-                os.kill(victim.pid, signal.SIGKILL)
-                await victim.wait()
+    async with Nursery(server, namespace, executions) as nursery, Relight(server.url, namespace=namespace) as relight:
+        fleet = [await nursery.worker() for _ in range(2)]
+        for number in range(KILLS):
+            names = {f"{name}-{number}": name for name in random.choices(sorted(expected), k=RUNS_AT_ONCE)}
+            runs = {id: asyncio.create_task(ended(relight, SCENARIOS[name], id)) for id, name in names.items()}
+            await asyncio.sleep(random.uniform(0, 0.03))  # The moment is what is random here.
+            os.kill(fleet.pop(random.randrange(2)), signal.SIGKILL)
+            replacing = asyncio.create_task(nursery.worker())
 
-                for id, run in runs.items():
-                    assert await run == expected[names[id]], f"seed {SEED}, run {id}"
-                    kills[id] = 1
-                    await check_chain(relight, id)
-                    await check_sealed(server, namespace, id, is_sealed=keys is not None)
-                fleet.append(await replacing)
-    finally:
-        for worker in fleet:
-            worker.kill()
-            await worker.wait()
+            for id, run in runs.items():
+                assert await run == expected[names[id]], f"seed {SEED}, run {id}"
+                kills[id] = 1
+                await check_chain(relight, id)
+                await check_sealed(server, namespace, id, is_sealed=keys is not None)
+            fleet.append(await replacing)
     for line, count in Counter(executions.read_text().splitlines()).items():
         of = line.split(":")[0].split("-child-")[0]
         assert count <= 1 + kills[of], f"seed {SEED}: {line} was executed {count} times"
@@ -78,19 +72,30 @@ async def check_sealed(server: EmbeddedServer, namespace: str, run: str, *, is_s
     assert all(bool(one.sealed) is is_sealed for one in turns)
 
 
-async def worker_process(server: EmbeddedServer, namespace: str, executions: Path) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.crash.kill_app", server.url, namespace, str(executions),
-        env={**os.environ, "RELIGHT_SYSTEM_URL": server.system_url}, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert process.stdout is not None
-    while (line := await process.stdout.readline()) and b"ready" not in line:
-        pass
-    drain = asyncio.create_task(process.stdout.read())
-    drain.add_done_callback(lambda _: None)
-    _drains.add(drain)
-    return process
+@final
+class Nursery:
+    """Has workers forked, one after the other, which end with it."""
 
+    def __init__(self, server: EmbeddedServer, namespace: str, executions: Path) -> None:
+        self._arguments = (server.url, namespace, str(executions))
+        self._environment = {**os.environ, "RELIGHT_SYSTEM_URL": server.system_url}
+        self._process: asyncio.subprocess.Process
 
-_drains: set[asyncio.Task[bytes]] = set()
+    async def worker(self) -> int:
+        """Return the process id of a new worker when it works."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"\n")
+        return int(await self._process.stdout.readline())
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.crash.kill_app", *self._arguments, env=self._environment,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.communicate()
