@@ -185,6 +185,12 @@ class Fleet:
         await self.appended(run, number)
         return await self.journal(run)
 
+    async def recorded(self, run: str, kind: type[r.Record], count: int = 1) -> None:
+        """Return when so many records of this kind are in the journal, whichever turns they share."""
+        async with asyncio.timeout(20):
+            while sum(isinstance(one, kind) for turn in await self.turned(run, 1) for one in turn.records) < count:
+                await asyncio.sleep(0.005)
+
     async def status(self, run: str, wanted: str) -> RunDescription:
         """Return the run's description once it has this status."""
         async with asyncio.timeout(20):

@@ -66,7 +66,7 @@ async def test_a_wake_during_the_drain_is_consumed_once(
         first.signal(signal.SIGTERM)
         await asyncio.to_thread(eventually, lambda: "worker_draining" in first.log.read_text())
         await run.signal("number", 7)
-        await fleet.turned(run.id, 2)
+        await fleet.recorded(run.id, r.SignalReceived)
         fleet.open_the_gate()
 
         assert await run.result(timeout=20) == ("open", 7)

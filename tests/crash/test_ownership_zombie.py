@@ -20,6 +20,7 @@ from tests.crash.apps_proxy import Proxy
 
 from relight import Run
 from relight.config.server import EmbeddedServer
+from relight.subjects import records as r
 from relight.subjects.turn import Turn
 
 _ANSWERS = re.compile(rb"PUB (\$JS\.ACK\.\S+) +\d+\r\n(\+ACK|-NAK|\+WPI)")
@@ -71,7 +72,7 @@ async def _play(server: EmbeddedServer, directory: Path) -> Story:
         runs["before the outbox's answer"] = await fleet.relight.start(sleeps, fleet.text, 2.0)
         await asyncio.wait_for(main.was_triggered.wait(), 20)
         (other_gate / "go").touch()
-        await fleet.turned(runs["before the append's answer"].id, 2)
+        await fleet.recorded(runs["before the append's answer"].id, r.StepCompleted, 2)
 
         zombie.signal(signal.SIGSTOP)
         main.let_go()
