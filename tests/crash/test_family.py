@@ -146,6 +146,31 @@ async def test_a_child_whose_start_comes_after_its_parents_end_is_cancelled(site
         await site.result(site.client.get_run("late").result())
 
 
+async def test_its_first_step_does_not_run(site: WorkersInMemory) -> None:
+    ran = list[int]()
+
+    @step
+    async def runs() -> None:
+        ran.append(1)
+
+    @workflow
+    async def acts(ctx: WorkflowContext) -> None:
+        await runs()
+
+    await site.add(leaves, waits, acts)
+    await site.result((await site.result(site.client.start(leaves))).result())
+    stored = site.server.stream.last(site.client.subjects.start_any_queue("child"))
+    assert stored is not None
+    late = msgspec.structs.replace(decode_start(stored.data).run, seed="ab" * 16, workflow="acts", arguments=())
+    await site.pass_time(LIMITS.ack_wait_s)
+    start = site.client.subjects.start("default", "late")
+    await site.result(site.server.door("zombie").publish(start, encode(Start(v=1, run=late)), fence=0))
+
+    with pytest.raises(RunCancelled, match="its parent has ended"):
+        await site.result(site.client.get_run("late").result())
+    assert ran == []
+
+
 async def test_so_is_one_whose_first_worker_dies_before_its_first_turn(site: WorkersInMemory) -> None:
     first = await site.add(leaves, waits)
     run = await site.result(site.client.start(leaves))

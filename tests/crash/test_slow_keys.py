@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from tests.crash.workers_in_memory import workers_in_memory
 
-from relight import Encryption, Keys, WorkflowContext, step, workflow
+from relight import Encryption, Keys, RunCancelled, WorkflowContext, step, workflow
 from relight.actors.codecs import WrappedKey
 
 KEYS = Keys({"first": bytes(range(32))})
@@ -60,3 +61,19 @@ async def test_a_start_that_comes_again_while_it_is_being_opened_is_begun_once()
         assert await site.result(run.result()) == "text"
         await site.pass_time(1)
         assert executed == ["text"]
+
+
+async def test_a_cancel_that_came_while_a_start_was_being_opened_comes_before_its_first_step() -> None:
+    executed.clear()
+    slow = SlowKeys()
+    async with workers_in_memory() as site, site.another_client(Encryption(KEYS)) as client:
+        await site.add(notes, codecs=(Encryption(slow),))
+        run = await site.result(client.start(notes, "text"))
+        await site.until(lambda: slow.is_asked)
+        await site.result(run.cancel())
+
+        slow.answers.set()
+
+        with pytest.raises(RunCancelled):
+            await site.result(run.result())
+        assert executed == []

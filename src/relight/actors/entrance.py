@@ -42,8 +42,18 @@ class Entrance:
         actor = self._actor(run, self._draft(run, started), Tail(), epoch=1, cursor=0)
         actor.begin(delivery, started, is_alone=True)
 
-    async def begin(self, delivery: Delivery, run: str, started: r.RunStarted, claim: r.Claimed | None = None) -> None:
+    async def begin(
+        self,
+        delivery: Delivery,
+        run: str,
+        started: r.RunStarted,
+        claim: r.Claimed | None = None,
+        *,
+        has_mail: bool = True,
+    ) -> None:
         """Drive a start that somebody else may begin, or with a `claim` may have begun.
+
+        `has_mail` says whether its mailbox may hold what comes before its first step.
 
         Raises:
             UnknownWorkflowError: This worker does not have its code. Nothing was done.
@@ -55,7 +65,8 @@ class Entrance:
         if self._is_free(delivery, run):
             actor = self._actor(run, self._draft(run, started, shelf), tail, epoch=1, cursor=0)
             # As long as it is new, whoever gets it asks around first, and hears of this worker.
-            actor.begin(delivery, started, claim, is_alone=delivery.is_new(self._door.clock.now_ms()))
+            is_alone = not has_mail and delivery.is_new(self._door.clock.now_ms())
+            actor.begin(delivery, started, claim, is_alone=is_alone)
 
     async def resume(self, delivery: Delivery, run: str, history: Reading, claim: r.Claimed | None) -> bool:
         """Drive a run from its history; False if that is another one by now.

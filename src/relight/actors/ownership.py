@@ -154,8 +154,10 @@ class Ownership:
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], _NO_COPY, None)
         elif delivery.delivered == 1:
             # It has waited for a worker: what was sent meanwhile, a cancel for example, comes before its first step.
-            await self._tell_orphan(start, self._subjects.wake(delivery.subject.split(".")[4], run))
-            await self._entrance.begin(delivery, run, start)
+            mailbox = self._subjects.wake(delivery.subject.split(".")[4], run)
+            await self._tell_orphan(start, mailbox)
+            has_mail = await self._door.next(mailbox, after=0) is not None
+            await self._entrance.begin(delivery, run, start, has_mail=has_mail)
         else:
             await self._decide_again_without_journal(delivery, run)
 
