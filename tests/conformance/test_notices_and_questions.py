@@ -103,7 +103,8 @@ async def test_it_is_known_that_somebody_has_not_answered(site: Site) -> None:
     await mute.answer_every_worker(fail)
     await other.answer_every_worker(lambda question: b"here")
 
-    assert await site.result(asker.ask_every_worker(b"?", timeout_s=0.2)) == Answers((b"here",), is_complete=False)
+    # To log the error of the one who fails takes a while, in which nobody else is heard.
+    assert await site.result(asker.ask_every_worker(b"?", timeout_s=1.5)) == Answers((b"here",), is_complete=False)
 
 
 async def test_questions_at_the_same_time_get_their_own_answers(site: Site) -> None:

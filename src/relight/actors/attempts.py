@@ -39,13 +39,15 @@ class Attempts:
         return len(self.running.keys() - reported)
 
     def launchable(self) -> list[OpenStep]:
-        steps = self._draft.state.steps.items()
-        return [step for key, step in steps if key not in self.running and self._draft.is_launchable(step)]
+        """Return the steps of which an attempt is to be launched."""
+        steps = self._draft.launchable()
+        return [step for step in steps if step.key not in self.running] if self.running else steps
 
-    def launch(self, now_ms: int) -> None:
-        for step in self.launchable():
-            attempt = self._attempt(step, now_ms)
-            self.running[step.key] = self._draft.program.launch(step.key, attempt, self._report)
+    def launch(self, steps: list[OpenStep], now_ms: int) -> None:
+        """Launch an attempt of each of these."""
+        program = self._draft.program
+        for step in steps:
+            self.running[step.key] = program.launch(step.key, self._attempt(step, now_ms), self._report)
 
     def take(self) -> list[tuple[str, p.Outcome]]:
         """Return what was reported, in order; who has ended runs no more."""
@@ -74,13 +76,9 @@ class Attempts:
 
     def _attempt(self, step: OpenStep, now_ms: int) -> p.Attempt:
         deadline_ms = self._draft.state.run_deadline_ms
-        return p.Attempt(
-            number=step.attempts + 1,
-            scheduled_at_ms=step.scheduled_at_ms,
-            now_ms=now_ms,
-            heartbeat=self.details.pop(step.key, step.heartbeat),
-            run_deadline=None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC),
-        )
+        heartbeat = self.details.pop(step.key, step.heartbeat) if self.details else step.heartbeat
+        deadline = None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC)
+        return p.Attempt(step.attempts + 1, step.scheduled_at_ms, now_ms, heartbeat, deadline)
 
     def _report(self, step: str, outcome: p.Outcome) -> None:
         self.outcomes.append((step, outcome))

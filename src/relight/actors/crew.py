@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from relight.actors import program as p
+from relight.actors.delayed import Delayed
 from relight.actors.door import Delivery, Door
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
@@ -17,12 +18,19 @@ __all__ = ("Crew",)
 
 
 class Crew(Protocol):
-    """What an actor needs of its host."""
+    """What an actor needs of its host.
+
+    Attributes:
+        claims: When a start without a turn is to get one.
+        looks: When a run that works looks for messages that came before its journal existed.
+    """
 
     door: Door
     subjects: Subjects
     worker: WorkerId
     programs: p.Programs
+    claims: Delayed
+    looks: Delayed
 
     def rests(self, actor: RunActor) -> None:
         """The run waits; the actor keeps its coroutine for a while and takes doorbells."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from relight.actors import program as p
+from relight.actors.delayed import Delayed
 from relight.actors.door import SECOND_HAND, Consumption, Delivery, Door
 from relight.actors.live_runs import LiveRuns
 from relight.actors.ownership import Ownership
@@ -23,6 +24,8 @@ __all__ = ("Host",)
 
 _WAKES_AT_ONCE = 1_000
 _HAND_OVER_S = 0.1
+_PASSES_OF_A_TRIVIAL_STEP = 4
+"""Passes of the worker's loop in which a step that waits for nothing is launched, runs and reports."""
 
 
 class Host:
@@ -42,6 +45,8 @@ class Host:
         self.subjects = subjects
         self.worker = worker
         self.programs = programs
+        self.claims = Delayed(door.clock, LIMITS.claim_s, passes=_PASSES_OF_A_TRIVIAL_STEP)
+        self.looks = Delayed(door.clock, LIMITS.mailbox_look_s)
         self._queues = tuple(queues)
         self._concurrency = concurrency
         self._live = LiveRuns(door.clock)

@@ -93,6 +93,16 @@ class Journal:
         bytes: Of the history, as stored.
     """
 
+    __slots__ = (
+        "_door",
+        "_new_append_id",
+        "_owner",
+        "_subject",
+        "bytes",
+        "opened",
+        "tail",
+    )
+
     def __init__(
         self, door: Door, subject: str, *, owner: str, new_append_id: Callable[[], str], tail: Tail, bytes: int = 0
     ) -> None:

@@ -45,14 +45,42 @@ __all__ = ("RunActor",)
 
 T = TypeVar("T")
 
-_PASSES_OF_A_TRIVIAL_STEP = 4
-"""Passes of the worker's loop in which a step that waits for nothing is launched, runs and reports."""
-
 log = structlog.get_logger("relight")
 
 
 class RunActor:
     """Drives one run while this worker owns it."""
+
+    __slots__ = (
+        "_alarm",
+        "_alarm_ms",
+        "_armed_ms",
+        "_attempts",
+        "_beat_alarm",
+        "_bell",
+        "_claim",
+        "_consumed",
+        "_crew",
+        "_cursor",
+        "_door",
+        "_doorbells",
+        "_draft",
+        "_epoch",
+        "_hands_back",
+        "_holds_first_turn",
+        "_is_back",
+        "_is_resumed",
+        "_journal",
+        "_loop",
+        "_mailbox",
+        "_mailbox_alarm",
+        "_proven_s",
+        "_queue",
+        "_reads_mailbox",
+        "_rung",
+        "_task",
+        "run",
+    )
 
     def __init__(self, crew: Crew, run: str, *, draft: Draft, journal: Journal, epoch: int, cursor: int) -> None:
         self.run = run
@@ -75,6 +103,7 @@ class RunActor:
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
+        self._claim: Handle | None = None
         self._alarm: Handle | None = None
         self._alarm_ms: int | None = None
         self._beat_alarm: Handle | None = None
@@ -117,7 +146,6 @@ class RunActor:
         hold what decides whether the first step runs at all; unless the caller knows that this worker `is_alone`.
         """
         self._doorbells.own(lease)
-        self._proven_s = self._door.clock.elapsed_s()
         self._draft.begin_at(self._door.clock.now_ms())
         self._draft.record(started)
         if claim is not None:
@@ -127,7 +155,7 @@ class RunActor:
         self._holds_first_turn = is_alone and self._may_hold_first_turn()
         if self._holds_first_turn:
             self._launch()
-            self._alarm = self._door.clock.call_later(LIMITS.claim_s, self._claim_soon)
+            self._claim = self._crew.claims.call(self._append_first_turn, self._proven_s)
         self._go()
 
     def resume(self, lease: Delivery, claim: r.Claimed | None, *, read_at_s: float) -> None:
@@ -198,6 +226,7 @@ class RunActor:
             self._leave(())
 
     async def _turns(self) -> None:
+        draft, attempts = self._draft, self._attempts
         if self._holds_first_turn:
             await self._wait()
         while True:
@@ -205,20 +234,20 @@ class RunActor:
                 await self._hold_again()
             if self._doorbells.changes_lease and self._journal.tail.number > 0:
                 await self._ask_for_fresh_lease()
-            if self._hands_back and not self._attempts.running and not self._draft.records:
+            if self._hands_back and not attempts.running and not draft.records:
                 return self._hand_over()
             await self._take()
-            if self._draft.records and not self._holds_first_turn:
+            if draft.records and not self._holds_first_turn:
                 await self._append()
                 if self._rung or self._doorbells.rung or self._reads_mailbox:
                     continue
-                if self._attempts.running:
+                if attempts.running:
                     await self._wait()
-                elif self.state.end is not None and not self._has_local_work() and await self._let_go():
+                elif draft.state.end is not None and not self._has_local_work() and await self._let_go():
                     return None
             elif self._has_local_work():
                 await self._wait()
-            elif self._hands_back and self.state.end is None:
+            elif self._hands_back and draft.state.end is None:
                 # Its steps were stopped just now: to let it go would leave nobody who runs them.
                 return self._hand_over()
             elif await self._let_go():
@@ -244,31 +273,34 @@ class RunActor:
     # Taking what came.
 
     async def _take(self) -> None:
+        draft = self._draft
         now_ms = self._door.clock.now_ms()
-        self._draft.begin_at(now_ms)
-        if self._draft.is_opening:
-            self._draft.go_on()
-        self._take_outcomes(now_ms)
+        draft.begin_at(now_ms)
+        if draft.is_opening:
+            draft.go_on()
+        if self._attempts.outcomes:
+            self._take_outcomes(now_ms)
         if self._holds_first_turn:
             return
         rung = tuple(self._doorbells.rung.values())
         if rung or self._reads_mailbox:
             await self._take_mail()
-        self._draft.take_time()
+        draft.take_time()
         if not self._hands_back:
-            self._draft.announce_unsafe()
-        if rung and not self._draft.records:  # Not before it is certain that they lead to no record.
+            draft.announce_unsafe()
+        if rung and not draft.records:  # Not before it is certain that they lead to no record.
             await self._prove_ownership()
             self._doorbells.answer(rung, cursor=self._cursor, all_read=not self._reads_mailbox)
-        if not (self._hands_back or self._draft.records):
+        if not (self._hands_back or draft.records):
             await self._launch_retries()
 
     def _take_outcomes(self, now_ms: int) -> None:
+        draft = self._draft
         for step, outcome in self._attempts.take():
-            self._draft.take_outcome(step, outcome, now_ms)
+            draft.take_outcome(step, outcome, now_ms)
             if isinstance(outcome, p.Beat):
                 self._beat()
-            self._holds_first_turn = False
+        self._holds_first_turn = False
 
     def _beat(self) -> None:
         """Heartbeats of one second become one record."""
@@ -332,48 +364,61 @@ class RunActor:
     # Appending, and what may happen once the append is acknowledged.
 
     async def _append(self) -> None:
-        state = self.state
+        draft, state, clock = self._draft, self._draft.state, self._door.clock
         is_first = self._journal.tail.number == 0
-        began_s = self._door.clock.elapsed_s()
-        records = self._draft.take_records()
-        for digest, value in self._draft.shelf.take_pending(records).items():
-            await self._eventually(partial(self._store_value, digest, value))
+        began_s = clock.elapsed_s()
+        records = draft.take_records()
+        if draft.shelf.pending:
+            for digest, value in draft.shelf.take_pending(records).items():
+                await self._eventually(partial(self._store_value, digest, value))
         doorbells = tuple(self._doorbells.rung.values())
         await self._journal.append(
             records,
             epoch=self._epoch,
             lease=self.lease.sequence if self.lease is not None else 0,
             cursor=self._cursor,
-            at_ms=self._draft.at_ms,
+            at_ms=draft.at_ms,
             family=state.end is not None and has_family(state),
-            values=state.end is not None and self._draft.shelf.is_used,
+            values=state.end is not None and draft.shelf.is_used,
         )
         self._proven_s = began_s
-        await self._prove_ownership()
-        self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
-        self._program.emit_logs()
+        now_s = clock.elapsed_s()
+        if now_s - began_s > LIMITS.ack_wait_s / 2:
+            await self._prove_ownership()
+        if doorbells:
+            self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
+        draft.program.emit_logs()
         report(self.run, records)
         if is_long(state) and state.records - len(records) < LIMITS.history_records_warn:
             log.warning("history_long", run=self.run, records=state.records, remedy=REMEDY)
         if state.answers.given:
-            tell_askers(self._door, self._crew.subjects, self.run, state.answers, self._draft.at_ms)
-        if is_first and state.end is None:
-            # Wakes that came before the journal were rung off. A short run need not look: it does before it lets go.
-            self._mailbox_alarm = self._door.clock.call_later(LIMITS.mailbox_look_s, self._read_mailbox_now)
-        self._attempts.stop_cancelled()
-        if self._draft.is_opening:
+            tell_askers(self._door, self._crew.subjects, self.run, state.answers, draft.at_ms)
+        if is_first:
+            self._begin_to_look(now_s)
+        if self._attempts.running:
+            self._attempts.stop_cancelled()
+        if draft.is_opening:
             self._ring()
             log_subject = self._crew.subjects.log(self.run)
             await self._eventually(lambda: self._door.purge(log_subject, below=self._journal.opened))
         if self._consumed >= LIMITS.mailbox_purge:
             await self._purge_mailbox()
-        if self._draft.is_diverged and state.parked is None and state.end is None:
+        if draft.is_diverged and state.parked is None and state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
         if not self._hands_back:
-            if self._draft.shelf.is_used:
+            if draft.shelf.is_used:
                 await self._fetch_heartbeats()
             self._launch()
-        self._watch_clock()
+        if state.has_dues or self._alarm is not None:
+            self._watch_clock()
+
+    def _begin_to_look(self, now_s: float) -> None:
+        """Wakes that came before the journal were rung off. A short run need not look: it does before it lets go."""
+        if self._claim is not None:
+            self._claim.cancel()
+            self._claim = None
+        if self._draft.state.end is None:
+            self._mailbox_alarm = self._crew.looks.call(self._read_mailbox_now, now_s)
 
     async def _purge_mailbox(self) -> None:
         """Remove what the journal has taken over; never the message that is held as the lease."""
@@ -424,17 +469,17 @@ class RunActor:
         self._doorbells.changes_lease = self.lease is not None
         self._ring()
 
-    def _claim_soon(self, passes: int = _PASSES_OF_A_TRIVIAL_STEP) -> None:
-        """Append the first turn, unless the step has ended and only this busy loop has not come to it."""
-        self._alarm = None
-        if passes and self._task is not None:
-            self._loop.call_soon(self._claim_soon, passes - 1)
-        elif self._holds_first_turn:
+    def _append_first_turn(self) -> None:
+        """It has been held back for long enough: others are to see whose the run is."""
+        self._claim = None
+        if self._holds_first_turn and self._task is not None:
             self._holds_first_turn = False
             self._ring()
 
     def _launch(self) -> None:
-        self._attempts.launch(self._door.clock.now_ms())
+        steps = self._attempts.launchable()
+        if steps:
+            self._attempts.launch(steps, self._door.clock.now_ms())
 
     async def _launch_retries(self) -> None:
         """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
@@ -451,9 +496,6 @@ class RunActor:
         """Keep the next due time here while steps run, or if it is too near for letting go to pay."""
         state = self.state
         due_ms = state.next_due_ms() if state.has_dues and state.end is None and state.parked is None else None
-        if due_ms is None and self._alarm is None:
-            self._alarm_ms = None
-            return
         now_ms = self._door.clock.now_ms()
         if due_ms is not None and not self._attempts.running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
             due_ms = None
@@ -472,10 +514,10 @@ class RunActor:
         self._ring()
 
     def _cancel_alarms(self) -> None:
-        for alarm in (self._alarm, self._beat_alarm, self._mailbox_alarm):
+        for alarm in (self._claim, self._alarm, self._beat_alarm, self._mailbox_alarm):
             if alarm is not None:
                 alarm.cancel()
-        self._alarm = self._beat_alarm = self._mailbox_alarm = self._alarm_ms = None
+        self._claim = self._alarm = self._beat_alarm = self._mailbox_alarm = self._alarm_ms = None
 
     # Leaving.
 

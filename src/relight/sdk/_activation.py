@@ -14,7 +14,6 @@ import math
 from collections import deque
 from collections.abc import Collection, Coroutine, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar, final
 
 import structlog
@@ -29,38 +28,64 @@ from relight.sdk._child import Child
 from relight.sdk._compensation import Compensations
 from relight.sdk._context import WorkflowContext
 from relight.sdk._continuation import Continuation, check_room, continuation_in
-from relight.sdk._execution import Launcher
+from relight.sdk._execution import Launcher, RunningAttempt
 from relight.sdk._failures import failure_of, step_failed
 from relight.sdk._gate_of_turns import gated
 from relight.sdk._loop import EndlessTurnError, RunLoop
 from relight.sdk._place import caller
 from relight.sdk._request import Requests
 from relight.sdk._scope import SCOPE
-from relight.sdk._step import Async, Step
+from relight.sdk._step import Async, PendingStep, Step
 from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
 
-__all__ = ("Activation", "PendingStep")
+__all__ = ("Activation",)
 
 T = TypeVar("T")
 
 _UNAWAITED_PRUNED_FROM = 16  # Below this many calls that nobody has awaited, closed ones are not looked for.
 
 
-@dataclass(slots=True)
-class PendingStep:
-    """A call of a step that waits for its outcome."""
-
-    key: str
-    step: Step[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    future: asyncio.Future[Any]
-
-
 @final
 class Activation:
     """Implements `actors.program.Program` for a workflow."""
+
+    __slots__ = (
+        "_answers",
+        "_asked",
+        "_awakeables",
+        "_calls",
+        "_calls_before",
+        "_cancel_reason",
+        "_changes",
+        "_children",
+        "_compensations",
+        "_end_waits",
+        "_ends",
+        "_is_at_end",
+        "_kept_back",
+        "_launcher",
+        "_lines",
+        "_main",
+        "_marked",
+        "_occurrences",
+        "_requests",
+        "_signal_waits",
+        "_signals",
+        "_steps",
+        "_suspensions",
+        "_unawaited",
+        "_unawaited_max",
+        "_unreadable",
+        "_waits",
+        "at_ms",
+        "is_replaying",
+        "loop",
+        "run",
+        "started",
+        "started_at_ms",
+        "workflow",
+    )
 
     def __init__(self, run: str, started: r.RunStarted, workflow: Workflow[..., Any], launcher: Launcher) -> None:
         self.run = run
@@ -105,8 +130,9 @@ class Activation:
 
     def feed(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
         """Let the code see a fact, and return what it asks for until it is blocked."""
-        self.at_ms = at_ms
-        self.loop.set_time(at_ms / 1000)
+        if at_ms != self.at_ms:
+            self.at_ms = at_ms
+            self.loop.set_time(at_ms / 1000)
         self._take(fact, value)
         try:
             self.loop.run_until_blocked()
@@ -114,23 +140,22 @@ class Activation:
             raise p.BrokenProgramError(str(error)) from error
         if self._unreadable:
             raise p.BrokenProgramError(self._unreadable)
-        if self._main is not None and self._main.done():
-            self._asked.append(self._end(self._main))
+        main = self._main
+        if main is not None and main.done():
+            self._asked.append(self._end(main))
             self.close()
         asked, self._asked = self._asked, []
         return asked
 
     def gated(self, asked: list[p.Asked], /) -> list[p.Asked]:
-        return gated(asked, self._launcher.secrets)
+        secrets = self._launcher.secrets
+        return gated(asked, secrets) if secrets.is_used else asked
 
     def redacted(self, text: str, /) -> str:
         return self._launcher.secrets.redacted(text)
 
     def launch(self, step: str, attempt: p.Attempt, report: p.Report) -> p.RunningStep:
-        pending = self._steps[step]
-        return self._launcher.launch(
-            self.run, pending.key, pending.step, pending.args, pending.kwargs, attempt, report, self.started.headers
-        )
+        return RunningAttempt(self._launcher, self.run, self.started.headers, self._steps[step], attempt, report)
 
     def refuses(self, step: str, result: Raw) -> str:
         pending = self._steps.get(step)
@@ -368,9 +393,10 @@ class Activation:
         place = caller() if place is None else place
         self._calls = number = self._calls + 1
         coroutine = self.await_step(number, step, args, kwargs, place)
-        if len(self._unawaited) >= self._unawaited_max:
+        unawaited = self._unawaited
+        if len(unawaited) >= self._unawaited_max:
             self._forget_closed()
-        self._unawaited[number] = (coroutine, step.name, place)
+        unawaited[number] = (coroutine, step.name, place)
         return coroutine
 
     async def await_step(
@@ -386,18 +412,18 @@ class Activation:
         self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
         key = self.occurrence(step.name)
         digest = digest or step.signature.digest(args, kwargs)
-        pending = PendingStep(key, step, args, kwargs, self.loop.create_future())
-        self._steps[key] = pending
-        self.ask(r.StepScheduled(key, digest, place, step.policy.effect == "unsafe"))
+        future = self.loop.create_future()
+        self._steps[key] = PendingStep(key, step, args, kwargs, future)
+        self._asked.append(r.StepScheduled(key, digest, place, step.policy.effect == "unsafe"))
         try:
-            return await pending.future
+            return await future
         except asyncio.CancelledError:
             if self._steps.pop(key, None) is not None:
                 self.ask(r.StepCancelled(key))
             raise
         except StepFailed as error:
             # It holds the error, whose traceback will hold this frame: only the collector could free the three.
-            del pending
+            del future
             # Each await raises its own object: a traceback must not grow with every replay.
             raise error.with_traceback(None) from None
 

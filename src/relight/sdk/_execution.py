@@ -7,7 +7,6 @@ import contextvars
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any, final
 
 from msgspec import Raw
@@ -23,10 +22,10 @@ from relight.sdk._failures import failure_of
 from relight.sdk._interceptors import Interceptor, RunCall, StepCall, through
 from relight.sdk._known_secrets import SecretProvider, Secrets
 from relight.sdk._scope import SCOPE, Sender, StepScope, faked
-from relight.sdk._step import Policy, Step
+from relight.sdk._step import PendingStep, Policy
 from relight.sdk._workflow import Workflow
 
-__all__ = ("Launcher",)
+__all__ = ("Launcher", "RunningAttempt")
 
 
 @final
@@ -63,22 +62,14 @@ class Launcher:
         self.fakes: dict[str, Callable[..., Any]] = {}
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def launch(
-        self,
-        run: str,
-        key: str,
-        step: Step[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        attempt: p.Attempt,
-        report: p.Report,
-        headers: dict[str, str],
-    ) -> p.RunningStep:
-        """Begin an attempt; its outcome is reported on this loop."""
-        running = RunningAttempt(self, run, key, step, attempt, report, headers)
-        running.begin(args, kwargs)
-        return running
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The worker's. It is kept, because Python 3.11 asks the kernel for the process's id each time."""
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def run_workflow(
         self, workflow: Workflow[..., Any], ctx: WorkflowContext, args: tuple[Any, ...], headers: dict[str, str]
@@ -103,7 +94,7 @@ class Launcher:
 
 @final
 class RunningAttempt:
-    """One attempt of a step, from its launch to its report."""
+    """One attempt of a step, from its launch, which is here and now, to its report, which is made on this loop."""
 
     __slots__ = (
         "_attempt",
@@ -114,7 +105,6 @@ class RunningAttempt:
         "_launcher",
         "_loop",
         "_report",
-        "_run",
         "_scope",
         "_step",
         "_task",
@@ -124,43 +114,46 @@ class RunningAttempt:
         self,
         launcher: Launcher,
         run: str,
-        key: str,
-        step: Step[..., Any],
+        headers: dict[str, str],
+        pending: PendingStep,
         attempt: p.Attempt,
         report: p.Report,
-        headers: dict[str, str],
     ) -> None:
         self._launcher = launcher
-        self._run = run
-        self._key = key
-        self._step = step
+        self._key = key = pending.key
+        self._step = step = pending.step
         self._attempt = attempt
         self._report = report
         self._headers = headers
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = loop = launcher.loop
         self._is_told_to_stop = False
-        self._began_s = self._loop.time()
-
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        limit_s: float | None = None
+        deadline = attempt.run_deadline
+        if step.policy.is_limited:
+            self._began_s = loop.time()
+            limit_s = self._limit_s()
+            own = moment(attempt.now_ms + limit_s * 1000)
+            deadline = own if deadline is None else min(own, deadline)
         self._scope = StepScope(
-            self._run,
-            self._step.name,
-            self._attempt.number,
-            f"{self._run}:{self._key}",
-            self._deadline(),
-            deps=self._launcher.deps,
-            has_deps=self._launcher.has_deps,
-            heartbeat=self._heartbeat,
-            last_heartbeat=self._attempt.heartbeat,
-            headers=self._headers,
-            fakes=self._launcher.fakes,
-            sender=self._launcher.sender,
-            secrets=self._launcher.secrets,
+            run,
+            step.name,
+            attempt.number,
+            f"{run}:{key}",
+            deadline,
+            launcher.deps,
+            launcher.has_deps,
+            self._heartbeat,
+            attempt.heartbeat,
+            headers,
+            launcher.fakes,
+            launcher.sender,
+            launcher.secrets,
         )
         context = contextvars.Context()
         context.run(SCOPE.set, self._scope)
-        self._task = self._loop.create_task(self._execute(args, kwargs), context=context)
+        self._task: asyncio.Task[None] | None = loop.create_task(
+            self._execute(pending.args, pending.kwargs, limit_s), context=context
+        )
 
     def cancel(self) -> None:
         """Tell it to stop, once. A thread can't be interrupted: its next heartbeat raises `StepCancelled`."""
@@ -169,12 +162,15 @@ class RunningAttempt:
             self._task.cancel()
         self._is_told_to_stop = True
 
-    async def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    async def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any], limit_s: float | None) -> None:
+        step = self._step
         try:
-            value = await self._call(args, kwargs)
-            what = f"the result of step {self._step.name!r}"
-            data, decoded = self._step.signature.result.record(value, what=what)
-            check_size(data, self._launcher.bytes_max, what=what)
+            if limit_s is None:
+                value = await self._intercepted(args, kwargs)
+            else:
+                value = await self._limited(limit_s, args, kwargs)
+            data, decoded = step.signature.result.record(value, what=step.what)
+            check_size(data, self._launcher.bytes_max, what=step.what)
             digest = "" if len(data) <= LIMITS.digest_in_loop_bytes_max else await digest_beside_loop(data)
             outcome: p.Outcome = p.Done(Raw(data), decoded, digest)
         except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
@@ -183,12 +179,6 @@ class RunningAttempt:
         self._task = None
         self._scope.heartbeat = _raise_cancelled
         self._report(self._key, outcome)
-
-    # These return what is to be awaited instead of awaiting it: most attempts need none of them.
-
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
-        limit_s = self._limit_s()
-        return self._intercepted(args, kwargs) if limit_s is None else self._limited(limit_s, args, kwargs)
 
     async def _limited(self, limit_s: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         limit = asyncio.timeout(limit_s)
@@ -205,6 +195,8 @@ class RunningAttempt:
         """A thread goes on; from now on its heartbeats raise."""
         self._scope.heartbeat = _raise_cancelled
 
+    # These return what is to be awaited instead of awaiting it: most attempts need none of them.
+
     def _intercepted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         if not self._launcher.interceptors:
             return self._function(args, kwargs)
@@ -212,11 +204,10 @@ class RunningAttempt:
         return through(self._launcher.interceptors, "step", lambda _: self._function(args, kwargs))(call)
 
     def _function(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
-        fake = self._launcher.fakes.get(self._step.name)
-        if fake is not None:
-            return faked(fake, args, kwargs)
-        function = self._step.function
-        awaitable: Awaitable[Any] = function(*args, **kwargs) if self._step.is_async else self._in_thread(args, kwargs)
+        step, fakes = self._step, self._launcher.fakes
+        if fakes and step.name in fakes:
+            return faked(fakes[step.name], args, kwargs)
+        awaitable: Awaitable[Any] = step.function(*args, **kwargs) if step.is_async else self._in_thread(args, kwargs)
         return awaitable
 
     async def _in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -240,23 +231,14 @@ class RunningAttempt:
 
     # Time.
 
-    def _limit_s(self) -> float | None:
+    def _limit_s(self) -> float:
+        """How long this attempt may take, of a step that is limited."""
         policy = self._step.policy
-        if policy.timeout_s is None and policy.total_timeout_s is None:
-            return None
         limits = [] if policy.timeout_s is None else [policy.timeout_s]
         if policy.total_timeout_s is not None:
             spent_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
             limits.append(max(0.0, policy.total_timeout_s - spent_s))
         return min(limits)
-
-    def _deadline(self) -> datetime | None:
-        limit_s = self._limit_s()
-        deadline = self._attempt.run_deadline
-        if limit_s is None:
-            return deadline
-        own = moment(self._attempt.now_ms + limit_s * 1000)
-        return own if deadline is None else min(own, deadline)
 
     # The verdict.
 

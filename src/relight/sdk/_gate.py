@@ -16,5 +16,5 @@ def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
         SecretExposedError: It names the secret and the place.
     """
     scope = SCOPE.get()
-    if isinstance(scope, StepScope) and scope.secrets is not None:
+    if isinstance(scope, StepScope) and scope.secrets is not None and scope.secrets.is_used:
         scope.secrets.check(data, what=what, root=root)

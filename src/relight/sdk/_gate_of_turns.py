@@ -29,8 +29,6 @@ def gated(asked: list[p.Asked], secrets: Secrets) -> list[p.Asked]:
     Raises:
         BrokenProgramError: A known secret stands in a value.
     """
-    if not secrets.is_used:
-        return asked
     try:
         return [_gated(one, secrets) for one in asked]
     except SecretExposedError as error:

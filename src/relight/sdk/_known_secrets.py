@@ -47,12 +47,17 @@ def from_environment(name: str) -> str | None:
 
 @final
 class Secrets:
-    """Resolves secrets for the steps of one worker, and knows what it has revealed. May be used in any thread."""
+    """Resolves secrets for the steps of one worker, and knows what it has revealed. May be used in any thread.
+
+    Attributes:
+        is_used: Whether any value is known.
+    """
 
     def __init__(self, provider: SecretProvider | None = None) -> None:
         self._provider = provider or from_environment
         self._values: dict[str, str] = {}
         self._forms: tuple[_Form, ...] = ()
+        self.is_used = False
         self._lock = Lock()
 
     def reveal(self, name: str) -> str:
@@ -77,11 +82,6 @@ class Secrets:
         if self._values.get(value) != name:
             self._learn(name, value)
         return value
-
-    @property
-    def is_used(self) -> bool:
-        """Whether any value is known."""
-        return bool(self._forms)
 
     def check(self, data: bytes, *, what: str, root: str) -> None:
         """Refuse the JSON of a value that a known secret stands in. Raises `SecretExposedError`."""
@@ -116,6 +116,7 @@ class Secrets:
             forms = {text: of for one, of in values.items() for text in _forms(one)}
             longest_first = sorted(forms.items(), key=lambda form: -len(form[0]))
             self._forms = tuple(_Form(of, text, text.encode("utf-8", "surrogatepass")) for text, of in longest_first)
+            self.is_used = True
 
     def _path(self, data: bytes, secret: str) -> str:
         try:

@@ -19,6 +19,7 @@ import sys
 from asyncio import tasks as asyncio_tasks
 from collections.abc import Callable, Coroutine, Sequence
 from operator import itemgetter
+from types import MethodType
 from typing import Any, TypeVarTuple, final
 
 from relight.errors import RelightError
@@ -44,6 +45,8 @@ _Ts = TypeVarTuple("_Ts")
 _UNHANDLED_MAX = 16  # Contexts kept; each holds an exception with its frames, and the first ones tell the story.
 _TASKS_PRUNED_FROM = 16  # Below this many tasks, done ones are not looked for.
 # From 3.14 on the current task belongs to the thread, not to the loop, and a second one is refused. Known since 3.12.
+# Each of these asks the kernel for the process's id on Python 3.11.
+_get_running_loop, _set_running_loop = asyncio._get_running_loop, asyncio._set_running_loop
 _swap_current_task: Callable[..., asyncio.Task[Any] | None] | None = getattr(asyncio_tasks, "_swap_current_task", None)
 _RAISED = "exception in a callback"
 _PASSES_IN_VAIN_MAX = 100
@@ -160,20 +163,20 @@ class RunLoop(PureLoop):
 
     def enter(self) -> None:
         """Stay entered until `leave`: many calls of `run_until_blocked` in a row put the outer loop aside only once."""
-        outer = asyncio._get_running_loop()
-        # Python 3.12.1 raises a KeyError for a swap where no task is current (seen).
-        task = None if _swap_current_task is None or outer is None else asyncio.current_task(outer)
-        if _swap_current_task is not None and task is not None:
-            _swap_current_task(outer, None)
+        outer, task = _get_running_loop(), None
+        if _swap_current_task is not None and outer is not None:
+            task = asyncio.current_task(outer)
+            if task is not None:  # Python 3.12.1 raises a KeyError for a swap where no task is current (seen).
+                _swap_current_task(outer, None)
         self._outside = (outer, task, sys.get_asyncgen_hooks())
         sys.set_asyncgen_hooks(None, forget_asyncgen)
-        asyncio._set_running_loop(self)
+        _set_running_loop(self)
 
     def leave(self) -> None:
         """Let the loop that runs here, and its current task, be as they were before `enter`."""
         assert self._outside is not None, "who leaves has entered"
         (outer, task, hooks), self._outside = self._outside, None
-        asyncio._set_running_loop(outer)
+        _set_running_loop(outer)
         sys.set_asyncgen_hooks(*hooks)
         if _swap_current_task is not None and task is not None:
             _swap_current_task(outer, task)
@@ -237,15 +240,18 @@ class RunLoop(PureLoop):
     def call_soon(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        if is_redelivery(callback):
-            handle: Callback = Redelivery(callback, args, self, context)
+        context = contextvars.copy_context() if context is None else context
+        if type(callback) is MethodType and is_redelivery(callback):
+            handle: Callback = Redelivery(callback, args, context)
             self._has_redelivered = True
             self._cancel_now()
+        elif self._is_redelivering:
+            handle = Redelivered(callback, args, context)
         else:
-            handle = (Redelivered if self._is_redelivering else Callback)(callback, args, self, context)
+            handle = Callback(callback, args, context)
         if not self._closed:
             self._ready.append(handle)
-        return handle
+        return handle  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # like that of uvloop, none of asyncio's
 
     def call_later(
         self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
@@ -362,7 +368,7 @@ class RunLoop(PureLoop):
         self._tasks_max = max(_TASKS_PRUNED_FROM, 2 * len(self._tasks))
 
 
-def _is_at_rest(ready: Sequence[asyncio.Handle]) -> bool:
+def _is_at_rest(ready: Sequence[object]) -> bool:
     # A plain loop: a generator costs more than the one or two handles that there are.
     for handle in ready:  # noqa: SIM110
         if type(handle) is not Redelivery:
@@ -370,14 +376,14 @@ def _is_at_rest(ready: Sequence[asyncio.Handle]) -> bool:
     return True
 
 
-def _only_redelivers(handles: Sequence[asyncio.Handle]) -> bool:
+def _only_redelivers(handles: Sequence[object]) -> bool:
     for handle in handles:  # noqa: SIM110 - as above
         if type(handle) is not Redelivery and type(handle) is not Redelivered:
             return False
     return True
 
 
-def _busy_stack(handles: Sequence[asyncio.Handle]) -> str:
+def _busy_stack(handles: Sequence[object]) -> str:
     for handle in handles:
         task = task_behind(handle)
         if task is not None:

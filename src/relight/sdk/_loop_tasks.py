@@ -12,8 +12,10 @@ import contextvars
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
-from types import CoroutineType, FrameType, MethodType
+from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from relight.sdk._loop import RunLoop
@@ -66,51 +68,40 @@ def _is_from_anyio(module_globals: dict[str, Any]) -> bool:
     return str(module_globals.get("__name__", "")).startswith("anyio.")
 
 
-class Callback(asyncio.Handle):
-    """A callback that is ready to run."""
+class Callback(Struct):
+    """A callback that is ready to run: what `call_soon` returns. A run makes some for each step, so it is a struct."""
 
-    __slots__ = ()
+    _callback: Callable[..., object]
+    _args: tuple[Any, ...]
+    _context: contextvars.Context
+    _cancelled: bool = False
 
-    # Not `super().__init__`: a run makes some of these for each step, and that one costs four times as much.
-    def __init__(  # pyright: ignore[reportMissingSuperCall]
-        self,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context | None,
-    ) -> None:
-        self._context = contextvars.copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def cancelled(self) -> bool:
+        return self._cancelled
 
 
 class Redelivery(Callback):
     """A cancelled scope of anyio trying again on the next pass. It alone keeps no turn going."""
 
-    __slots__ = ()
-
 
 class Redelivered(Callback):
     """A task that wakes up because a scope tried again. It may await the next thing, and be woken so for ever."""
 
-    __slots__ = ()
 
-
-def is_redelivery(callback: object) -> bool:
-    """Whether this is an anyio cancel scope's own callback: a private method of a scope, whatever its name is."""
-    if type(callback) is not MethodType or not callback.__func__.__name__.startswith("_"):
+def is_redelivery(callback: Any) -> bool:
+    """Whether this method is an anyio cancel scope's own callback: a private one, whatever its name is."""
+    if not callback.__func__.__name__.startswith("_"):
         return False
     anyio = sys.modules.get("anyio")
     return anyio is not None and isinstance(callback.__self__, anyio.CancelScope)
 
 
-def task_behind(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
+def task_behind(handle: Any) -> asyncio.Task[Any] | None:
     """Return the task that this callback steps or wakes up, if it does that."""
-    callback: object = handle._callback  # type: ignore[attr-defined]  # typeshed leaves the slots of Handle out.
+    callback: object = handle._callback
     owner: Any = getattr(callback, "__self__", None)
     return owner if issubclass(type(owner), RunTask) else None
 

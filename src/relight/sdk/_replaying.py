@@ -46,7 +46,7 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> list[p
     launcher = Launcher(threads=1, interceptors=(), sender=None)
     programs = WorkflowPrograms(workflows, launcher, code="replayed")
     program = programs.create(history.run, history.started)
-    script = Script(program.feed)
+    script = Script(program)
     try:
         changes = [one.record.change for one in history.moments if isinstance(one.record, r.PatchMarked)]
         end = open_end([(moment.record,) for moment in history.moments])

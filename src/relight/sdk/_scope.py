@@ -6,11 +6,11 @@ import inspect
 import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from relight.sdk._known_secrets import Secrets
 from relight.subjects.records import RunStarted
@@ -44,8 +44,7 @@ def _no_heartbeat(details: object) -> None:
     """Outside a run nobody waits for it."""
 
 
-@dataclass(slots=True)
-class StepScope:
+class StepScope(Struct):
     """What `step.info()`, `step.heartbeat()` and `step.deps()` reach for."""
 
     run_id: str
@@ -57,8 +56,8 @@ class StepScope:
     has_deps: bool = False
     heartbeat: Callable[[object], None] = _no_heartbeat
     last_heartbeat: Raw | None = None
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    fakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+    headers: dict[str, str] = {}
+    fakes: Mapping[str, Callable[..., Any]] = {}
     sender: Sender | None = None
     secrets: Secrets | None = None
 

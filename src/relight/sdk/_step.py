@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast, final, overload
 
+from msgspec import Struct
 from typing_extensions import TypeForm, Unpack
 
 from relight.errors import InvalidValueError, RelightError
 from relight.sdk._durations import Duration, seconds
-from relight.sdk._scope import SCOPE, StepInfo, StepScope, activation, faked, fresh_scope, step_scope
+from relight.sdk._scope import SCOPE, StepInfo, StepScope, faked, fresh_scope, step_scope
 from relight.sdk._values import Signature, signature_types, value_type
 from relight.subjects.ids import name_of
 
-__all__ = ("Async", "Effect", "Policy", "Retry", "Step", "StepOptions", "step")
+__all__ = ("Async", "Effect", "PendingStep", "Policy", "Retry", "Step", "StepOptions", "step")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,6 +87,11 @@ class Policy:
     effect: Effect = "idempotent"
     on_exhausted: Literal["fail", "park"] = "fail"
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether an attempt may take only so long."""
+        return self.timeout_s is not None or self.total_timeout_s is not None
+
     def changed(self, options: StepOptions) -> Policy:
         policy = self
         if "retry" in options:
@@ -121,6 +127,7 @@ class Step(Generic[P, R]):
         name: By which its calls are matched in replay.
         function: The undecorated function.
         policy: Its options.
+        what: Names its result in errors.
     """
 
     name: str
@@ -133,6 +140,7 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
         )
+        self.what = f"the result of step {name!r}"
         self._signature: Signature | None = None
         self.__doc__ = getattr(function, "__doc__", None)
         self.__name__ = getattr(function, "__name__", name)
@@ -146,8 +154,8 @@ class Step(Generic[P, R]):
         return self._signature
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Async[R]:
-        run = activation()
-        if run is None:
+        run = SCOPE.get()
+        if run is None or isinstance(run, StepScope):
             return self._simply_run(args, kwargs)
         coroutine: Async[R] = run.call_step(self, args, kwargs)
         return coroutine
@@ -179,6 +187,16 @@ class Step(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
+
+
+class PendingStep(Struct):
+    """A call of a step that waits for its outcome."""
+
+    key: str
+    step: Step[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    future: asyncio.Future[Any]
 
 
 class _StepDecorator(Protocol):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
@@ -16,21 +16,19 @@ __all__ = ("Answer", "GivenAnswers")
 Answer: TypeAlias = r.RequestReplied | r.RequestRejected
 
 
-@dataclass(slots=True)
-class _Given:
+class _Given(Struct):
     answer: Answer
     at_ms: int
     size: int
 
 
-@dataclass(slots=True)
-class GivenAnswers:
+class GivenAnswers(Struct):
     """Answers in the order in which they were given, as many as a history that is continued as new can carry.
 
     Those of the turn that is being made are all kept: if the run continues as new in it, they are stored nowhere else.
     """
 
-    given: list[_Given] = field(default_factory=list[_Given])
+    given: list[_Given] = []
 
     def add(self, answer: Answer, at_ms: int) -> None:
         """Take one more, and forget those that are too old."""

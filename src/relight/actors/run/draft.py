@@ -15,7 +15,7 @@ from relight.actors.run.continuation import opening
 from relight.actors.run.inbox import due, is_stuck_on_other_code, receive
 from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.replay import Script, is_fact, open_end
-from relight.actors.run.shelf import Shelf
+from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.actors.run.state import OpenStep, RunState, fold
 from relight.config.limits import LIMITS
 from relight.errors import NonDeterminismError
@@ -24,24 +24,6 @@ from relight.subjects import records as r
 from relight.subjects.turn import Turn
 
 __all__ = ("Draft",)
-
-
-class _Feed:
-    """Feeds facts with their values where they have references. No method of the draft: that would be a cycle."""
-
-    __slots__ = ("_program", "_shelf")
-
-    def __init__(self, program: p.Program, shelf: Shelf) -> None:
-        self._program = program
-        self._shelf = shelf
-
-    def __call__(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
-        if self._shelf.is_used:
-            if value is p.NOT_DECODED:
-                fact = self._shelf.filled(fact)
-            else:
-                self._shelf.forget(fact)
-        return self._program.feed(fact, at_ms, value)
 
 
 class Draft:
@@ -57,6 +39,21 @@ class Draft:
         is_opening: The records open a new history; what its code asks for belongs into the next turn.
     """
 
+    __slots__ = (
+        "_beats",
+        "_code",
+        "_interrupted",
+        "_problem",
+        "_script",
+        "at_ms",
+        "is_diverged",
+        "is_opening",
+        "program",
+        "records",
+        "shelf",
+        "state",
+    )
+
     def __init__(self, program: p.Program, *, code: str, shelf: Shelf | None = None) -> None:
         self.state = RunState()
         self.records: list[r.Record] = []
@@ -66,7 +63,7 @@ class Draft:
         self.program = program
         self._code = code
         self.shelf = shelf or Shelf(LIMITS.value_inline_bytes_max)
-        self._script = Script(_Feed(self.program, self.shelf))
+        self._script = Script(self.program, self.shelf)
         self._problem = ""
         self._beats: dict[str, Raw] = {}
         self._interrupted: list[str] = []
@@ -136,15 +133,22 @@ class Draft:
     def begin_at(self, now_ms: int) -> None:
         """Give an empty draft its time."""
         if not self.records:
-            self.at_ms = max(self.state.at_ms, now_ms)
+            latest_ms = self.state.at_ms
+            self.at_ms = latest_ms if latest_ms > now_ms else now_ms
 
     def record(self, record: r.Record, value: object = p.NOT_DECODED) -> None:
         """Add a record, and what the code asks for when it sees it."""
         self.records.append(record)
         self.state.apply(record, self.at_ms)
         if is_fact(record):
-            if not self.is_diverged:
-                self._feed(record, value)
+            if self.is_diverged:
+                return
+            try:
+                requests = self._script.live(record, self.at_ms, value)
+            except p.BrokenProgramError as error:
+                self._break(error)
+            else:
+                self._ask(requests)
         elif isinstance(record, r.Parked | r.Unparked | r.Paused | r.Unpaused) and not self.is_diverged:
             self._note(record)
 
@@ -206,7 +210,7 @@ class Draft:
         if open_step is None or self.state.end is not None:
             self._beats.pop(step, None)
             return
-        if step in self._beats and not isinstance(outcome, p.Beat):
+        if self._beats and step in self._beats and not isinstance(outcome, p.Beat):
             self.record(self._heartbeat(step, self._beats.pop(step)))
         attempt = open_step.attempts + 1
         match outcome:
@@ -243,14 +247,17 @@ class Draft:
 
     def announce_unsafe(self) -> None:
         """Record the start of each attempt that must not be repeated unasked."""
-        for step in list(self.state.steps.values()):
-            if step.unsafe and not step.started and self.is_launchable(step):
-                self.record(r.StepStarted(step.key, step.attempts + 1))
+        if self.state.has_unsafe:
+            for step in self.launchable():
+                if step.unsafe and not step.started:
+                    self.record(r.StepStarted(step.key, step.attempts + 1))
 
-    def is_launchable(self, step: OpenStep) -> bool:
-        if self.state.parked is not None or self.state.is_paused:
-            return False
-        return not self.state.is_delayed and step.retry_at_ms <= self.at_ms
+    def launchable(self) -> list[OpenStep]:
+        """Return the open steps of which an attempt may be under way."""
+        state, at_ms = self.state, self.at_ms
+        if state.is_held or state.is_delayed:
+            return []
+        return [step for step in state.steps.values() if step.retry_at_ms <= at_ms]
 
     def take_records(self) -> list[r.Record]:
         """Hand the records over to be appended; the draft is empty then."""
@@ -284,7 +291,7 @@ class Draft:
         for record in records:
             self.state.apply(record, self.at_ms)
         self.program = self.program.anew(started)
-        self._script = Script(_Feed(self.program, self.shelf))
+        self._script = Script(self.program, self.shelf)
         if not self.shelf.has_all(records):
             # A signal that was not received, for example: the new history is read, with its values, once it is stored.
             self.is_diverged = True
@@ -294,14 +301,6 @@ class Draft:
         except p.BrokenProgramError as error:
             self.is_diverged = True
             self.park("stuck", str(error))
-
-    def _feed(self, fact: r.Fact, value: object) -> None:
-        try:
-            requests = self._script.live(fact, self.at_ms, value)
-        except p.BrokenProgramError as error:
-            self._break(error)
-        else:
-            self._ask(requests)
 
     def _note(self, record: r.Note) -> None:
         try:
@@ -325,6 +324,6 @@ class Draft:
             if isinstance(request, p.Continue):
                 self._continue(request)
                 return
-            recorded = self.shelf.relieved(request)
+            recorded = self.shelf.relieved(request) if type(request) in NOT_FED else request
             self.records.append(recorded)
             self.state.apply(recorded, self.at_ms)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Protocol, get_args
+from typing import get_args
 
 from typing_extensions import TypeIs
 
 from relight.actors import program as p
+from relight.actors.run.shelf import Shelf
 from relight.errors import NonDeterminismError
 from relight.subjects import records as r
 from relight.subjects.references import identity_of
 
-__all__ = ("Feed", "Script", "in_words", "is_fact", "open_end")
+__all__ = ("Script", "in_words", "is_fact", "open_end")
 
 _RESULT_CHARACTERS_MAX = 60
-
-
-class Feed(Protocol):
-    def __call__(self, fact: r.Fact, at_ms: int, value: object = ..., /) -> list[p.Asked]: ...
 
 
 class Script:
@@ -28,12 +25,19 @@ class Script:
     While a run is parked or paused, or its start is delayed, its code does not run: facts that come then are deferred
     until it goes on, in replay as live.
 
+    Args:
+        program: The code.
+        shelf: Has its large values; None: the history has them itself.
+
     Attributes:
         missed: Facts that were deferred when the code ended, or continued as new, at one before them.
     """
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    __slots__ = ("_asked", "_deferred", "_holds", "_program", "_shelf", "missed")
+
+    def __init__(self, program: p.Program, shelf: Shelf | None = None) -> None:
+        self._program = program
+        self._shelf = shelf
         self._asked: deque[p.Asked] = deque()
         self.missed: list[r.Fact] = []
         self._holds: set[type] = set()
@@ -61,14 +65,23 @@ class Script:
         self._asked.clear()
         return rest
 
-    def live(self, fact: r.Fact, at_ms: int, *value: object) -> list[p.Asked]:
+    def live(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED) -> list[p.Asked]:
         """Let the code see a fact, unless the run is held; return what it asks for."""
         if type(fact) is r.RunStarted and fact.not_before_ms is not None:
             self._holds.add(r.Parked)  # As if: what lets it go on is the same.
         if self._holds:
             self._deferred.append(fact)
             return []
-        return self._feed(fact, at_ms, *value)
+        return self._feed(fact, at_ms, value)
+
+    def _feed(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED) -> list[p.Asked]:
+        shelf = self._shelf
+        if shelf is not None and shelf.is_used:
+            if value is p.NOT_DECODED:
+                fact = shelf.filled(fact)
+            else:
+                shelf.forget(fact)
+        return self._program.feed(fact, at_ms, value)
 
     def note(self, record: r.Note, at_ms: int) -> list[p.Asked]:
         """Take a record that the code does not see; when nothing holds the run any more, feed what was deferred."""

@@ -24,7 +24,7 @@ from relight.subjects.references import (
 
 __all__ = ("NOT_FED", "Shelf")
 
-NOT_FED = (r.Continued, r.RunCompleted, r.RequestReplied, r.Suspended, r.DetailsSet, r.StepHeartbeat)
+NOT_FED = frozenset((r.Continued, r.RunCompleted, r.RequestReplied, r.Suspended, r.DetailsSet, r.StepHeartbeat))
 """Records of whose large values the code sees nothing."""
 
 
@@ -37,6 +37,15 @@ class Shelf:
         is_used: The run has, or may have, values that are stored apart.
         bytes: Of all that the code was given of them.
     """
+
+    __slots__ = (
+        "_inline_bytes_max",
+        "_uses",
+        "_values",
+        "bytes",
+        "is_used",
+        "pending",
+    )
 
     def __init__(self, inline_bytes_max: int) -> None:
         self.pending: dict[str, bytes] = {}
@@ -65,9 +74,7 @@ class Shelf:
         return reference_to(digest, len(data))
 
     def relieved(self, request: r.Request) -> r.Request:
-        """Return what is recorded of a request."""
-        if type(request) not in NOT_FED:
-            return request
+        """Return what is recorded of a request of one of the types `NOT_FED`; in no other the code gives values."""
         return with_values(request, lambda value: self.kept(value, is_fed=False))
 
     def put(self, digest: str, data: bytes) -> None:
@@ -79,7 +86,7 @@ class Shelf:
 
     def has_all(self, records: Iterable[r.Record]) -> bool:
         """Whether the code can be fed these."""
-        fed = (record for record in records if not isinstance(record, NOT_FED))
+        fed = (record for record in records if type(record) not in NOT_FED)
         return all(one.digest in self._values for record in fed for one in references_in(record))
 
     def find(self, digest: str) -> bytes | None:
@@ -92,7 +99,7 @@ class Shelf:
             BrokenProgramError: A value is not at hand: it is missing where it was stored, or damaged.
         """
         references = references_in(fact)
-        if not references or isinstance(fact, NOT_FED):
+        if not references or type(fact) in NOT_FED:
             return fact
         return in_place(fact, {one.digest: self._taken(one) for one in references})
 

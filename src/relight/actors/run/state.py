@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from relight.actors.run.answers import GivenAnswers
 from relight.subjects import records as r
@@ -41,8 +40,7 @@ class OpenStep(Struct):
     cancelled: bool = False
 
 
-@dataclass(slots=True)
-class OpenWait:
+class OpenWait(Struct):
     """A suspension, signal or awakeable that the code waits for."""
 
     kind: str
@@ -52,8 +50,7 @@ class OpenWait:
     problem: str = ""
 
 
-@dataclass(slots=True)
-class OpenRequest:
+class OpenRequest(Struct):
     """What was asked of the run and is not answered yet."""
 
     received: r.RequestReceived
@@ -61,16 +58,14 @@ class OpenRequest:
     is_taken: bool = False
 
 
-@dataclass(slots=True)
-class TakenUnseen:
+class TakenUnseen(Struct):
     """What waits of one kind and name took while the run was held, and the code has not seen."""
 
     waits: list[int]
     taken: list[r.SignalReceived | r.AnswerReceived | OpenRequest]
 
 
-@dataclass(slots=True)
-class Child:
+class Child(Struct):
     """A run that this run has started, until it has ended."""
 
     id: str
@@ -79,8 +74,7 @@ class Child:
     close: str
 
 
-@dataclass(slots=True)
-class RunState:
+class RunState(Struct):
     """The state of one run after some prefix of its history."""
 
     started: r.RunStarted | None = None
@@ -98,23 +92,24 @@ class RunState:
     since_ms: int = 0
     last_error: r.Failure | None = None
     details: Raw | None = None
-    steps: dict[str, OpenStep] = field(default_factory=dict[str, OpenStep])
-    timers: dict[int, int] = field(default_factory=dict[int, int])
-    timers_since: dict[int, int] = field(default_factory=dict[int, int])
-    waits: dict[int, OpenWait] = field(default_factory=dict[int, OpenWait])
-    suspensions_seen: dict[str, None] = field(default_factory=dict[str, None])
-    answers_kept: dict[str, r.AnswerReceived] = field(default_factory=dict[str, r.AnswerReceived])
-    signals_kept: dict[str, deque[r.SignalReceived]] = field(default_factory=dict[str, deque[r.SignalReceived]])
-    signal_ids: dict[str, None] = field(default_factory=dict[str, None])
-    requests: dict[str, OpenRequest] = field(default_factory=dict[str, OpenRequest])
-    request_ids: dict[str, None] = field(default_factory=dict[str, None])
+    steps: dict[str, OpenStep] = {}
+    timers: dict[int, int] = {}
+    timers_since: dict[int, int] = {}
+    waits: dict[int, OpenWait] = {}
+    suspensions_seen: dict[str, None] = {}
+    answers_kept: dict[str, r.AnswerReceived] = {}
+    signals_kept: dict[str, deque[r.SignalReceived]] = {}
+    signal_ids: dict[str, None] = {}
+    requests: dict[str, OpenRequest] = {}
+    request_ids: dict[str, None] = {}
     answers: GivenAnswers = field(default_factory=GivenAnswers)
-    children: dict[str, Child] = field(default_factory=dict[str, Child])
-    changes: set[str] = field(default_factory=set[str])
-    ends_kept: set[str] = field(default_factory=set[str])
-    ends_awaited: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    taken_unseen: dict[tuple[str, str], TakenUnseen] = field(default_factory=dict[tuple[str, str], TakenUnseen])
+    children: dict[str, Child] = {}
+    changes: set[str] = set()
+    ends_kept: set[str] = set()
+    ends_awaited: dict[str, list[int]] = {}
+    taken_unseen: dict[tuple[str, str], TakenUnseen] = {}
     has_dues: bool = False
+    has_unsafe: bool = False
     is_begun: bool = False
 
     def apply(self, record: r.Record, at_ms: int) -> None:
@@ -231,8 +226,8 @@ def _continued(state: RunState, record: r.Continued) -> None:
         answers=GivenAnswers.carried(record.answers, state.at_ms),
         children={one.child: Child(one.child, one.workflow, one.queue, one.close) for one in record.children},
     )
-    for one in fields(RunState):
-        setattr(state, one.name, getattr(fresh, one.name))
+    for name in RunState.__struct_fields__:
+        setattr(state, name, getattr(fresh, name))
 
 
 def _progress(state: RunState) -> None:
@@ -244,7 +239,8 @@ def _step_ended(state: RunState, record: r.StepCompleted | r.StepFailed) -> None
     state.steps.pop(record.step, None)
     if type(record) is r.StepFailed:
         state.last_error = record.error
-    _progress(state)
+    state.deaths = 0
+    state.since_ms = state.at_ms
 
 
 def _timer_fired(state: RunState, record: r.TimerFired) -> None:
@@ -392,6 +388,8 @@ def _unpaused(state: RunState, record: r.Unpaused) -> None:
 
 def _step_scheduled(state: RunState, record: r.StepScheduled) -> None:
     state.steps[record.step] = OpenStep(record.step, state.at_ms, record.unsafe)
+    if record.unsafe:
+        state.has_unsafe = True
 
 
 def _step_cancelled(state: RunState, record: r.StepCancelled) -> None:
