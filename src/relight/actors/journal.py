@@ -132,48 +132,39 @@ class Journal:
         Raises:
             Displaced: Another owner has appended. Of several messages, those before it were written.
         """
-        if await self._append_one(tuple(records), epoch, lease, cursor, at_ms, family, values):
-            return
-        for part in _parts(records, LIMITS.turn_bytes_max // (1 if self._door.seal is None else 3)):
-            await self._append_one(part, epoch, lease, cursor, at_ms, family, values)
-
-    async def _append_one(
-        self,
-        records: tuple[Record, ...],
-        epoch: int,
-        lease: int,
-        cursor: int,
-        at_ms: int,
-        family: bool,
-        values: bool,
-    ) -> bool:
+        tail, seal = self.tail, self._door.seal
         turn = Turn(
             v=VERSION,
-            number=self.tail.number + 1,
+            number=tail.number + 1,
             append=self._new_append_id(),
             owner=self._owner,
             epoch=epoch,
             lease=lease,
             at_ms=at_ms,
-            previous=self.tail.hash,
-            records=records,
+            previous=tail.hash,
+            records=tuple(records),
             cursor=cursor,
             family=family,
             values=values,
         )
         data = encode(turn)
-        seal = self._door.seal
         if seal is not None:
             data = await self._sealed(seal, data)
         if len(data) > LIMITS.turn_bytes_max and len(records) > 1 and not (seal and opens_history(turn)):
-            return False
-        sequence = await self._written(turn.append, data)
+            for part in _parts(records, LIMITS.turn_bytes_max // (1 if seal is None else 3)):
+                await self.append(
+                    part, epoch=epoch, lease=lease, cursor=cursor, at_ms=at_ms, family=family, values=values
+                )
+            return
+        try:
+            sequence = await self._door.publish(self._subject, data, fence=tail.sequence)
+        except (FencedError, UnavailableError):
+            sequence = await self._found_or_written(turn.append, data)
         self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
         self.bytes += len(data)
         if opens_history(turn):
             self.opened = sequence
             self.bytes = len(data)
-        return True
 
     async def _sealed(self, seal: Seal, data: bytes) -> bytes:
         backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
@@ -183,17 +174,18 @@ class Journal:
             except UnavailableError:
                 await backoff.wait()
 
-    async def _written(self, append_id: str, data: bytes) -> int:
-        backoff: Backoff | None = None
+    async def _found_or_written(self, append_id: str, data: bytes) -> int:
+        """After a first try whose outcome is unknown."""
+        backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         while True:
-            try:
-                return await self._door.publish(self._subject, data, fence=self.tail.sequence)
-            except (FencedError, UnavailableError):
-                backoff = backoff or Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
             sequence = await self._found(append_id, backoff)
             if sequence is not None:
                 return sequence
             await backoff.wait()
+            try:
+                return await self._door.publish(self._subject, data, fence=self.tail.sequence)
+            except (FencedError, UnavailableError):
+                continue  # It is looked for again.
 
     async def _found(self, append_id: str, backoff: Backoff) -> int | None:
         """Return the sequence of the append if the last message is ours; None if nothing came between."""

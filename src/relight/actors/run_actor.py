@@ -371,11 +371,11 @@ class RunActor:
         if draft.shelf.pending:
             for digest, value in draft.shelf.take_pending(records).items():
                 await self._eventually(partial(self._store_value, digest, value))
-        doorbells = tuple(self._doorbells.rung.values())
+        lease, doorbells = self._doorbells.lease, tuple(self._doorbells.rung.values())
         await self._journal.append(
             records,
             epoch=self._epoch,
-            lease=self.lease.sequence if self.lease is not None else 0,
+            lease=lease.sequence if lease is not None else 0,
             cursor=self._cursor,
             at_ms=draft.at_ms,
             family=state.end is not None and has_family(state),

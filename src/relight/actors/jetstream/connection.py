@@ -25,7 +25,7 @@ from nats.aio.subscription import Subscription
 
 from relight.actors.jetstream.frames import FrameReader
 from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, Access
-from relight.actors.jetstream.transport import DirectTransport
+from relight.actors.jetstream.transport import DirectProtocol, DirectTransport
 from relight.errors import InvalidValueError, ProtocolError, UnavailableError, UnsuitableServerError
 
 __all__ = ("SERVER_VERSION_MIN", "Connection", "Listening", "Receive")
@@ -41,6 +41,7 @@ _CONFIRM_TIMEOUT_S = 5.0
 _RECONNECT_FIRST_S = 0.05
 _RECONNECT_MAX_S = 2.0
 _BUFFER_BYTES = 64 * 1024
+_PIECES_OF_A_FRAME = 3
 
 _log = structlog.stdlib.get_logger("relight.connection")
 
@@ -80,6 +81,7 @@ class Connection(Client):
     """One connection to NATS. Open it with `Connection.open`."""
 
     wire: asyncio.WriteTransport
+    protocol: DirectProtocol
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,6 +93,7 @@ class Connection(Client):
         self._unsent_subscriptions: list[bytes] = []
         self._outgoing: list[bytes] = []
         self._is_corked = False
+        self._is_busy = False
         self._confirming: set[asyncio.Future[bool]] = set()
         self._slow_lane: _SlowLane = asyncio.Queue()
         self._name = ""
@@ -120,17 +123,17 @@ class Connection(Client):
     # Writing.
 
     @property
-    def is_congested(self) -> bool:
-        """Whether more was written than the socket takes; then `drain` before writing more."""
-        transport = self._transport
-        return self.is_open and isinstance(transport, DirectTransport) and transport.is_congested
+    def takes_more(self) -> bool:
+        """Whether it is open, and the socket takes what is written; else `drain_writes` before writing more."""
+        return self.is_open and not self.protocol.is_congested
 
     async def drain_writes(self) -> None:
         """Wait until the socket takes more.
 
         Raises:
-            UnavailableError: The connection was lost.
+            UnavailableError: There is no connection, or it was lost.
         """
+        await self.require_open()
         assert self._transport is not None
         self._uncork()
         try:
@@ -152,30 +155,36 @@ class Connection(Client):
             head = f"HPUB {subject} {reply} {size} {size + len(data)}\r\n{headers}"
         else:
             head = f"PUB {subject} {reply} {len(data)}\r\n"
-        self.write(b"".join((head.encode(), data, b"\r\n")))
+        self.write(head.encode(), data, b"\r\n")
 
-    def write(self, frame: bytes) -> None:
-        """Write raw frames. The first of a tick goes out at once, the others together when the tick is over."""
+    def write(self, *pieces: bytes) -> None:
+        """Write pieces of raw frames.
+
+        What is written in one tick goes out together when the tick is over. The first frame does not wait for it,
+        unless in the tick before others followed: each time the socket is written the server wakes up.
+        """
         if not self.is_open:
             return
-        if self._is_corked:
-            self._outgoing.append(frame)
-        else:
-            self._is_corked = True
-            self._loop.call_soon(self._uncork)
-            self.wire.write(frame)
+        if not self._is_corked:
+            self.cork()
+            if not self._is_busy:
+                self.wire.write(b"".join(pieces))
+                return
+        self._outgoing += pieces
 
     def cork(self) -> None:
-        """Let what is written in this tick go out together: each time the socket is written the server wakes up."""
+        """Let what is written in this tick go out together."""
         if not self._is_corked:
             self._is_corked = True
             self._loop.call_soon(self._uncork)
 
     def _uncork(self) -> None:
         self._is_corked = False
-        if self._outgoing and self.is_open:
-            self.wire.write(b"".join(self._outgoing))
-        self._outgoing.clear()
+        outgoing = self._outgoing
+        self._is_busy = len(outgoing) > _PIECES_OF_A_FRAME
+        if outgoing and self.is_open:
+            self.wire.write(b"".join(outgoing))
+        outgoing.clear()
 
     async def confirm(self) -> None:
         """Return when the server has treated all that was written before.
@@ -325,7 +334,7 @@ class Connection(Client):
         """Treat what is rare; messages never come here but straight from the transport."""
         transport = self._transport
         assert isinstance(transport, DirectTransport)
-        self.wire = transport.wire
+        self.wire, self.protocol = transport.wire, transport.protocol
         lane: _SlowLane = asyncio.Queue()
         self._slow_lane = lane
         frames = FrameReader(self._on_message, self._on_control)

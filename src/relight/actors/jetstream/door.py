@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -141,11 +141,11 @@ class JetStreamDoor:
 
     # Writing.
 
-    async def publish(
+    def publish(
         self, subject: str, data: bytes, *, fence: int | None = None, fence_subject: str | None = None
-    ) -> int:
+    ) -> Coroutine[object, object, int]:
         """See `Door.publish`."""
-        return await self._publisher.publish(subject, data, fence_headers(fence, fence_subject))
+        return self._publisher.publish(subject, data, fence_headers(fence, fence_subject))
 
     async def schedule(self, subject: str, data: bytes, *, target: str, due_ms: int) -> None:
         """See `Door.schedule`."""

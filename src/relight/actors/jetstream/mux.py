@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import final
 
 from relight.actors.jetstream.connection import Connection
@@ -46,25 +46,29 @@ class Mux:
         connection.listen(inbox + "*", self._on_answer)
         connection.on_lost.append(self._on_lost)
 
-    async def ask(self, subject: str, data: bytes, *, headers: str = "") -> bytes:
-        """Send a question and return the answer.
+    def ask(self, subject: str, data: bytes, *, headers: str = "") -> Awaitable[bytes]:
+        """Send a question, now if that is possible; to be awaited is the answer.
 
         Raises:
             NoResponders: Nobody listens there.
             UnavailableError: No answer within `limits.publish_timeout_s`, or no connection. It may have arrived.
         """
-        if self._connection.is_congested:
+        if self._queue or len(self._waiting) >= self._waiting_max or not self._connection.takes_more:
+            return self._ask_later(subject, data, headers)
+        return self._sent(subject, data, headers)
+
+    async def _ask_later(self, subject: str, data: bytes, headers: str) -> bytes:
+        if not self._connection.takes_more:
             await self._connection.drain_writes()
         if self._queue or len(self._waiting) >= self._waiting_max:
             await self._wait_for_a_place()
-        if not self._connection.is_open:
-            await self._connection.require_open()
+        await self._connection.require_open()
         return await self._sent(subject, data, headers)
 
     async def ask_together(self, questions: Sequence[tuple[str, bytes]]) -> list[bytes]:
         """Send questions at once and return their answers, in order. Raises like `ask`, what comes first."""
         connection, free = self._connection, self._waiting_max - len(self._waiting)
-        if not connection.is_open or connection.is_congested or self._queue or len(questions) > free:
+        if not connection.takes_more or self._queue or len(questions) > free:
             return [await self.ask(subject, data) for subject, data in questions]
         connection.cork()
         return await asyncio.gather(*[self._sent(subject, data, "") for subject, data in questions])

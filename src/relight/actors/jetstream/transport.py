@@ -10,7 +10,7 @@ from urllib.parse import ParseResult
 
 from nats.aio.transport import TcpTransport
 
-__all__ = ("DirectTransport",)
+__all__ = ("DirectProtocol", "DirectTransport")
 
 
 class _DirectReader(asyncio.StreamReader):
@@ -52,7 +52,8 @@ class _DirectReader(asyncio.StreamReader):
     _maybe_resume_transport: Callable[[], None]
 
 
-class _DirectProtocol(asyncio.StreamReaderProtocol):
+@final
+class DirectProtocol(asyncio.StreamReaderProtocol):
     """A stream protocol that shows whether the transport has taken as much as it wants to."""
 
     is_congested = False
@@ -71,22 +72,18 @@ class DirectTransport(TcpTransport):
     """Replaces nats-py's TCP transport. Until `switch` it behaves like it."""
 
     _reader: _DirectReader
-    _protocol: _DirectProtocol
+    protocol: DirectProtocol
     wire: asyncio.WriteTransport
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
-
-    @property
-    def is_congested(self) -> bool:
-        return self._protocol.is_congested
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         assert uri.hostname is not None, "nats-py completes urls"
         assert uri.port is not None, "nats-py completes urls"
         loop = asyncio.get_running_loop()
         reader = _DirectReader(limit=buffer_size, loop=loop)
-        protocol = _DirectProtocol(reader, loop=loop)
+        protocol = DirectProtocol(reader, loop=loop)
         async with asyncio.timeout(connect_timeout):
             wire, _ = await loop.create_connection(lambda: protocol, uri.hostname, uri.port)
         self._use(wire, reader, protocol)
@@ -99,7 +96,7 @@ class DirectTransport(TcpTransport):
         assert self._io_writer is not None
         loop = asyncio.get_running_loop()
         reader = _DirectReader(limit=buffer_size, loop=loop)
-        protocol = _DirectProtocol(reader, loop=loop)
+        protocol = DirectProtocol(reader, loop=loop)
         hostname = uri if isinstance(uri, str) else uri.hostname
         async with asyncio.timeout(connect_timeout):
             wire = await loop.start_tls(self.wire, protocol, ssl_context, server_hostname=hostname)
@@ -110,7 +107,7 @@ class DirectTransport(TcpTransport):
         """From now on call `feed` with what comes in, and `ended` when nothing can come any more."""
         self._reader.switch(feed, ended)
 
-    def _use(self, wire: asyncio.WriteTransport, reader: _DirectReader, protocol: _DirectProtocol) -> None:
-        self.wire, self._reader, self._protocol = wire, reader, protocol
+    def _use(self, wire: asyncio.WriteTransport, reader: _DirectReader, protocol: DirectProtocol) -> None:
+        self.wire, self._reader, self.protocol = wire, reader, protocol
         self._io_reader = reader
         self._io_writer = asyncio.StreamWriter(wire, protocol, reader, asyncio.get_running_loop())
