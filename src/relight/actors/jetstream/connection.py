@@ -42,6 +42,8 @@ _RECONNECT_FIRST_S = 0.05
 _RECONNECT_MAX_S = 2.0
 _BUFFER_BYTES = 64 * 1024
 _PIECES_OF_A_FRAME = 3
+_PASSES_WHILE_BUSY = 3
+"""Of the loop, for which writes are gathered: about as many as there are between an answer and the next question."""
 
 _log = structlog.stdlib.get_logger("relight.connection")
 
@@ -160,8 +162,8 @@ class Connection(Client):
     def write(self, *pieces: bytes) -> None:
         """Write pieces of raw frames.
 
-        What is written in one tick goes out together when the tick is over. The first frame does not wait for it,
-        unless in the tick before others followed: each time the socket is written the server wakes up.
+        The first frame goes out at once, and those of the same tick together when it is over. While more than one comes
+        in a tick, all of a few ticks go out together: each time the socket is written the server wakes up.
         """
         if not self.is_open:
             return
@@ -176,7 +178,13 @@ class Connection(Client):
         """Let what is written in this tick go out together."""
         if not self._is_corked:
             self._is_corked = True
-            self._loop.call_soon(self._uncork)
+            self._loop.call_soon(self._uncork_after, _PASSES_WHILE_BUSY if self._is_busy else 0)
+
+    def _uncork_after(self, passes: int) -> None:
+        if passes:
+            self._loop.call_soon(self._uncork_after, passes - 1)
+        else:
+            self._uncork()
 
     def _uncork(self) -> None:
         self._is_corked = False
