@@ -6,8 +6,8 @@ is proven by one conformance suite (`tests/conformance`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 from relight.subjects.ids import WorkerId
 
@@ -138,9 +138,9 @@ class Door(Protocol):
 
     # Writing. An acknowledged publish is stored.
 
-    async def publish(
+    def publish(
         self, subject: str, data: bytes, *, fence: int | None = None, fence_subject: str | None = None
-    ) -> int:
+    ) -> Coroutine[Any, Any, int]:
         """Store one message and return its stream sequence.
 
         Args:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from typing import Self, final
 
 from relight.actors.backoff import Backoff
+from relight.actors.delayed import Delayed
 from relight.actors.door import Door, Watch
 from relight.actors.journal import read_tail
 from relight.actors.starts import read_start
@@ -33,13 +34,26 @@ _LOOK_AGAIN_S = 60.0
 class _Ear:
     """What one waiting caller has heard."""
 
-    def __init__(self) -> None:
-        self.heard = asyncio.Event()
+    __slots__ = ("_has_heard", "_loop", "_waiting", "end")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.end: r.End | None = None
+        self._loop = loop
+        self._has_heard = False
+        self._waiting: asyncio.Future[None] | None = None
 
     def hear(self, end: r.End | None = None) -> None:
         self.end = self.end or end
-        self.heard.set()
+        self._has_heard = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def listen(self) -> None:
+        """Return when something was heard since the last time."""
+        if not self._has_heard:
+            self._waiting = self._loop.create_future()
+            await self._waiting
+        self._has_heard = False
 
 
 @final
@@ -53,6 +67,8 @@ class Ends:
         self._expected: OrderedDict[str, bool] = OrderedDict()
         self._waiting: dict[str, set[_Ear]] = {}
         self._own: Watch | None = None
+        self._looks = Delayed(door.clock, _LOOK_AGAIN_S)
+        self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
         self._door.watch_reconnects(self._doubt)
@@ -93,15 +109,14 @@ class Ends:
             await watch.close()
 
     async def _wait(self, run: str, *, looks_first: bool = False) -> r.Record:
-        ear = _Ear()
+        ear = _Ear(self._loop)
         if looks_first:
             ear.hear()
         self._waiting.setdefault(run, set()).add(ear)
         try:
             while True:
+                # Forgotten before the look: what is heard while it is under way asks for another one.
                 await self._hear_or_doubt(ear)
-                # Cleared before the look: what is heard while it is under way asks for another one.
-                ear.heard.clear()
                 end = ear.end or await self._look_until_answered(run)
                 if end is not None:
                     return end
@@ -109,9 +124,9 @@ class Ends:
             self._leave(run, ear)
 
     async def _hear_or_doubt(self, ear: _Ear) -> None:
-        alarm = self._door.clock.call_later(_LOOK_AGAIN_S, ear.hear)
+        alarm = self._looks.call(ear.hear, self._door.clock.elapsed_s())
         try:
-            await ear.heard.wait()
+            await ear.listen()
         finally:
             alarm.cancel()
 

@@ -36,7 +36,7 @@ from relight.subjects.references import (
     with_values,
 )
 
-__all__ = ("copy", "digest_beside_loop", "fetch", "fill", "filled", "relieved", "remove_all", "store")
+__all__ = ("copy", "digest_beside_loop", "fetch", "fill", "filled", "has_large", "relieved", "remove_all", "store")
 
 T = TypeVar("T")
 
@@ -154,6 +154,14 @@ async def fill(door: Door, subjects: Subjects, run: str, shelf: Shelf, holders: 
                 shelf.put(one.digest, data)
 
 
+def has_large(holder: object, inline_bytes_max: int) -> bool:
+    """Whether a record or message has values that are to be stored apart. Most have none."""
+    for one in values_in(holder):  # noqa: SIM110 - a generator costs more than the one value that there is
+        if len(one) > inline_bytes_max or is_reference(one):
+            return True
+    return False
+
+
 async def relieved(
     door: Door, subjects: Subjects, run: str, holder: T, *, inline_bytes_max: int, bytes_max: int, what: str
 ) -> T:
@@ -163,8 +171,8 @@ async def relieved(
         PayloadTooLargeError: A value is larger than `bytes_max`. Nothing was stored.
         UnavailableError: Not everything was stored. Repeat it.
     """
-    if all(len(one) <= inline_bytes_max and not is_reference(one) for one in values_in(holder)):
-        return holder  # As nearly all are: not even a shelf is made for them.
+    if not has_large(holder, inline_bytes_max):
+        return holder
     shelf = Shelf(inline_bytes_max)
     digests = {id(one): await digest_beside_loop(one) for one in values_in(holder) if len(one) > inline_bytes_max}
     sent = with_values(holder, lambda value: shelf.kept(value, is_fed=False, digest=digests.get(id(value), "")))

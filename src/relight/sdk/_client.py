@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -24,7 +24,7 @@ from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, plann
 from relight.actors.letters import Letterbox
 from relight.actors.sealing import with_codecs
 from relight.actors.starts import read_start, start_in
-from relight.actors.values import copy, relieved
+from relight.actors.values import copy, has_large, relieved
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.errors import (
@@ -59,6 +59,10 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _START_S = 30.0
+
+
+def _random_hex(size_bytes: int) -> str:
+    return os.urandom(size_bytes).hex()
 
 
 @final
@@ -111,7 +115,7 @@ class Relight:
         settings: Settings,
         backend: Backend,
         interceptors: Sequence[Interceptor] = (),
-        tokens: Callable[[int], str] = secrets.token_hex,
+        tokens: Callable[[int], str] = _random_hex,
         codecs: Sequence[Codec] | None = None,
     ) -> Relight:
         relight = cls.__new__(cls)
@@ -124,7 +128,7 @@ class Relight:
         backend: Backend,
         interceptors: Sequence[Interceptor],
         codecs: Sequence[Codec] | None,
-        tokens: Callable[[int], str] = secrets.token_hex,
+        tokens: Callable[[int], str] = _random_hex,
     ) -> None:
         self.settings = settings
         self.backend = backend
@@ -317,19 +321,30 @@ class Relight:
         """Start a run; return it, and whether it was this very start that made it."""
         result_type = result_type_of(workflow, options.pop("type", object))
         chosen = cast("StartOptions", options)
-        _check_options(chosen)
+        if chosen:
+            _check_options(chosen)
         now_ms = self.door.clock.now_ms()
         started = run_started(workflow, args, chosen, seed=self._token(16), client=self._client, now_ms=now_ms)
         run_id = token("run id", options["id"]) if "id" in options else self._token(12)
-        call = StartCall(run_id=run_id, workflow=started.workflow, headers=dict(started.headers))
+        if signal is not None:
+            started = msgspec.structs.replace(started, signal=signal)
+        on_conflict = chosen.get("on_conflict", "attach")
+        if not self.interceptors:
+            taken = await self._begin(run_id, started, on_conflict)
+        else:
+            call = StartCall(run_id=run_id, workflow=started.workflow, headers=dict(started.headers))
 
-        async def publish(call: StartCall) -> RunStarted:
-            named = msgspec.structs.replace(started, headers=call.headers, signal=signal)
-            named = await self._relieved_until_stored(run_id, named, what="an argument")
-            return await self._publish_start(run_id, named, chosen.get("on_conflict", "attach"))
+            async def publish(call: StartCall) -> RunStarted:
+                named = msgspec.structs.replace(started, headers=call.headers)
+                return await self._begin(run_id, named, on_conflict)
 
-        taken = await through(self.interceptors, "start", publish)(call)
+            taken = await through(self.interceptors, "start", publish)(call)
         return Run(self, run_id, result_type, queue=taken.queue), taken.seed == started.seed
+
+    async def _begin(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
+        if has_large(started, self.settings.value_inline_bytes_max):
+            started = await self._relieved_until_stored(run_id, started, what="an argument")
+        return await self._publish_start(run_id, started, on_conflict)
 
     @overload
     async def call(self, workflow: Runnable[*Ts, R], /, *args: *Ts, **options: Unpack[StartOptions]) -> R: ...
@@ -370,8 +385,8 @@ class Relight:
         data = encode(Start(v=VERSION, run=started))
         if len(data) > LIMITS.payload_bytes_max:
             raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
-        backoff = Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         give_up_s = self.door.clock.elapsed_s() + _START_S
+        backoff: Backoff | None = None
         self.ends.expect(run_id)
         while True:
             try:
@@ -385,6 +400,7 @@ class Relight:
                 if self.door.clock.elapsed_s() > give_up_s:
                     remedy = f"it may have been started; start it again with id={run_id!r}"
                     raise UnavailableError(f"{error}; {remedy}") from error
+            backoff = backoff or Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
             await backoff.wait()
 
     async def fork(
@@ -451,8 +467,8 @@ class Relight:
         return (await self._relieved_until_stored(run_id, holder, what=what)).arguments
 
     async def _store_start(self, run_id: str, queue: str, data: bytes) -> None:
-        any_queue = self.subjects.start_any_queue(run_id)
-        await self.door.publish(self.subjects.start(queue, run_id), data, fence=0, fence_subject=any_queue)
+        subject, any_queue = self.subjects.start_fenced(queue, run_id)
+        await self.door.publish(subject, data, fence=0, fence_subject=any_queue)
 
     def _attached(self, run_id: str, started: RunStarted, stored: Stored, on_conflict: str) -> RunStarted:
         """The id is taken: by this very start, by an equal one, or by another."""
@@ -565,7 +581,7 @@ class Relight:
 
 
 def _check_options(options: StartOptions) -> None:
-    unknown = set(options) - set(StartOptions.__annotations__)
+    unknown = set(options).difference(StartOptions.__annotations__)
     if unknown:
         raise TypeError(f"unknown options of start: {', '.join(sorted(unknown))}")
     if options.get("on_conflict", "attach") not in ("attach", "fail"):

@@ -25,6 +25,7 @@ from relight.sdk._values import ValueType, value_type
 from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.ids import name_of
+from relight.subjects.references import references_in
 
 if TYPE_CHECKING:
     from relight.sdk._client import Relight
@@ -84,10 +85,19 @@ class Run(Generic[R]):
     """
 
     def __init__(self, relight: Relight, id: str, type: ValueType[Any], *, queue: str = "") -> None:
+        _ = relight.door  # It says so if it is not open.
         self.id = id
         self._relight = relight
         self._type = type
-        self._letterbox = Letterbox(relight.door, relight.subjects, id, queue=queue)
+        self._queue = queue
+        self._kept: Letterbox | None = None
+
+    @property
+    def _letterbox(self) -> Letterbox:
+        """Made when it is needed: who only waits for the result needs none."""
+        if self._kept is None:
+            self._kept = Letterbox(self._relight.door, self._relight.subjects, self.id, queue=self._queue)
+        return self._kept
 
     async def result(self, *, timeout: Duration | None = None) -> R:
         """Wait for the end and return the result.
@@ -100,16 +110,23 @@ class Run(Generic[R]):
             WaitTimedOut: No end within `timeout`; the run goes on.
             RunNotFoundError: The run is not known, or was retired.
         """
-        limit_s = None if timeout is None else seconds("timeout", timeout)
+        if timeout is None:
+            end = await self._relight.ends.end_of(self.id)
+        else:
+            end = await self._end_within(seconds("timeout", timeout))
+        if references_in(end):
+            end = await self._filled(end)
+        return cast("R", outcome_of(self.id, end, self._type))
+
+    async def _end_within(self, limit_s: float) -> r.Record:
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
-                end = await self._relight.ends.end_of(self.id)
+                return await self._relight.ends.end_of(self.id)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise WaitTimedOut(f"run {self.id!r} had no result within {limit_s:g} s; it goes on") from error
-        return cast("R", outcome_of(self.id, await self._filled(end), self._type))
 
     async def resume(self, name: str, data: object = None) -> None:
         """Answer a suspension. Returns when durable. The first answer wins; one that comes early is kept.

@@ -14,7 +14,7 @@ from relight.sdk._any_value import encode_any
 from relight.sdk._durations import moment_ms, seconds
 from relight.sdk._values import ValueType, digest, value_type
 from relight.sdk._workflow import DEFAULT_QUEUE, StartOptions, Workflow
-from relight.subjects.ids import name_of, queue_name
+from relight.subjects.ids import QueueName, name_of, queue_name
 from relight.subjects.records import RunStarted
 
 __all__ = ("arguments_of", "result_type_of", "run_started")
@@ -32,7 +32,7 @@ def run_started(
     """
     if isinstance(workflow, Workflow):
         known = cast("Workflow[..., Any]", workflow)
-        name, queue, timeout_s = known.name, known.queue, known.timeout_s
+        name, queue, timeout_s = known.name, QueueName(known.queue), known.timeout_s
         arguments = known.signature.encode_arguments(args)
     elif isinstance(workflow, str):
         name, queue, timeout_s = name_of("workflow name", workflow), queue_name(DEFAULT_QUEUE), None
@@ -45,7 +45,7 @@ def run_started(
         timeout_s = seconds("timeout", options["timeout"])
     return RunStarted(
         workflow=name,
-        queue=queue_name(options.get("queue", queue)),
+        queue=queue_name(options["queue"]) if "queue" in options else queue,
         arguments=tuple(Raw(one) for one in arguments),
         digest=digest([name.encode(), *arguments]),
         seed=seed,
@@ -53,7 +53,7 @@ def run_started(
         unchecked=isinstance(workflow, str),
         timeout_ms=None if timeout_s is None else round(timeout_s * 1000),
         not_before_ms=_not_before_ms(options, now_ms),
-        tags=_tags(options.get("tags", {})),
+        tags=_tags(options["tags"]) if "tags" in options else {},
     )
 
 

@@ -116,6 +116,11 @@ class Subjects:
         """The filter that fences a start: a run id is taken in whichever queue it was started."""
         return f"{self._root}.start.{slot_of(run)}.*.{run}"
 
+    def start_fenced(self, queue: str, run: str) -> tuple[str, str]:
+        """The subject of a start, and `start_any_queue`."""
+        slot = slot_of(run)
+        return f"{self._root}.start.{slot}.{queue}.{run}", f"{self._root}.start.{slot}.*.{run}"
+
     def wake(self, queue: str, run: str) -> str:
         return f"{self._root}.wake.{slot_of(run)}.{queue}.{run}"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal, Protocol, Self, final
+from typing import Any, Literal, Protocol, Self, final
 
 import structlog
 
@@ -143,7 +143,7 @@ class JetStreamDoor:
 
     def publish(
         self, subject: str, data: bytes, *, fence: int | None = None, fence_subject: str | None = None
-    ) -> Coroutine[object, object, int]:
+    ) -> Coroutine[Any, Any, int]:
         """See `Door.publish`."""
         return self._publisher.publish(subject, data, fence_headers(fence, fence_subject))
 
