@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
-from tests.runs import recorded, until
+from tests.runs import recorded
 
 from relight import (
     Relight,
