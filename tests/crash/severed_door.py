@@ -33,6 +33,9 @@ class SeverableClock:
     def elapsed_s(self) -> float:
         return self._clock.elapsed_s()
 
+    def ms_at(self, elapsed_s: float) -> int:
+        return self._clock.ms_at(elapsed_s)
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Handle:
         return self._clock.call_later(delay_s, lambda: None if self._door.is_severed else callback())
 

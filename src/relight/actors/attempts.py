@@ -75,7 +75,8 @@ class Attempts:
         self.running.clear()
 
     def _attempt(self, step: OpenStep, now_ms: int) -> p.Attempt:
-        deadline_ms = self._draft.state.run_deadline_ms
+        state = self._draft.state
+        deadline_ms = state.run_deadline_ms if state.has_dues else None
         heartbeat = self.details.pop(step.key, step.heartbeat) if self.details else step.heartbeat
         deadline = None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC)
         return p.Attempt(step.attempts + 1, step.scheduled_at_ms, now_ms, heartbeat, deadline)

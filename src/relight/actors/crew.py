@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +30,7 @@ class Crew(Protocol):
     subjects: Subjects
     worker: WorkerId
     programs: p.Programs
+    loop: asyncio.AbstractEventLoop
     claims: Delayed
     looks: Delayed
 

@@ -92,6 +92,10 @@ class Clock(Protocol):
         """Seconds since some moment, counted also while this process is stopped or its machine suspended."""
         ...
 
+    def ms_at(self, elapsed_s: float) -> int:
+        """The time at a moment that `elapsed_s` has just given; to ask for both costs twice as much."""
+        ...
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Handle: ...
 
 

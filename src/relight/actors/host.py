@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from relight.actors import program as p
 from relight.actors.delayed import Delayed
@@ -57,19 +58,20 @@ class Host:
         self._arrivals: set[asyncio.Task[None]] = set()
         self._behind: dict[str, list[Delivery]] = {}
         self._beginning: set[str] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop = asyncio.get_running_loop()
+        self._is_open = False
 
     async def open(self) -> None:
         """Begin to take deliveries."""
-        self._loop = asyncio.get_running_loop()
+        self._is_open = True
         self.door.watch_gaps(self._look_after_gap)
         await self.door.answer(self.worker, self._answer)
         await self.door.answer_every_worker(self._answer_every_worker)
         for queue in self._queues:
             # Without places first: the first delivery already needs to know where its place goes back to.
-            self._wakes[queue] = await self.door.consume("wake", queue, self.arrive, places=0)
+            self._wakes[queue] = await self.door.consume("wake", queue, partial(self._take_wake, queue), places=0)
             self._wakes[queue].add_places(_WAKES_AT_ONCE)
-            self._starts[queue] = await self.door.consume("start", queue, self.arrive, places=0)
+            self._starts[queue] = await self.door.consume("start", queue, partial(self._take_start, queue), places=0)
             self._starts[queue].add_places(self._concurrency)
 
     async def drain(self, grace_s: float) -> None:
@@ -122,8 +124,8 @@ class Host:
             del self._live.actors[actor.run]
         for delivery in unfinished:
             self.door.release(delivery)
-            # Not `arrive`: its place was given back long ago, or just now.
-            self._dispatch(delivery._replace(new_until_ms=0, delivered=SECOND_HAND))
+            # Its place was given back long ago, or just now.
+            self._take_other(delivery._replace(new_until_ms=0, delivered=SECOND_HAND))
 
     def _give_place(self, run: str) -> None:
         queue = self._placed.pop(run, None)
@@ -137,10 +139,10 @@ class Host:
         if ask.asker == self.worker or self._is_too_late(ask):
             return None
         # Also while draining: a run whose steps still get their time is not to be run elsewhere.
-        if self._loop is None or not (self._can_take(ask) if ask.workflow else ask.run in self._live.actors):
+        if not self._is_open or not (self._can_take(ask) if ask.workflow else ask.run in self._live.actors):
             return NOT_MINE
         take = self._take_handed_over if ask.workflow else self._adopt
-        self._loop.call_soon_threadsafe(take, _delivery_in(ask))
+        self.loop.call_soon_threadsafe(take, _delivery_in(ask))
         return MINE
 
     def _can_take(self, ask: AskOwner | AskEveryWorker) -> bool:
@@ -163,7 +165,7 @@ class Host:
 
     def _adopt(self, delivery: Delivery) -> None:
         self.door.hold(delivery.subject.rsplit(".", 1)[1], delivery)
-        self._dispatch(delivery)
+        self._take_other(delivery)
 
     # Questions to all workers, answered in the worker's loop: what was delivered before has arrived.
 
@@ -174,30 +176,38 @@ class Host:
 
     # Arrivals.
 
-    def arrive(self, delivery: Delivery) -> None:
-        """A delivery from a consumer."""
-        subject = delivery.subject.split(".", 5)
-        if len(subject) == 6 and subject[2] == "start" and subject[5] not in self._placed:
-            self._placed[subject[5]] = subject[4]
-        elif len(subject) == 6:
-            (self._starts if subject[2] == "start" else self._wakes)[subject[4]].add_places(1)
-        self._dispatch(delivery)
-
-    def _dispatch(self, delivery: Delivery) -> None:
+    def _take_start(self, queue: str, delivery: Delivery) -> None:
         run = delivery.subject.rsplit(".", 1)[1]
+        if run in self._placed:
+            self._starts[queue].add_places(1)
+        else:
+            self._placed[run] = queue
+        self._dispatch(delivery, run, is_start=True)
+
+    def _take_wake(self, queue: str, delivery: Delivery) -> None:
+        self._wakes[queue].add_places(1)
+        self._dispatch(delivery, delivery.subject.rsplit(".", 1)[1], is_start=False)
+
+    def _take_other(self, delivery: Delivery) -> None:
+        """One that does not come from the consumer: another worker has handed it over, or a run has left it."""
+        _, _, kind, _, _, run = delivery.subject.split(".")
+        self._dispatch(delivery, run, is_start=kind == "start")
+
+    def _dispatch(self, delivery: Delivery, run: str, *, is_start: bool) -> None:
         if run in self._live.actors:
             self._live.ring(run, delivery)
             return
         if self._live.is_draining:
             self.door.nak(delivery)
             return
-        if delivery.is_new(self.door.clock.now_ms()) and self._ownership.begin_at_once(delivery, run):
+        is_new = is_start and delivery.is_new(self.door.clock.now_ms())
+        if is_new and self._ownership.begin_at_once(delivery, run):
             return
         if run in self._behind:
             self._behind[run].append(delivery)
             return
         self._behind[run] = []
-        if delivery.new_until_ms and delivery.subject.split(".", 3)[2] == "start":
+        if is_start and delivery.new_until_ms:
             self._beginning.add(run)
         self._settle_soon(delivery, run)
 

@@ -44,7 +44,7 @@ from relight.subjects.envelope import check_open
 from relight.subjects.grammar import WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
-from relight.subjects.references import references_in
+from relight.subjects.references import PREFIX
 from relight.subjects.turn import Tombstone, Turn, hash_of
 
 __all__ = ("Ownership",)
@@ -70,8 +70,6 @@ class Ownership:
 
     def begin_at_once(self, delivery: Delivery, run: str) -> bool:
         """Drive a start that nobody can have begun; an id that is taken or retired could not have been started."""
-        if delivery.subject.split(".", 3)[2] != "start":
-            return False
         try:
             stored = decode_start(delivery.data)
             start = stored.run
@@ -79,8 +77,8 @@ class Ownership:
                 return False  # Its data key may have to be read first.
             if start.origin is not None or may_be_orphan(start, self._door.clock):
                 return False
-            if references_in(start):
-                return False  # Its arguments are to be read first.
+            if PREFIX in delivery.data:
+                return False  # Arguments may have to be read first.
             self._entrance.begin_alone(delivery, run, start)
         except (p.UnknownWorkflowError, ProtocolError):
             return False  # It is told and given back where all others are.

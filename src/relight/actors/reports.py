@@ -5,7 +5,7 @@ Only names and types: messages and values are in the history, where codecs seal 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import structlog
 
@@ -14,13 +14,15 @@ from relight.subjects.records import Record
 
 __all__ = ("report",)
 
-_REPORTED = frozenset({r.StepAttemptFailed, r.StepFailed, r.Parked, r.RunFailed, r.RunTimedOut})
+_REPORTED: frozenset[type] = frozenset({r.StepAttemptFailed, r.StepFailed, r.Parked, r.RunFailed, r.RunTimedOut})
 
 log = structlog.get_logger("relight")
 
 
-def report(run: str, records: Iterable[Record]) -> None:
+def report(run: str, records: Sequence[Record]) -> None:
     """Log those of a run's new records that somebody may want to look into."""
+    if _REPORTED.isdisjoint(map(type, records)):
+        return
     for record in records:
         if type(record) in _REPORTED:
             _report(log.bind(run=run), record, f"relight show {run}")

@@ -71,13 +71,13 @@ class RunActor:
         "_is_back",
         "_is_resumed",
         "_journal",
-        "_loop",
         "_mailbox",
         "_mailbox_alarm",
         "_proven_s",
         "_queue",
         "_reads_mailbox",
         "_rung",
+        "_taken_s",
         "_task",
         "run",
     )
@@ -88,7 +88,6 @@ class RunActor:
         self._door = crew.door
         self._journal = journal
         self._draft = draft
-        self._loop = asyncio.get_running_loop()
         self._epoch = epoch
         self._cursor = cursor
         self._consumed = 0
@@ -109,7 +108,7 @@ class RunActor:
         self._beat_alarm: Handle | None = None
         self._mailbox_alarm: Handle | None = None
         self._armed_ms: int | None = None
-        self._proven_s = crew.door.clock.elapsed_s()
+        self._proven_s = self._taken_s = crew.door.clock.elapsed_s()
         self._mailbox: Mailbox | None = None
 
     @property
@@ -146,7 +145,7 @@ class RunActor:
         hold what decides whether the first step runs at all; unless the caller knows that this worker `is_alone`.
         """
         self._doorbells.own(lease)
-        self._draft.begin_at(self._door.clock.now_ms())
+        self._draft.begin_at(self._door.clock.ms_at(self._proven_s))
         self._draft.record(started)
         if claim is not None:
             self._draft.record(claim)
@@ -154,7 +153,7 @@ class RunActor:
         self._reads_mailbox = not is_alone
         self._holds_first_turn = is_alone and self._may_hold_first_turn()
         if self._holds_first_turn:
-            self._launch()
+            self._launch(self._proven_s)
             self._claim = self._crew.claims.call(self._append_first_turn, self._proven_s)
         self._go()
 
@@ -210,7 +209,7 @@ class RunActor:
         self._program.close()
 
     def _go(self) -> None:
-        self._task = self._loop.create_task(self._drive())
+        self._task = self._crew.loop.create_task(self._drive())
 
     # The loop.
 
@@ -255,7 +254,7 @@ class RunActor:
 
     async def _wait(self) -> None:
         if not self._rung:
-            self._bell = self._loop.create_future()
+            self._bell = self._crew.loop.create_future()
             await self._bell
             self._bell = None
         self._rung = False
@@ -273,8 +272,9 @@ class RunActor:
     # Taking what came.
 
     async def _take(self) -> None:
-        draft = self._draft
-        now_ms = self._door.clock.now_ms()
+        draft, clock = self._draft, self._door.clock
+        self._taken_s = clock.elapsed_s()
+        now_ms = clock.ms_at(self._taken_s)
         draft.begin_at(now_ms)
         if draft.is_opening:
             draft.go_on()
@@ -366,7 +366,6 @@ class RunActor:
     async def _append(self) -> None:
         draft, state, clock = self._draft, self._draft.state, self._door.clock
         is_first = self._journal.tail.number == 0
-        began_s = clock.elapsed_s()
         records = draft.take_records()
         if draft.shelf.pending:
             for digest, value in draft.shelf.take_pending(records).items():
@@ -381,10 +380,11 @@ class RunActor:
             family=state.end is not None and has_family(state),
             values=state.end is not None and draft.shelf.is_used,
         )
-        self._proven_s = began_s
+        self._proven_s = self._taken_s
         now_s = clock.elapsed_s()
-        if now_s - began_s > LIMITS.ack_wait_s / 2:
+        if now_s - self._proven_s > LIMITS.ack_wait_s / 2:
             await self._prove_ownership()
+            now_s = clock.elapsed_s()
         if doorbells:
             self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
         draft.program.emit_logs()
@@ -408,7 +408,7 @@ class RunActor:
         if not self._hands_back:
             if draft.shelf.is_used:
                 await self._fetch_heartbeats()
-            self._launch()
+            self._launch(now_s)
         if state.has_dues or self._alarm is not None:
             self._watch_clock()
 
@@ -452,11 +452,11 @@ class RunActor:
         self._doorbells.changes_lease = self._doorbells.changes_lease or self.lease is not None
 
     def _may_hold_first_turn(self) -> bool:
-        steps = self.state.steps.values()
-        deadline_ms = self.state.run_deadline_ms
+        state = self._draft.state
+        deadline_ms = state.run_deadline_ms
         if deadline_ms is not None and deadline_ms <= self._draft.at_ms:
             return False  # It came too late to launch anything.
-        return bool(steps) and self.state.end is None and not any(step.unsafe for step in steps)
+        return bool(state.steps) and state.end is None and not state.has_unsafe
 
     def _read_mailbox_now(self) -> None:
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
@@ -476,10 +476,10 @@ class RunActor:
             self._holds_first_turn = False
             self._ring()
 
-    def _launch(self) -> None:
+    def _launch(self, now_s: float) -> None:
         steps = self._attempts.launchable()
         if steps:
-            self._attempts.launch(steps, self._door.clock.now_ms())
+            self._attempts.launch(steps, self._door.clock.ms_at(now_s))
 
     async def _launch_retries(self) -> None:
         """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
@@ -488,7 +488,7 @@ class RunActor:
             await self._prove_ownership()
             if self._draft.shelf.is_used:
                 await self._fetch_heartbeats()
-            self._launch()
+            self._launch(self._door.clock.elapsed_s())
 
     # Time.
 

@@ -146,17 +146,14 @@ class RunLoop(PureLoop):
         Raises:
             EndlessTurnError: More than `callbacks_max` callbacks ran. Nothing was reported; the run can only be closed.
         """
-        assert not self._running, "a run's loop is not entered twice"
         if self._ready and not (self._has_redelivered and _is_at_rest(self._ready)):
-            enters = self._outside is None
-            if enters:
-                self.enter()
-            self._running = True
-            try:
+            if self._outside is not None:
                 self._run_passes()
-            finally:
-                self._running = False
-                if enters:
+            else:
+                self.enter()
+                try:
+                    self._run_passes()
+                finally:
                     self.leave()
         if self._timers is not None:
             self._timers.report(self._arm, self._disarm)
@@ -328,29 +325,33 @@ class RunLoop(PureLoop):
     # How it runs.
 
     def _run_passes(self) -> None:
-        callbacks = 0
-        passes_in_vain = 0
+        assert not self._running, "a run's loop is not entered twice"
+        callbacks = passes_in_vain = 0
         is_blocked = False
-        while self._ready and not is_blocked:
-            handles, self._ready = self._ready, []
-            callbacks += len(handles)
-            if callbacks > self._callbacks_max:
-                raise EndlessTurnError(_busy_stack(handles), callbacks)
-            is_blocked = self._has_redelivered and _is_at_rest(handles)
-            for handle in handles:
-                if not handle._cancelled:
-                    # Here, not in a function of its own: this is done for each step.
-                    try:
-                        handle._context.run(handle._callback, *handle._args)
-                    except KeyboardInterrupt:
-                        raise
-                    except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
-                        self.call_exception_handler({"message": _RAISED, "exception": error, "handle": handle})
-            if self._has_redelivered:  # Most runs have no scope of anyio that is cancelled.
-                passes_in_vain = passes_in_vain + 1 if _only_redelivers(handles) else 0
-                is_blocked = (is_blocked and _is_at_rest(self._ready)) or passes_in_vain == _PASSES_IN_VAIN_MAX
-            # From Python 3.13 on a traceback keeps this frame: with the handle, and by it the error of the traceback.
-            handle, handles = None, []
+        self._running = True
+        try:
+            while self._ready and not is_blocked:
+                handles, self._ready = self._ready, []
+                callbacks += len(handles)
+                if callbacks > self._callbacks_max:
+                    raise EndlessTurnError(_busy_stack(handles), callbacks)
+                is_blocked = self._has_redelivered and _is_at_rest(handles)
+                for handle in handles:
+                    if not handle._cancelled:
+                        # Here, not in a function of its own: this is done for each step.
+                        try:
+                            handle._context.run(handle._callback, *handle._args)
+                        except KeyboardInterrupt:
+                            raise
+                        except BaseException as error:  # noqa: BLE001  # A workflow's sys.exit fails its run, not the worker.
+                            self.call_exception_handler({"message": _RAISED, "exception": error, "handle": handle})
+                if self._has_redelivered:  # Most runs have no scope of anyio that is cancelled.
+                    passes_in_vain = passes_in_vain + 1 if _only_redelivers(handles) else 0
+                    is_blocked = (is_blocked and _is_at_rest(self._ready)) or passes_in_vain == _PASSES_IN_VAIN_MAX
+                # From Python 3.13 on a traceback keeps this frame, with the handle, and by it its own error.
+                handle, handles = None, []
+        finally:
+            self._running = False
 
     def _timer_handle_cancelled(self, timer: RunTimer) -> None:
         if self._timers is not None:

@@ -49,6 +49,9 @@ class VirtualClock:
     def elapsed_s(self) -> float:
         return self._now_ms / 1000
 
+    def ms_at(self, elapsed_s: float) -> int:
+        return round(elapsed_s * 1000)
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> VirtualTimer:
         """Call `callback` when time has moved by `delay_s`, rounded up to a millisecond; never before an advance."""
         timer = VirtualTimer(callback, self._forget_cancelled)

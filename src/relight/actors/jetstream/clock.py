@@ -54,7 +54,11 @@ class ServerClock:
 
     def now_ms(self) -> int:
         """Return milliseconds since 1970."""
-        now_ms = int((self._monotonic_s() + self._offset_s) * 1000)
+        return self.ms_at(self._monotonic_s())
+
+    def ms_at(self, elapsed_s: float) -> int:
+        """See `Clock.ms_at`."""
+        now_ms = int((elapsed_s + self._offset_s) * 1000)
         if now_ms > self._latest_ms:
             self._latest_ms = now_ms
         return self._latest_ms

@@ -255,7 +255,7 @@ class Draft:
     def launchable(self) -> list[OpenStep]:
         """Return the open steps of which an attempt may be under way."""
         state, at_ms = self.state, self.at_ms
-        if state.is_held or state.is_delayed:
+        if state.parked is not None or state.paused_at_ms is not None or (state.has_dues and state.is_delayed):
             return []
         return [step for step in state.steps.values() if step.retry_at_ms <= at_ms]
 

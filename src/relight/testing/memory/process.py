@@ -113,7 +113,10 @@ class ProcessClock:
         return self._clock.now_ms()
 
     def elapsed_s(self) -> float:
-        return self._clock.now_ms() / 1000
+        return self._clock.elapsed_s()
+
+    def ms_at(self, elapsed_s: float) -> int:
+        return self._clock.ms_at(elapsed_s)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> ProcessTimer:
         if not self._process.is_alive:
