@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NewType
 
@@ -53,6 +54,7 @@ def name_of(kind: str, value: object) -> str:
     raise InvalidIdError(kind, value, f"must be printable text of 1 to {LIMITS.id_characters_max} characters")
 
 
+@lru_cache(maxsize=1024)  # Whoever has to do with a run mostly builds several of its subjects.
 def slot_of(run: str) -> Slot:
     """Return the slot of a run id: a function of the id alone, the same for ever and in every language."""
     return Slot(blake2b(run.encode(), digest_size=8).digest()[0] % LIMITS.slots)

@@ -80,11 +80,19 @@ class Api:
         Raises:
             UnavailableError: No answer in time, or none that can be read. The call may have had its effect.
         """
-        try:
-            answer = await self._mux.ask(f"$JS.API.{call}", _encode(request) if request else b"")
-        except NoResponders as error:
-            raise UnavailableError(f"JetStream does not answer {call} now: not enabled, or no leader") from error
-        return _decoded(call, answer, kind)
+        return _decoded(call, await self._raw(call, request), kind)
+
+    async def do(self, call: str, request: Mapping[str, object]) -> ApiError | None:
+        """Make a call whose answer says nothing but whether it was refused, and return the refusal.
+
+        Raises:
+            UnavailableError: No answer in time, or none that can be read. The call may have had its effect.
+        """
+        answer = await self._raw(call, request)
+        if b'"error"' not in answer:
+            return None
+        refused = _decoded(call, answer, object)
+        return refused if isinstance(refused, ApiError) else None
 
     async def ask_together(
         self, calls: Sequence[tuple[str, Mapping[str, object]]], kind: type[T]
@@ -100,6 +108,12 @@ class Api:
         except NoResponders as error:
             raise UnavailableError(f"JetStream does not answer {calls[0][0]} now: no leader") from error
         return [_decoded(call, answer, kind) for (call, _), answer in zip(calls, answers, strict=True)]
+
+    async def _raw(self, call: str, request: Mapping[str, object] | None) -> bytes:
+        try:
+            return await self._mux.ask(f"$JS.API.{call}", _encode(request) if request else b"")
+        except NoResponders as error:
+            raise UnavailableError(f"JetStream does not answer {call} now: not enabled, or no leader") from error
 
     async def need(self, call: str, kind: type[T], request: Mapping[str, object] | None = None) -> T:
         """Like `ask`, for calls that the server can only refuse because it is not able to now."""

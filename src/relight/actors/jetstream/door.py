@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, Self, final
 import structlog
 
 from relight.actors.door import Answers, Clock, Delivery, Silent, Stored
-from relight.actors.jetstream.api import Api, ApiError, check_jetstream
+from relight.actors.jetstream.api import Api, check_jetstream
 from relight.actors.jetstream.clock import ServerClock
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.everyone import Everyone
@@ -170,11 +170,9 @@ class JetStreamDoor:
     async def remove(self, subject: str, sequence: int) -> None:
         """See `Door.remove`."""
         call = f"STREAM.MSG.DELETE.{self._topology.stream_of(subject)}"
-        try:
-            await self.api.ask(call, object, {"seq": sequence, "no_erase": True})
-        except ApiError as error:
-            if not error.says_gone:
-                raise UnavailableError(str(error)) from error
+        refused = await self.api.do(call, {"seq": sequence, "no_erase": True})
+        if refused is not None and not refused.says_gone:
+            raise UnavailableError(str(refused))
 
     # Reading.
 

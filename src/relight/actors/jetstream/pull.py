@@ -35,8 +35,12 @@ _EXPIRES_SEVERAL_STREAMS_S = 3.0
 _EXPIRES_FEW_PLACES_S = 0.5
 """With fewer free places than streams each stream waits its turn this long."""
 
-_HEARTBEATS = 6
-"""Per pull. The server wants at least two."""
+_LOOKS = 6
+"""Per pull, whether anything was heard of it since the last but one. At least as many heartbeats are asked for."""
+
+_HEARTBEAT_S_MAX = 1.0
+"""With each heartbeat the server moves an idle consumer on to the stream's end. From where it stands it counts what
+the consumer has before it, in each roll-up: after 30 s without one this took a sixth of the server's time."""
 
 _GATHER_S = 0.002
 """How long a few places wait for more before they are asked for."""
@@ -194,11 +198,11 @@ class _Pull:
         self._number += 1
         self._expires_s = expires_s
         self._heard_s = self._loop.time()
-        expires, heartbeat = round(expires_s * _SECOND), round(expires_s / _HEARTBEATS * _SECOND)
+        expires, heartbeat = round(expires_s * _SECOND), round(min(expires_s / _LOOKS, _HEARTBEAT_S_MAX) * _SECOND)
         request = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (count, expires, heartbeat)
         self._connection.send(self._target, request, reply=f"{self._inbox}{self._number}")
         if self._watch is None:
-            self._watch = self._loop.call_later(expires_s / _HEARTBEATS, self._check_heard)
+            self._watch = self._loop.call_later(expires_s / _LOOKS, self._check_heard)
 
     @property
     def is_beginning(self) -> bool:
@@ -277,11 +281,11 @@ class _Pull:
         self._watch = None
         if not self.is_open or self._consuming.places.asked[self.shard] == 0:
             return
-        heartbeat_s = self._expires_s / _HEARTBEATS
-        if self._loop.time() - self._heard_s > 2 * heartbeat_s + _GATHER_S:
+        look_s = self._expires_s / _LOOKS
+        if self._loop.time() - self._heard_s > 2 * look_s + _GATHER_S:
             self._restart("missed heartbeats")
         else:
-            self._watch = self._loop.call_later(heartbeat_s, self._check_heard)
+            self._watch = self._loop.call_later(look_s, self._check_heard)
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
