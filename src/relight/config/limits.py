@@ -61,7 +61,8 @@ class Limits:
     """Between renewals of a lease: three tries fit into `ack_wait_s`."""
 
     announce_s: float = 0.005
-    """Leases older than this are announced to the other workers; most runs of short steps never are."""
+    """Leases older than this are announced to the other workers, by a busy worker later; most runs of short steps never
+    are."""
 
     claim_s: float = 0.010
     """A start without a turn for this long gets a `claimed` turn, so that others can see whose it is."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 from relight.errors import ProtocolError
 
 __all__ = (
+    "AGE_S_MAX",
     "EVERY_CONSUMER",
     "Announcement",
     "LeaseName",
@@ -25,6 +26,7 @@ __all__ = (
     "grouped",
     "in_pieces",
     "lease_of",
+    "next_age_s",
     "token_of",
 )
 
@@ -34,6 +36,10 @@ EVERY_CONSUMER = "*"
 SEQUENCES_PER_ANNOUNCEMENT_MAX = 20_000
 """About 160 KB; with the longest sequences that exist still below nats-server's default max_payload."""
 
+AGE_S_MAX = 0.25
+"""A lease that old is announced, however busy the worker is."""
+
+_ANNOUNCED_AT_A_LOOK = 3
 _ROOT = "$JS.ACK."
 
 
@@ -119,6 +125,17 @@ def grouped(leases: Iterable[LeaseName]) -> dict[str, list[int]]:
     for consumer, sequence in leases:
         groups.setdefault(consumer, []).append(sequence)
     return groups
+
+
+def next_age_s(age_s: float, *, announced: int, age_s_min: float) -> float:
+    """Return the age at which leases are announced from now on, which is also the pause until the next look.
+
+    To announce what is over a moment later costs a busy worker a tenth of its time. So the age grows while more than a
+    few are `announced` at a look. What a worker that dies has not announced yet is found by the sweep.
+    """
+    if announced > _ANNOUNCED_AT_A_LOOK:
+        return min(2 * age_s, AGE_S_MAX)
+    return max(0.9 * age_s, age_s_min)
 
 
 def in_pieces(groups: Mapping[str, list[int]]) -> Iterator[tuple[dict[str, list[int]], bool]]:

@@ -19,6 +19,7 @@ from relight.actors.jetstream.announcements import (
     encode_announcement,
     grouped,
     in_pieces,
+    next_age_s,
 )
 from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, subscribe
 from relight.actors.jetstream.keeper_leases import Leases
@@ -60,6 +61,7 @@ class Announcer:
         self._present_at = self._whole_at = float("-inf")
         self._wanted: set[str] = set()
         self._asks_all = False
+        self._age_s = limits.announce_s
         self.frees = False
         self.neighbours = Neighbours()
 
@@ -92,7 +94,8 @@ class Announcer:
         while True:
             await asyncio.sleep(pause_s)
             now = monotonic()
-            matured = self._leases.mature(now - self._limits.announce_s)
+            matured = self._leases.mature(now - self._age_s)
+            self._age_s = next_age_s(self._age_s, announced=len(matured), age_s_min=self._limits.announce_s)
             if not self._client.is_connected:
                 continue
             try:
@@ -106,7 +109,7 @@ class Announcer:
         neighbours = self.neighbours.living(now)
         if not any(one.frees for one in neighbours.values()):
             return _UNHEARD_S
-        pace_s = self._limits.announce_s * max(1.0, len(neighbours) / _NEIGHBOURS_AT_FULL_PACE)
+        pace_s = self._age_s * max(1.0, len(neighbours) / _NEIGHBOURS_AT_FULL_PACE)
         return pace_s if self._leases.is_moving() else min(2 * last_s, max(_IDLE_S, pace_s))
 
     async def _announce(self, matured: list[LeaseName], now: float) -> None:
