@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.replay.both_ways import after, first_places
 
 from relight import Retry, StepFailed, WorkflowContext, step, workflow
 from relight.testing.replaying import replay_history
@@ -66,5 +68,65 @@ def test_a_live_history_replays_whatever_the_order_of_completions(seed: int, wid
             await run.result()
 
             replay_history([entangled], run.id, stage.observer.turns(run.id))
+
+    asyncio.run(play())
+
+
+@workflow
+async def winding(ctx: WorkflowContext, seed: int) -> list[str]:
+    """Steps in a row, side by side, with time-outs, and in tasks that are awaited later: as chance says."""
+    chance, said, numbers = Random(seed), list[str](), iter(range(1_000))
+
+    async def row(length: int) -> None:
+        for _ in range(length):
+            try:
+                said.append(str(await unrepeated(next(numbers))))
+            except StepFailed:
+                said.append("failed")
+
+    async def piece(depth: int) -> None:
+        match chance.choice(["row", "row", "gather", "group", "timeout", "later", "race"] if depth else ["row"]):
+            case "gather":
+                await asyncio.gather(*(piece(depth - 1) for _ in range(chance.randint(1, 3))))
+            case "group":
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(chance.randint(1, 3)):
+                        group.create_task(piece(depth - 1))
+            case "timeout":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(chance.choice([0, 0.5, 3])):
+                        await piece(depth - 1)
+            case "later":
+                task = asyncio.ensure_future(row(2))
+                await piece(depth - 1)
+                await asyncio.shield(task)
+            case "race":
+                racing = [asyncio.ensure_future(row(chance.randint(1, 2))) for _ in range(3)]
+                _, pending = await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
+                for one in pending:
+                    one.cancel()
+            case _:
+                await row(chance.randint(1, 3))
+        said.append(str(ctx.now()))
+
+    for _ in range(3):
+        await piece(2)
+    return said
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_a_replay_that_does_not_wait_for_what_comes_next_stands_where_one_that_waits_does(seed: int) -> None:
+    async def play() -> None:
+        schedule = Schedule(seed, Weather(reordered=0.75))
+        async with Stage([winding], deps=Random(seed), schedule=schedule) as stage:
+            await stage.open_worker()
+            run = await stage.client.start(winding, seed)
+            await run.result()
+            turns = stage.observer.turns(run.id)
+        moments = [(record, turn.at_ms) for turn in turns for record in turn.records]
+        for place in first_places(moments):
+            seen, waited = (after([winding], moments[:place], is_blind=blind)[0] for blind in (False, True))
+            assert seen == waited
 
     asyncio.run(play())

@@ -281,19 +281,24 @@ def _checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
     turns: list[Turn] = []
     size = opened = 0
     has_older = may_refer = False
+    sequence, number, hash = tail.sequence, tail.number, tail.hash
     for one in stored:
-        turn, tail = _linked(one, tail)
+        sequence = one.sequence
+        turn = _following(one, number, hash)
+        number, raw = turn.number, one.as_stored
+        hash = hash_of(raw)
         may_refer = may_refer or PREFIX in one.data
         if opens_history(turn):
             may_refer = True
             has_older = has_older or bool(turns)
-            opened, size = one.sequence, 0
+            opened, size = sequence, 0
             turns.clear()
         turns.append(turn)
-        size += len(one.as_stored)
-        if one.sequence == last.sequence:
+        size += len(raw)
+        if sequence == last.sequence:
             break
-    return Page(turns, tail, size, opened, has_older, may_refer)
+    turn = turns[-1]
+    return Page(turns, Tail(sequence, number, hash, turn.at_ms, turn.epoch), size, opened, has_older, may_refer)
 
 
 async def read_history(door: Door, subject: str, last: Stored) -> History:
@@ -322,19 +327,20 @@ async def _page(door: Door, subject: str, after: int, last: Stored) -> list[Stor
     return [] if following is None else [following]
 
 
-def _linked(stored: Stored, tail: Tail) -> tuple[Turn, Tail]:
+def _following(stored: Stored, number: int, hash: str) -> Turn:
+    """Return the turn in a message, which follows that of this number and hash."""
     try:
         turn = decode_turn(stored.data)
     except ProtocolError as error:
         if is_of_later_version(stored.data):
             raise
-        raise BrokenChainError(f"turn {tail.number + 1} (sequence {stored.sequence}): {error}") from error
+        raise BrokenChainError(f"turn {number + 1} (sequence {stored.sequence}): {error}") from error
     if not isinstance(turn, Turn):
         raise BrokenChainError(f"sequence {stored.sequence} is a tombstone inside a history")
     # Those before a turn that opens a history are removed, at any moment, also while this reads.
-    is_next = turn.number == tail.number + 1
-    if not is_next and not (opens_history(turn) and turn.number > tail.number):
-        raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) follows turn {tail.number}")
-    if is_next and turn.previous != tail.hash:
+    is_next = turn.number == number + 1
+    if not is_next and not (opens_history(turn) and turn.number > number):
+        raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) follows turn {number}")
+    if is_next and turn.previous != hash:
         raise BrokenChainError(f"turn {turn.number} (sequence {stored.sequence}) does not follow the turn before it")
-    return turn, Tail(stored.sequence, turn.number, hash_of(stored.as_stored), turn.at_ms, turn.epoch)
+    return turn

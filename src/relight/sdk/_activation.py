@@ -51,6 +51,7 @@ class Activation:
     """Implements `actors.program.Program` for a workflow."""
 
     __slots__ = (
+        "_ahead",
         "_answers",
         "_asked",
         "_awakeables",
@@ -93,6 +94,7 @@ class Activation:
         self.workflow = workflow
         self.is_replaying = False
         self._is_at_end = False
+        self._ahead: p.Foresight | None = None
         self.started_at_ms = 0
         self.at_ms = 0
         self._launcher = launcher
@@ -131,8 +133,7 @@ class Activation:
     def feed(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
         """Let the code see a fact, and return what it asks for until it is blocked."""
         if at_ms != self.at_ms:
-            self.at_ms = at_ms
-            self.loop.set_time(at_ms / 1000)
+            self._set_time(at_ms)
         self._take(fact, value)
         try:
             self.loop.run_until_blocked()
@@ -173,8 +174,9 @@ class Activation:
         return successor
 
     @contextmanager
-    def replaying(self, changes: Collection[str], /) -> Generator[None]:
+    def replaying(self, changes: Collection[str], ahead: p.Foresight, /) -> Generator[None]:
         self.is_replaying = True
+        self._ahead = ahead
         self._changes.update(dict.fromkeys(changes, True))
         self.loop.enter()
         try:
@@ -182,6 +184,7 @@ class Activation:
         finally:
             self.loop.leave()
             self.is_replaying = self._is_at_end = False
+            self._ahead = None
 
     def reach_end(self) -> None:
         self._is_at_end = True
@@ -330,10 +333,7 @@ class Activation:
         if pending.future.done():
             return
         if value is p.NOT_DECODED:
-            try:
-                value = pending.step.signature.result.decode(result, what=f"the recorded result of {pending.key}")
-            except InvalidValueError as error:
-                raise p.BrokenProgramError(str(error)) from error
+            value = _recorded(result, pending.step, pending.key)
         pending.future.set_result(value)
 
     def _take_signal(self, name: str, data: Raw) -> None:
@@ -390,7 +390,7 @@ class Activation:
         self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: str | None = None
     ) -> Async[Any]:
         """Return the coroutine of one recorded call."""
-        place = caller() if place is None else place
+        place = caller(3) if place is None else place
         self._calls = number = self._calls + 1
         coroutine = self.await_step(number, step, args, kwargs, place)
         unawaited = self._unawaited
@@ -412,6 +412,10 @@ class Activation:
         self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
         key = self.occurrence(step.name)
         digest = digest or step.signature.digest(args, kwargs)
+        if self._ahead is not None and not self._asked and self.loop.is_alone:
+            value = self._foreseen(self._ahead, step, key, digest)
+            if value is not p.NOT_DECODED:
+                return value
         future = self.loop.create_future()
         self._steps[key] = PendingStep(key, step, args, kwargs, future)
         self._asked.append(r.StepScheduled(key, digest, place, step.policy.effect == "unsafe"))
@@ -426,6 +430,21 @@ class Activation:
             del future
             # Each await raises its own object: a traceback must not grow with every replay.
             raise error.with_traceback(None) from None
+
+    def _foreseen(self, ahead: p.Foresight, step: Step[..., Any], key: str, digest: str) -> object:
+        """Return the recorded result of a step if nothing comes before it, as if it had been waited for."""
+        known = ahead.result_of(key, digest)
+        if known is None:
+            return p.NOT_DECODED
+        result, at_ms = known
+        try:
+            value: object = step.signature.result.decode(result, what=key)
+        except InvalidValueError:
+            return p.NOT_DECODED  # It is told where the code can't catch it.
+        ahead.pass_over()
+        self.loop.pass_over_future()
+        self._set_time(at_ms)
+        return value
 
     def continue_as_new(self, args: tuple[object, ...]) -> NoReturn:
         """End this history: its code sees a `BaseException`, and what it does then is the last of it."""
@@ -560,6 +579,10 @@ class Activation:
 
     # Small things.
 
+    def _set_time(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+        self.loop.set_time(at_ms / 1000)
+
     def _forget_closed(self) -> None:
         """Calls that were cancelled before they began would pile up in a run that goes on for long."""
         for number, (coroutine, _, _) in list(self._unawaited.items()):
@@ -582,6 +605,14 @@ class Activation:
 def _resolve(future: asyncio.Future[Raw] | None, data: Raw) -> None:
     if future is not None and not future.done():
         future.set_result(data)
+
+
+def _recorded(result: Raw, step: Step[..., Any], key: str) -> object:
+    """Return what a step has returned, decoded. Raises `BrokenProgramError` if its type can't read it any more."""
+    try:
+        return step.signature.result.decode(result, what=key)
+    except InvalidValueError as error:
+        raise p.BrokenProgramError(f"the recorded result of {error}") from error
 
 
 def _awakeable_failed(number: int, reason: str) -> StepFailed:

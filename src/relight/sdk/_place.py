@@ -18,13 +18,15 @@ _RUN_BEGINS_IN = "_run_passes"
 _KNOWS_ITS_PLACE = "await_step"
 
 
-def caller() -> str:
+def caller(ours: int = 2) -> str:
     """Return file:line of the innermost frame that is neither ours nor asyncio's, in the run that is at work.
+
+    So many frames, from this function's on, are known to be `ours`.
 
     A task whose code is all ours (`asyncio.gather(ctx.call(…))`) says where it was made; empty, if that is unknown.
     """
-    # The one above this is ours. There is no public way that is as cheap.
-    frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    # There is no public way that is as cheap.
+    frame: FrameType | None = sys._getframe(ours)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         name = _short(frame.f_code.co_filename)
         if name:

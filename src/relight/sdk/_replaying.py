@@ -49,12 +49,14 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> list[p
     script = Script(program)
     try:
         changes = [one.record.change for one in history.moments if isinstance(one.record, r.PatchMarked)]
-        end = open_end([(moment.record,) for moment in history.moments])
-        with program.replaying(changes):
-            for number, moment in enumerate(history.moments):
-                if end is not None and number == end[0]:
-                    program.reach_end()
-                script.replay((moment.record,), moment.at_ms)
+        moments = [(moment.record, moment.at_ms) for moment in history.moments]
+        end = open_end(moments)
+        with program.replaying(changes, script):
+            if end is not None:
+                script.replay(moments[:end])
+                program.reach_end()
+                moments = moments[end:]
+            script.replay(moments)
         return script.rest()
     except p.BrokenProgramError as error:
         raise NonDeterminismError(recorded=in_words(history.moments[-1].record), actual=str(error)) from error

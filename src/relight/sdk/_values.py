@@ -86,7 +86,8 @@ class Signature:
             TypeError: The function can't be called so.
         """
         if not kwargs and self._args_min <= len(args) <= len(self._positional):
-            return digest(self._in_order(args))
+            pairs = zip(self._positional, args)  # noqa: B905 - those that are not passed have defaults
+            return digest([one.type.encode_unbounded(arg, what=one.what, root=one.name) for one, arg in pairs])
         direct = self._direct(args, kwargs)
         return digest(self._bound(args, kwargs) if direct is None else direct)
 

@@ -106,7 +106,8 @@ class ValueType(Generic[T]):
         """
         json = data if isinstance(data, bytes) else bytes(data)
         try:
-            return cast("T", self._validator.validate_json(json, by_alias=True, by_name=True))
+            decoded: T = self._validator.validate_json(json, by_alias=True, by_name=True)
+            return decoded
         except ValidationError as error:
             raise _invalid(what, root, problem_of_validation(error, json, self.name)) from None
         except Exception as error:
@@ -158,7 +159,8 @@ class ValueType(Generic[T]):
 
     def _read_back(self, data: bytes, what: str, root: str) -> T:
         try:
-            return cast("T", self._validator.validate_json(data, by_alias=True, by_name=True))
+            decoded: T = self._validator.validate_json(data, by_alias=True, by_name=True)
+            return decoded
         except ValidationError as error:
             raise _invalid(what, root, problem_of_validation(error, data, self.name, is_own=True)) from None
         except Exception as error:

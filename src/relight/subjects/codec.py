@@ -57,9 +57,14 @@ def decode_turn(data: bytes) -> Turn | Tombstone:
     Raises:
         ProtocolError: The bytes are damaged, or of a later protocol version.
     """
-    turn = _decoded(_turn, data)
-    _check_version(turn.v)
-    if isinstance(turn, Turn) and not turn.records:
+    # Not by `_decoded`: a history is as many calls of this as it has turns.
+    try:
+        turn = _turn.decode(data)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(data, error) from error
+    if turn.v != VERSION:
+        _check_version(turn.v)
+    if type(turn) is Turn and not turn.records:
         raise ProtocolError(f"turn {turn.number} has no records")
     return turn
 
@@ -133,7 +138,11 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
     except msgspec.MsgspecError as error:
-        raise ProtocolError(f"unreadable message ({error}): {data[:80]!r}") from error
+        raise _unreadable(data, error) from error
+
+
+def _unreadable(data: bytes, error: msgspec.MsgspecError) -> ProtocolError:
+    return ProtocolError(f"unreadable message ({error}): {data[:80]!r}")
 
 
 def _check_version(version: int) -> None:

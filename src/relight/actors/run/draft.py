@@ -89,16 +89,15 @@ class Draft:
         """Bring the code forward; once it can't follow, nothing more is fed."""
         if self.is_diverged:
             return
-        end = open_end([turn.records for turn in turns]) if is_last else None
+        moments = [(record, turn.at_ms) for turn in turns for record in turn.records]
+        end = open_end(moments) if is_last else None
         try:
-            with self.program.replaying(self.state.changes):
-                for number, turn in enumerate(turns):
-                    records = turn.records
-                    if end is not None and number == end[0]:
-                        self._script.replay(records[: end[1]], turn.at_ms)
-                        self.program.reach_end()
-                        records = records[end[1] :]
-                    self._script.replay(records, turn.at_ms)
+            with self.program.replaying(self.state.changes, self._script):
+                if end is not None:
+                    self._script.replay(moments[:end])
+                    self.program.reach_end()
+                    moments = moments[end:]
+                self._script.replay(moments)
         except (NonDeterminismError, p.BrokenProgramError) as error:
             self.is_diverged = True
             self._problem = str(error)
@@ -297,7 +296,7 @@ class Draft:
             self.is_diverged = True
             return
         try:
-            self._script.replay(records, self.at_ms)
+            self._script.replay([(record, self.at_ms) for record in records])
         except p.BrokenProgramError as error:
             self.is_diverged = True
             self.park("stuck", str(error))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import get_args
+from collections.abc import Sequence
+from typing import TypeAlias, get_args
 
+from msgspec import Raw
 from typing_extensions import TypeIs
 
 from relight.actors import program as p
@@ -14,7 +15,10 @@ from relight.errors import NonDeterminismError
 from relight.subjects import records as r
 from relight.subjects.references import identity_of
 
-__all__ = ("Script", "in_words", "is_fact", "open_end")
+__all__ = ("Moment", "Script", "in_words", "is_fact", "open_end")
+
+Moment: TypeAlias = tuple[r.Record, int]
+"""A record and the time of its turn."""
 
 _RESULT_CHARACTERS_MAX = 60
 
@@ -33,7 +37,7 @@ class Script:
         missed: Facts that were deferred when the code ended, or continued as new, at one before them.
     """
 
-    __slots__ = ("_asked", "_deferred", "_holds", "_program", "_shelf", "missed")
+    __slots__ = ("_asked", "_deferred", "_holds", "_moments", "_next", "_program", "_shelf", "missed")
 
     def __init__(self, program: p.Program, shelf: Shelf | None = None) -> None:
         self._program = program
@@ -42,22 +46,44 @@ class Script:
         self.missed: list[r.Fact] = []
         self._holds: set[type] = set()
         self._deferred: list[r.Fact] = []
+        self._moments: Sequence[Moment] = ()
+        self._next = 0
 
-    def replay(self, records: Iterable[r.Record], at_ms: int) -> None:
-        """Take the recorded turn of `at_ms`.
+    def replay(self, moments: Sequence[Moment]) -> None:
+        """Take the next part of a history.
 
         Raises:
             NonDeterminismError: The code asks for something else than the history has.
         """
-        for record in records:
+        asked = self._asked
+        self._moments, self._next = moments, 0
+        while self._next < len(moments):
+            record, at_ms = moments[self._next]
+            self._next += 1
             if is_fact(record):
-                if self._asked and not self._holds:
-                    raise NonDeterminismError(recorded=in_words(record), actual=in_words(self._asked[0]))
-                self._asked.extend(self.live(record, at_ms))
+                if asked and not self._holds:
+                    raise NonDeterminismError(recorded=in_words(record), actual=in_words(asked[0]))
+                asked.extend(self.live(record, at_ms))
             elif _is_request(record):
                 self._match(record)
             else:
-                self._asked.extend(self.note(record, at_ms))
+                asked.extend(self.note(record, at_ms))
+
+    def result_of(self, step: str, digest: str, /) -> tuple[Raw, int] | None:
+        """See `Foresight`. Only what was asked for next, with its result right behind it, can be passed over."""
+        moments, index = self._moments, self._next
+        if index + 1 >= len(moments) or self._asked or self._holds or (self._shelf is not None and self._shelf.is_used):
+            return None
+        scheduled, (completed, at_ms) = moments[index][0], moments[index + 1]
+        if type(scheduled) is not r.StepScheduled or type(completed) is not r.StepCompleted:
+            return None
+        if scheduled.step != step or scheduled.digest != digest or completed.step != step:
+            return None
+        return completed.result, at_ms
+
+    def pass_over(self) -> None:
+        """See `Foresight`."""
+        self._next += 2
 
     def rest(self) -> list[p.Asked]:
         """What the code asked for beyond the end of the history; it belongs into the next turn."""
@@ -132,18 +158,17 @@ def _is_request(record: r.Record) -> TypeIs[r.Request]:
     return type(record) in _REQUESTS
 
 
-def open_end(turns: Sequence[Sequence[r.Record]]) -> tuple[int, int] | None:
-    """Return turn and place of the last record that the code sees; None if it asked for something afterwards.
+def open_end(moments: Sequence[Moment]) -> int | None:
+    """Return the place of the last record that the code sees; None if it asked for something afterwards.
 
     What it does when it sees that one, the history does not say: a fork ends so, and what opens a history.
     """
-    for number in range(len(turns) - 1, -1, -1):
-        for place in range(len(turns[number]) - 1, -1, -1):
-            record = turns[number][place]
-            if _is_request(record):
-                return None
-            if is_fact(record) or isinstance(record, r.Unparked | r.Unpaused):
-                return number, place
+    for place in range(len(moments) - 1, -1, -1):
+        record = moments[place][0]
+        if _is_request(record):
+            return None
+        if is_fact(record) or isinstance(record, r.Unparked | r.Unpaused):
+            return place
     return None
 
 
