@@ -39,7 +39,7 @@ test: test-fast test-slow
 
 test-fast: .venv/installed
 	@echo "== fast tests =="
-	@$(PYTEST) -n 2 --dist worksteal $(wildcard $(FAST))
+	@$(PYTEST) -n 3 --dist worksteal $(wildcard $(FAST))
 
 test-slow: .venv/installed
 	@echo "== tests with real servers and processes =="

@@ -115,7 +115,7 @@ async def winding(ctx: WorkflowContext, seed: int) -> list[str]:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_replay_that_does_not_wait_for_what_comes_next_stands_where_one_that_waits_does(seed: int) -> None:
     async def play() -> None:
         schedule = Schedule(seed, Weather(reordered=0.75))

@@ -56,6 +56,7 @@ class Secrets:
     def __init__(self, provider: SecretProvider | None = None) -> None:
         self._provider = provider or from_environment
         self._values: dict[str, str] = {}
+        self._texts: dict[str, set[str]] = {}
         self._forms: tuple[_Form, ...] = ()
         self.is_used = False
         self._lock = Lock()
@@ -112,8 +113,9 @@ class Secrets:
             while len(values) > KNOWN_MAX:
                 del values[next(iter(values))]
             self._values = values
+            self._texts = {one: self._texts.get(one) or _forms(one) for one in values}
             # The longest first, so that a secret within another one does not leave the rest of it.
-            forms = {text: of for one, of in values.items() for text in _forms(one)}
+            forms = {text: of for one, of in values.items() for text in self._texts[one]}
             longest_first = sorted(forms.items(), key=lambda form: -len(form[0]))
             self._forms = tuple(_Form(of, text, text.encode("utf-8", "surrogatepass")) for text, of in longest_first)
             self.is_used = True
