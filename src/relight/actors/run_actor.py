@@ -30,6 +30,7 @@ from relight.actors.journal import Displaced, Journal
 from relight.actors.mailbox import Mailbox
 from relight.actors.replies import tell_askers
 from relight.actors.reports import report
+from relight.actors.run.alarm import STUCK, alarm_of
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import RunState
@@ -38,7 +39,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
-from relight.subjects.messages import NewCode, Relit, Terminate, TimerDue, Wake
+from relight.subjects.messages import Relit, Terminate, Wake
 from relight.subjects.references import is_reference, references_in
 
 __all__ = ("RunActor",)
@@ -563,28 +564,15 @@ class RunActor:
 
     async def _arm(self) -> None:
         """Have the server wake the run when time will bring it forward."""
-        parked = self.state.parked
-        if parked is not None and parked.reason == "stuck":
-            due_ms, token = self._draft.at_ms + LIMITS.stuck_recheck_s * 1000, "stuck"
-            message = encode(NewCode(code=parked.code))
-            deadline_ms = self.state.run_deadline_ms
-            if deadline_ms is not None and deadline_ms < due_ms:
-                due_ms, message = deadline_ms, encode(TimerDue(timer=0, due_ms=deadline_ms))
-        else:
-            next_ms = self.state.next_due_ms()
-            if self.state.is_paused and self._armed_ms is not None:
-                self._armed_ms = 0  # It may come, and go, while the run is held: afterwards it is armed again.
-            if next_ms is None or next_ms == self._armed_ms:
-                return
-            due_ms, token = next_ms, str(next_ms)
-            message = encode(TimerDue(timer=0, due_ms=due_ms))
-        subjects = self._crew.subjects
-        await self._eventually(
-            lambda: self._door.schedule(
-                subjects.timer(self.run, token), message, target=subjects.wake(self._queue, self.run), due_ms=due_ms
-            )
-        )
-        self._armed_ms = due_ms
+        if self.state.is_paused and self._armed_ms is not None:
+            self._armed_ms = 0  # It may come, and go, while the run is held: afterwards it is armed again.
+        alarm = alarm_of(self.state, self._draft.at_ms)
+        if alarm is None or (alarm.timer != STUCK and alarm.due_ms == self._armed_ms):
+            return
+        subjects, message = self._crew.subjects, encode(alarm.message)
+        timer, mailbox = subjects.timer(self.run, alarm.timer), subjects.wake(self._queue, self.run)
+        await self._eventually(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
+        self._armed_ms = alarm.due_ms
 
     def _hand_over(self) -> None:
         """Give the leases back: the server delivers them to another worker at once."""

@@ -6,6 +6,7 @@ import structlog
 
 from relight.actors.backoff import pause
 from relight.actors.door import Door
+from relight.actors.run.alarm import STUCK
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
 from relight.errors import RelightError
@@ -13,10 +14,7 @@ from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects, TimerSubject, parse
 from relight.subjects.messages import NewCode
 
-__all__ = ("STUCK", "offer_new_code")
-
-STUCK = "stuck"
-"""The timer's id of a stuck run."""
+__all__ = ("offer_new_code",)
 
 log = structlog.get_logger("relight")
 

@@ -24,6 +24,7 @@ from relight.actors.run.awakeables import awakeable_token
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RelightError, StepFailed
 from relight.sdk._any_value import check_size
+from relight.sdk._arrivals import Arrivals, Waits
 from relight.sdk._child import Child
 from relight.sdk._compensation import Compensations
 from relight.sdk._context import WorkflowContext
@@ -52,17 +53,14 @@ class Activation:
 
     __slots__ = (
         "_ahead",
-        "_answers",
+        "_arrivals",
         "_asked",
-        "_awakeables",
         "_calls",
         "_calls_before",
         "_cancel_reason",
         "_changes",
         "_children",
         "_compensations",
-        "_end_waits",
-        "_ends",
         "_is_at_end",
         "_kept_back",
         "_launcher",
@@ -71,10 +69,7 @@ class Activation:
         "_marked",
         "_occurrences",
         "_requests",
-        "_signal_waits",
-        "_signals",
         "_steps",
-        "_suspensions",
         "_unawaited",
         "_unawaited_max",
         "_unreadable",
@@ -107,13 +102,7 @@ class Activation:
         self._occurrences: dict[str, int] = {}
         self._calls_before = 0
         self._waits = 0
-        self._suspensions: dict[str, deque[tuple[int, asyncio.Future[Raw]]]] = {}
-        self._answers: dict[str, Raw] = {}
-        self._signals: dict[str, deque[Raw]] = {}
-        self._signal_waits: dict[str, deque[tuple[int, asyncio.Future[Raw]]]] = {}
-        self._awakeables: dict[int, asyncio.Future[Raw]] = {}
-        self._ends: dict[str, r.End] = {}
-        self._end_waits: dict[str, deque[tuple[int, asyncio.Future[r.End]]]] = {}
+        self._arrivals: Arrivals | None = None
         self._requests: Requests | None = None
         self._kept_back: list[Child[Any]] = []
         self._compensations: Compensations | None = None
@@ -204,13 +193,18 @@ class Activation:
         self._main = None
         self._unawaited.clear()
         self._steps.clear()
-        self._suspensions.clear()
-        self._signal_waits.clear()
-        self._awakeables.clear()
-        self._end_waits.clear()
+        if self._arrivals is not None:
+            self._arrivals.close()
         if self._requests is not None:
             self._requests.close()
             self._requests = None
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """What others have sent; many runs are never sent anything."""
+        if self._arrivals is None:
+            self._arrivals = Arrivals()
+        return self._arrivals
 
     @property
     def requests(self) -> Requests:
@@ -237,23 +231,18 @@ class Activation:
             case r.TimerFired(timer=timer):
                 self.loop.fire(timer)
             case r.SignalReceived(name=name, data=data):
-                self._take_signal(name, data)
+                self.arrivals.take_signal(name, data)
             case r.RequestReceived():
                 self.requests.take(fact)
             case r.AnswerReceived(name=name, data=data):
-                self._take_answer(name, data)
+                self.arrivals.take_answer(name, data)
             case r.AwakeableCompleted(awakeable=number, data=data):
-                _resolve(self._awakeables.get(number), data)
+                self.arrivals.complete(number, data)
             case r.AwakeableFailed(awakeable=number, reason=reason):
-                future = self._awakeables.get(number)
-                if future is not None and not future.done():
-                    future.set_exception(_awakeable_failed(number, reason))
+                self.arrivals.fail(number, reason)
             case r.ChildEnded(child=child, end=end):
-                self._ends[child] = end
                 self._children.discard(child)
-                for _, waiting in self._end_waits.pop(child, ()):
-                    if not waiting.done():
-                        waiting.set_result(end)
+                self.arrivals.take_end(child, end)
             case r.CancelRequested(reason=reason):
                 self._cancel_reason = reason
                 if self._main is not None:
@@ -268,7 +257,7 @@ class Activation:
     def _begin(self) -> None:
         self.started_at_ms = self.started_at_ms or self.at_ms
         if self.started.signal is not None:
-            self._take_signal(self.started.signal.name, self.started.signal.data)
+            self.arrivals.take_signal(self.started.signal.name, self.started.signal.data)
         context = contextvars.Context()
         context.run(SCOPE.set, self)
         self._main = self.loop.create_task(self._run_workflow(), context=context)
@@ -321,7 +310,7 @@ class Activation:
             await self._await_children()
         except asyncio.CancelledError:
             await self._compensate()
-            self._kept_back = [child for child in self._kept_back if child.id not in self._ends]
+            self._kept_back = [child for child in self._kept_back if not self.has_ended(child.id)]
             await self._await_children()
             raise
 
@@ -335,23 +324,6 @@ class Activation:
         if value is p.NOT_DECODED:
             value = _recorded(result, pending.step, pending.key)
         pending.future.set_result(value)
-
-    def _take_signal(self, name: str, data: Raw) -> None:
-        waits = self._signal_waits.get(name)
-        while waits:
-            _, future = waits.popleft()
-            if not future.done():
-                future.set_result(data)
-                return
-        self._signals.setdefault(name, deque()).append(data)
-
-    def _take_answer(self, name: str, data: Raw) -> None:
-        waits = self._suspensions.get(name)
-        if waits:
-            _, future = waits.popleft()
-            _resolve(future, data)
-        else:
-            self._answers[name] = data
 
     # The end.
 
@@ -451,7 +423,7 @@ class Activation:
         if asyncio.current_task() is not self._main:
             raise RefusedError("only the workflow itself can continue as new, not a task of its own; return first")
         arguments = tuple(Raw(one) for one in self.workflow.signature.encode_arguments(args))
-        unread = [*(data for kept in self._signals.values() for data in kept), *self._answers.values()]
+        unread = [] if self._arrivals is None else self._arrivals.unread()
         if self._requests is not None:
             unread += self._requests.carried()
         check_room(
@@ -492,21 +464,21 @@ class Activation:
         """Wait for the answer to a suspension; an early one is taken at once."""
         number = self.next_wait()
         self.ask(r.Suspended(number, name, data, place, problem))
-        kept = self._answers.pop(name, None)
+        kept = self.arrivals.answers.pop(name, None)
         if kept is not None:
             return kept
-        return await self.wait(number, self._suspensions.setdefault(name, deque()))
+        return await self.wait(number, self.arrivals.suspensions.setdefault(name, deque()))
 
     async def wait_signal(self, name: str, place: str, problem: str) -> Raw:
         """Wait for the next signal of this name; the oldest kept one is taken at once."""
         number = self.next_wait()
         self.ask(r.SignalAwaited(number, name, place, problem))
-        kept = self._signals.get(name)
+        kept = self.arrivals.signals.get(name)
         if kept:
             return kept.popleft()
-        return await self.wait(number, self._signal_waits.setdefault(name, deque()))
+        return await self.wait(number, self.arrivals.signal_waits.setdefault(name, deque()))
 
-    async def wait(self, number: int, waits: deque[tuple[int, asyncio.Future[T]]]) -> T:
+    async def wait(self, number: int, waits: Waits[T]) -> T:
         """Wait under a number that was recorded; to be cancelled is recorded too."""
         future: asyncio.Future[T] = self.loop.create_future()
         entry = (number, future)
@@ -521,11 +493,11 @@ class Activation:
 
     async def wait_end(self, child: str, place: str) -> r.End:
         """Wait for the end of a child; one that has ended already is known."""
-        if child in self._ends:
-            return self._ends[child]
+        if child in self.arrivals.ends:
+            return self.arrivals.ends[child]
         number = self.next_wait()
         self.ask(r.ChildAwaited(number, child, place))
-        return await self.wait(number, self._end_waits.setdefault(child, deque()))
+        return await self.wait(number, self.arrivals.end_waits.setdefault(child, deque()))
 
     async def wait_for_other_code(self, problem: InvalidValueError) -> NoReturn:
         """What was recorded can't be read by this code: the run is parked as stuck, and goes on when it is mended."""
@@ -551,10 +523,10 @@ class Activation:
 
     def knows_child(self, child: str) -> bool:
         """Whether a child of this id was announced in this history."""
-        return child in self._children or child in self._ends
+        return child in self._children or self.has_ended(child)
 
     def has_ended(self, child: str) -> bool:
-        return child in self._ends
+        return self._arrivals is not None and child in self._arrivals.ends
 
     def forget_child(self, child: Child[Any]) -> None:
         """It was not started: nobody waits for its end."""
@@ -565,12 +537,12 @@ class Activation:
         """Create an awakeable; its token names the run and can't be guessed."""
         number = self.next_wait()
         token = awakeable_token(self.run, number, self.started.seed)
-        self._awakeables[number] = self.loop.create_future()
+        self.arrivals.awakeables[number] = self.loop.create_future()
         self.ask(r.AwakeableCreated(number, token, place))
         return number, token
 
     async def wait_awakeable(self, number: int) -> Raw:
-        return await asyncio.shield(self._awakeables[number])
+        return await asyncio.shield(self.arrivals.awakeables[number])
 
     def write_line(self, level: str, line: dict[str, Any]) -> None:
         """Keep a log line until its turn is durable; in a replay it was written already."""
@@ -602,18 +574,9 @@ class Activation:
         self.ask(r.TimerCancelled(number))
 
 
-def _resolve(future: asyncio.Future[Raw] | None, data: Raw) -> None:
-    if future is not None and not future.done():
-        future.set_result(data)
-
-
 def _recorded(result: Raw, step: Step[..., Any], key: str) -> object:
     """Return what a step has returned, decoded. Raises `BrokenProgramError` if its type can't read it any more."""
     try:
         return step.signature.result.decode(result, what=key)
     except InvalidValueError as error:
         raise p.BrokenProgramError(f"the recorded result of {error}") from error
-
-
-def _awakeable_failed(number: int, reason: str) -> StepFailed:
-    return StepFailed(reason, error_type="relight.AwakeableFailed", step=f"awakeable {number}")
