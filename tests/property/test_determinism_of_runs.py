@@ -8,7 +8,7 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.replay.both_ways import after, first_places
+from tests.replay.both_ways import assert_same_both_ways
 
 from relight import Retry, StepFailed, WorkflowContext, step, workflow
 from relight.testing.replaying import replay_history
@@ -125,8 +125,6 @@ def test_a_replay_that_does_not_wait_for_what_comes_next_stands_where_one_that_w
             await run.result()
             turns = stage.observer.turns(run.id)
         moments = [(record, turn.at_ms) for turn in turns for record in turn.records]
-        for place in first_places(moments):
-            seen, waited = (after([winding], moments[:place], is_blind=blind)[0] for blind in (False, True))
-            assert seen == waited
+        assert_same_both_ways([winding], moments)
 
     asyncio.run(play())

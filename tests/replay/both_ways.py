@@ -14,7 +14,7 @@ from relight.sdk._execution import Launcher
 from relight.sdk._programs import WorkflowPrograms
 from relight.subjects import records as r
 
-__all__ = ("after", "first_places")
+__all__ = ("after", "assert_same_both_ways")
 
 _PLACES_MAX = 60
 
@@ -64,7 +64,15 @@ def after(workflows: Sequence[Workflow[..., Any]], moments: Sequence[Moment], *,
     return stands, foresight.count
 
 
-def first_places(moments: Sequence[Moment]) -> Sequence[int]:
+def assert_same_both_ways(workflows: Sequence[Workflow[..., Any]], moments: Sequence[Moment]) -> None:
+    """Code that passes over results must stand after some beginnings of a history where it stands after waiting."""
+    for place in _first_places(moments):
+        seen, _ = after(workflows, moments[:place], is_blind=False)
+        waited, _ = after(workflows, moments[:place], is_blind=True)
+        assert seen == waited, f"after {place} of {len(moments)} records"
+
+
+def _first_places(moments: Sequence[Moment]) -> Sequence[int]:
     """Return the lengths of some beginnings of a history in which the code runs."""
     first = 1 + next(place for place, (record, _) in enumerate(moments) if isinstance(record, r.RunStarted))
     return range(first, len(moments) + 1, max(1, (len(moments) - first) // _PLACES_MAX))

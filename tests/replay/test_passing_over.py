@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import pytest
 from tests.crash.workflows import SCENARIOS
-from tests.replay.both_ways import after, first_places
+from tests.replay.both_ways import after, assert_same_both_ways
 from tests.replay.test_histories_replay import HISTORIES, turns_of, values_of
 
 from relight import Workflow, WorkflowContext, step, workflow
@@ -27,10 +28,7 @@ def test_code_stands_where_it_would_if_it_had_waited(file: Path) -> None:
     workflows = (scenario.workflow, *scenario.others)
     moments = [(record, turn.at_ms) for turn in turns_of(file) for record in turn.records]
 
-    for place in first_places(moments):
-        seen, _ = after(workflows, moments[:place], is_blind=False)
-        waited, _ = after(workflows, moments[:place], is_blind=True)
-        assert seen == waited, f"after {place} of {len(moments)} records"
+    assert_same_both_ways(workflows, moments)
 
 
 def test_a_row_of_steps_is_passed_over() -> None:
@@ -98,5 +96,53 @@ async def test_what_is_beside_a_step_comes_before_its_result(tells: Workflow[[],
     async with TestEnvironment([tells]) as environment:
         run = await environment.start(tells)
         await run.result()
+
+        await environment.replay(run)
+
+
+@workflow
+async def listens_beside(ctx: WorkflowContext, is_asked: bool) -> list[str]:
+    said: list[str] = []
+
+    async def listens() -> None:
+        said.append(await anext(ctx.signals("heard", type=str)))
+
+    task = asyncio.ensure_future(listens())
+    if is_asked:
+        await ctx.suspend("go", type=bool)
+    else:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # From here on nothing else runs.
+    await tell(said)
+    await tell(said)
+    await task
+    return said
+
+
+@workflow
+async def listens_later(ctx: WorkflowContext) -> list[str]:
+    await tell([])
+    return [await anext(ctx.signals("heard", type=str))]
+
+
+async def test_what_came_before_a_delayed_start_comes_before_the_first_result() -> None:
+    async with TestEnvironment([listens_later]) as environment:
+        run = await environment.start(listens_later, delay=60)
+        await run.signal("heard", "early")
+        assert await run.result() == ["early"]
+
+        moments = [(cast("Any", one).data, round(one.at.timestamp() * 1000)) async for one in run.history()]
+    assert_same_both_ways([listens_later], moments)
+
+
+async def test_all_that_came_during_a_pause_comes_before_the_next_result() -> None:
+    async with TestEnvironment([listens_beside]) as environment:
+        run = await environment.start(listens_beside, True)
+        await environment.until(run, suspended="go")
+        await run.pause()
+        await run.resume("go", True)
+        await run.signal("heard", "meanwhile")
+        await run.unpause()
+        assert await run.result() == ["meanwhile"]
 
         await environment.replay(run)

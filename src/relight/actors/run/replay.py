@@ -72,7 +72,9 @@ class Script:
     def result_of(self, step: str, digest: str, /) -> tuple[Raw, int] | None:
         """See `Foresight`. Only what was asked for next, with its result right behind it, can be passed over."""
         moments, index = self._moments, self._next
-        if index + 1 >= len(moments) or self._asked or self._holds or (self._shelf is not None and self._shelf.is_used):
+        if index + 1 >= len(moments) or self._asked or self._deferred:
+            return None  # What was deferred comes first.
+        if self._holds or (self._shelf is not None and self._shelf.is_used):
             return None
         scheduled, (completed, at_ms) = moments[index][0], moments[index + 1]
         if type(scheduled) is not r.StepScheduled or type(completed) is not r.StepCompleted:
@@ -123,7 +125,7 @@ class Script:
         return [] if self._holds or not self._deferred else self._feed_deferred(at_ms)
 
     def _feed_deferred(self, at_ms: int) -> list[p.Asked]:
-        facts, self._deferred = self._deferred, []
+        facts = self._deferred
         if isinstance(facts[0], r.RunStarted):
             facts.sort(key=lambda fact: not isinstance(fact, r.CancelRequested))  # Cancelled before it begins.
         asked: list[p.Asked] = []
@@ -132,6 +134,7 @@ class Script:
             if asked and isinstance(asked[-1], (*r.ENDS, p.Continue)):
                 self.missed = facts[index:]
                 break
+        self._deferred = []
         return asked
 
     def _match(self, recorded: r.Request) -> None:
