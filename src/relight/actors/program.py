@@ -25,7 +25,6 @@ __all__ = (
     "Done",
     "Exhausted",
     "Failed",
-    "Foresight",
     "Outcome",
     "Program",
     "Programs",
@@ -132,22 +131,6 @@ class Continue(Struct, frozen=True):
 Asked = r.Request | Continue
 
 
-class Foresight(Protocol):
-    """What a replayed history has next.
-
-    Code that waits for one step after the other need not wait in a replay: if all of it is blocked when it asks for a
-    step, and the next fact is the result of that step, it would go on with it anyway.
-    """
-
-    def result_of(self, step: str, digest: str, /) -> tuple[Raw, int] | None:
-        """Return the result of a step that the code asks for now, and its time; None if anything comes before it."""
-        ...
-
-    def pass_over(self) -> None:
-        """The code has gone on with the result that was foreseen."""
-        ...
-
-
 class Program(Protocol):
     """One activation of one run."""
 
@@ -179,12 +162,11 @@ class Program(Protocol):
         """Return why `result` can't be the result of a step that was asked for; empty if it can."""
         ...
 
-    def replaying(self, changes: Collection[str], ahead: Foresight, /) -> AbstractContextManager[None]:
+    def replaying(self, changes: Collection[str], /) -> AbstractContextManager[None]:
         """Within it, facts are recorded ones: they are fed without a pause, and no log line is kept.
 
         Args:
             changes: Those of which the history took the new way.
-            ahead: Knows what comes next.
         """
         ...
 

@@ -52,7 +52,6 @@ class Activation:
     """Implements `actors.program.Program` for a workflow."""
 
     __slots__ = (
-        "_ahead",
         "_arrivals",
         "_asked",
         "_calls",
@@ -89,7 +88,6 @@ class Activation:
         self.workflow = workflow
         self.is_replaying = False
         self._is_at_end = False
-        self._ahead: p.Foresight | None = None
         self.started_at_ms = 0
         self.at_ms = 0
         self._launcher = launcher
@@ -163,9 +161,8 @@ class Activation:
         return successor
 
     @contextmanager
-    def replaying(self, changes: Collection[str], ahead: p.Foresight, /) -> Generator[None]:
+    def replaying(self, changes: Collection[str], /) -> Generator[None]:
         self.is_replaying = True
-        self._ahead = ahead
         self._changes.update(dict.fromkeys(changes, True))
         self.loop.enter()
         try:
@@ -173,7 +170,6 @@ class Activation:
         finally:
             self.loop.leave()
             self.is_replaying = self._is_at_end = False
-            self._ahead = None
 
     def reach_end(self) -> None:
         self._is_at_end = True
@@ -384,10 +380,6 @@ class Activation:
         self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
         key = self.occurrence(step.name)
         digest = digest or step.signature.digest(args, kwargs)
-        if self._ahead is not None and not self._asked and self.loop.is_alone:
-            value = self._foreseen(self._ahead, step, key, digest)
-            if value is not p.NOT_DECODED:
-                return value
         future = self.loop.create_future()
         self._steps[key] = PendingStep(key, step, args, kwargs, future)
         self._asked.append(r.StepScheduled(key, digest, place, step.policy.effect == "unsafe"))
@@ -402,21 +394,6 @@ class Activation:
             del future
             # Each await raises its own object: a traceback must not grow with every replay.
             raise error.with_traceback(None) from None
-
-    def _foreseen(self, ahead: p.Foresight, step: Step[..., Any], key: str, digest: str) -> object:
-        """Return the recorded result of a step if nothing comes before it, as if it had been waited for."""
-        known = ahead.result_of(key, digest)
-        if known is None:
-            return p.NOT_DECODED
-        result, at_ms = known
-        try:
-            value: object = step.signature.result.decode(result, what=key)
-        except InvalidValueError:
-            return p.NOT_DECODED  # It is told where the code can't catch it.
-        ahead.pass_over()
-        self.loop.pass_over_future()
-        self._set_time(at_ms)
-        return value
 
     def continue_as_new(self, args: tuple[object, ...]) -> NoReturn:
         """End this history: its code sees a `BaseException`, and what it does then is the last of it."""

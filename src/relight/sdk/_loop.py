@@ -90,12 +90,10 @@ class RunLoop(PureLoop):
 
     __slots__ = (
         "_arm",
-        "_callbacks",
         "_callbacks_max",
         "_closed",
         "_disarm",
         "_has_redelivered",
-        "_is_one_at_a_time",
         "_is_redelivering",
         "_number",
         "_outside",
@@ -132,8 +130,6 @@ class RunLoop(PureLoop):
         self._to_cancel: list[tuple[int, asyncio.Task[Any], Any]] | None = None
         self._is_redelivering = False
         self._has_redelivered = False
-        self._is_one_at_a_time = False
-        self._callbacks = 0
         self._running = False
         self._outside: tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None, tuple[Any, Any]] | None = None
         self._closed = False
@@ -181,16 +177,6 @@ class RunLoop(PureLoop):
         sys.set_asyncgen_hooks(*hooks)
         if _swap_current_task is not None and task is not None:
             _swap_current_task(outer, task)
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether the loop would be blocked if the code that runs now waited for a future that is not done."""
-        return self._is_one_at_a_time and not self._ready
-
-    def pass_over_future(self) -> None:
-        """Count a future that nobody had to make, because it was known how it would be resolved when all is blocked."""
-        self._number += 1
-        self._callbacks = 0
 
     def set_time(self, seconds: float) -> None:
         """Set what `time` returns, in seconds since the epoch; a time before the present one changes nothing."""
@@ -340,16 +326,15 @@ class RunLoop(PureLoop):
 
     def _run_passes(self) -> None:
         assert not self._running, "a run's loop is not entered twice"
-        self._callbacks = passes_in_vain = 0
+        callbacks = passes_in_vain = 0
         is_blocked = False
         self._running = True
         try:
             while self._ready and not is_blocked:
                 handles, self._ready = self._ready, []
-                self._is_one_at_a_time = len(handles) == 1
-                self._callbacks += len(handles)
-                if self._callbacks > self._callbacks_max:
-                    raise EndlessTurnError(_busy_stack(handles), self._callbacks)
+                callbacks += len(handles)
+                if callbacks > self._callbacks_max:
+                    raise EndlessTurnError(_busy_stack(handles), callbacks)
                 is_blocked = self._has_redelivered and _is_at_rest(handles)
                 for handle in handles:
                     if not handle._cancelled:

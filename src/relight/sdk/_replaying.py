@@ -51,7 +51,7 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> list[p
         changes = [one.record.change for one in history.moments if isinstance(one.record, r.PatchMarked)]
         moments = [(moment.record, moment.at_ms) for moment in history.moments]
         end = open_end(moments)
-        with program.replaying(changes, script):
+        with program.replaying(changes):
             if end is not None:
                 script.replay(moments[:end])
                 program.reach_end()

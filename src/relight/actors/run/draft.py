@@ -92,7 +92,7 @@ class Draft:
         moments = [(record, turn.at_ms) for turn in turns for record in turn.records]
         end = open_end(moments) if is_last else None
         try:
-            with self.program.replaying(self.state.changes, self._script):
+            with self.program.replaying(self.state.changes):
                 if end is not None:
                     self._script.replay(moments[:end])
                     self.program.reach_end()

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TypeAlias, get_args
 
-from msgspec import Raw
 from typing_extensions import TypeIs
 
 from relight.actors import program as p
@@ -37,7 +36,7 @@ class Script:
         missed: Facts that were deferred when the code ended, or continued as new, at one before them.
     """
 
-    __slots__ = ("_asked", "_deferred", "_holds", "_moments", "_next", "_program", "_shelf", "missed")
+    __slots__ = ("_asked", "_deferred", "_holds", "_program", "_shelf", "missed")
 
     def __init__(self, program: p.Program, shelf: Shelf | None = None) -> None:
         self._program = program
@@ -46,8 +45,6 @@ class Script:
         self.missed: list[r.Fact] = []
         self._holds: set[type] = set()
         self._deferred: list[r.Fact] = []
-        self._moments: Sequence[Moment] = ()
-        self._next = 0
 
     def replay(self, moments: Sequence[Moment]) -> None:
         """Take the next part of a history.
@@ -56,10 +53,7 @@ class Script:
             NonDeterminismError: The code asks for something else than the history has.
         """
         asked = self._asked
-        self._moments, self._next = moments, 0
-        while self._next < len(moments):
-            record, at_ms = moments[self._next]
-            self._next += 1
+        for record, at_ms in moments:
             if is_fact(record):
                 if asked and not self._holds:
                     raise NonDeterminismError(recorded=in_words(record), actual=in_words(asked[0]))
@@ -68,24 +62,6 @@ class Script:
                 self._match(record)
             else:
                 asked.extend(self.note(record, at_ms))
-
-    def result_of(self, step: str, digest: str, /) -> tuple[Raw, int] | None:
-        """See `Foresight`. Only what was asked for next, with its result right behind it, can be passed over."""
-        moments, index = self._moments, self._next
-        if index + 1 >= len(moments) or self._asked or self._deferred:
-            return None  # What was deferred comes first.
-        if self._holds or (self._shelf is not None and self._shelf.is_used):
-            return None
-        scheduled, (completed, at_ms) = moments[index][0], moments[index + 1]
-        if type(scheduled) is not r.StepScheduled or type(completed) is not r.StepCompleted:
-            return None
-        if scheduled.step != step or scheduled.digest != digest or completed.step != step:
-            return None
-        return completed.result, at_ms
-
-    def pass_over(self) -> None:
-        """See `Foresight`."""
-        self._next += 2
 
     def rest(self) -> list[p.Asked]:
         """What the code asked for beyond the end of the history; it belongs into the next turn."""
@@ -125,7 +101,7 @@ class Script:
         return [] if self._holds or not self._deferred else self._feed_deferred(at_ms)
 
     def _feed_deferred(self, at_ms: int) -> list[p.Asked]:
-        facts = self._deferred
+        facts, self._deferred = self._deferred, []
         if isinstance(facts[0], r.RunStarted):
             facts.sort(key=lambda fact: not isinstance(fact, r.CancelRequested))  # Cancelled before it begins.
         asked: list[p.Asked] = []
@@ -134,7 +110,6 @@ class Script:
             if asked and isinstance(asked[-1], (*r.ENDS, p.Continue)):
                 self.missed = facts[index:]
                 break
-        self._deferred = []
         return asked
 
     def _match(self, recorded: r.Request) -> None:
