@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
+from typing import Any
 
 import pytest
 from tests.crash.workflows import SCENARIOS
 
 from relight import Encryption, Keys, Zstd
 from relight.actors.codecs import Codec
+from relight.actors.journal import Journal, Tail
+from relight.subjects.codec import decode_turn
+from relight.subjects.grammar import Subjects
+from relight.subjects.records import ChildScheduled
+from relight.subjects.turn import Turn
 from relight.testing.crash import sweep
+from relight.testing.memory import MemoryServer
 from relight.testing.trial import Trial
 
 KEYS = Keys({"first": bytes(range(32))})
@@ -37,3 +45,29 @@ async def test_it_ends_alike_wherever_a_process_dies(name: str) -> None:
     report = await sweep(scenario, workers=2)
 
     assert report.crashes >= 4 * report.operations
+
+
+class Bloated:
+    """Makes what it seals four times as large: nothing that Relight reckons with."""
+
+    async def sealed(self, subject: str, data: bytes) -> bytes:
+        del subject
+        return data + b" " * (3 * len(data))
+
+    async def opened(self, subject: str, data: bytes) -> bytes:
+        del subject
+        return data
+
+
+async def test_a_turn_is_cut_until_its_parts_fit_however_large_a_codec_makes_them() -> None:
+    server = MemoryServer(namespace="memory")
+    door: Any = server.door("worker-1")
+    door.seal = Bloated()
+    log, numbers = Subjects("memory").log("run-1"), count()
+    journal = Journal(door, log, owner="worker-1", new_append_id=lambda: f"worker-1.{next(numbers)}", tail=Tail())
+    records = [ChildScheduled(f"child-{number}", "w" * 100, "q", "cancel", "p" * 60) for number in range(2_000)]
+
+    await journal.append(records, epoch=1, lease=1, cursor=0, at_ms=1)
+
+    stored = [decode_turn(one.data.rstrip()) for one in server.stream.read(log, after=0, limit=1_000)]
+    assert [record for turn in stored if isinstance(turn, Turn) for record in turn.records] == records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from relight.actors.jetstream.connection import Connection
 
@@ -69,3 +70,19 @@ async def test_after_a_single_frame_the_next_one_goes_out_at_once_again() -> Non
     connection.send("c", b"")
 
     assert wire.written == [b"PUB c  0\r\n\r\n"]
+
+
+async def test_what_is_gathered_goes_out_however_long_the_passes_take() -> None:
+    connection, wire = connected()
+    for number in range(3):
+        connection.send("a", b"%d" % number)
+    await passes(1)
+    wire.written.clear()
+
+    connection.send("b", b"")
+    blocked_until_s = time.monotonic() + 0.01
+    while time.monotonic() < blocked_until_s:
+        pass  # A step of somebody's that takes its time.
+    await passes(1)
+
+    assert wire.written == [b"PUB b  0\r\n\r\n"]

@@ -46,7 +46,6 @@ class Displaced(Exception):
     def __init__(self, tail: Turn | Tombstone | None) -> None:
         super().__init__("another owner has appended")
         self.tail = tail
-        self.opened = 0
 
 
 class BrokenChainError(Exception):
@@ -111,6 +110,7 @@ class Journal:
         self._owner = owner
         self._new_append_id = new_append_id
         self.tail = tail
+        self.opened = 0
         self.bytes = bytes
 
     async def append(
@@ -204,7 +204,10 @@ class Journal:
 
 
 def _parts(records: Sequence[Record], bytes_max: int) -> list[tuple[Record, ...]]:
-    """Cut records into runs that each fit into one message, filling each as far as it goes."""
+    """Cut records into runs that each fit into one message, filling each as far as it goes.
+
+    If one would hold them all, into halves: a seal may make them larger than anybody expects.
+    """
     parts: list[list[Record]] = [[]]
     room = budget = bytes_max - 2 * KIB  # for the turn's own fields
     for record in records:
@@ -214,6 +217,9 @@ def _parts(records: Sequence[Record], bytes_max: int) -> list[tuple[Record, ...]
             room = budget
         parts[-1].append(record)
         room -= size
+    if len(parts) == 1:
+        half = len(records) // 2
+        return [tuple(records[:half]), tuple(records[half:])]
     return [tuple(part) for part in parts]
 
 

@@ -383,6 +383,7 @@ class RunActor:
         )
         self._proven_s = self._taken_s
         now_s = clock.elapsed_s()
+        waits = draft.is_opening or self._consumed >= LIMITS.mailbox_purge or draft.shelf.is_used
         if now_s - self._proven_s > LIMITS.ack_wait_s / 2:
             await self._prove_ownership()
             now_s = clock.elapsed_s()
@@ -409,6 +410,9 @@ class RunActor:
         if not self._hands_back:
             if draft.shelf.is_used:
                 await self._fetch_heartbeats()
+            if waits:
+                await self._prove_ownership()
+                now_s = clock.elapsed_s()
             self._launch(now_s)
         if state.has_dues or self._alarm is not None:
             self._watch_clock()
@@ -485,10 +489,10 @@ class RunActor:
     async def _launch_retries(self) -> None:
         """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
         if self._attempts.launchable():
-            self._proven_s = float("-inf")
-            await self._prove_ownership()
             if self._draft.shelf.is_used:
                 await self._fetch_heartbeats()
+            self._proven_s = float("-inf")
+            await self._prove_ownership()
             self._launch(self._door.clock.elapsed_s())
 
     # Time.

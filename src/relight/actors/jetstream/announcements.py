@@ -27,6 +27,7 @@ __all__ = (
     "in_pieces",
     "lease_of",
     "next_age_s",
+    "pause_s_of",
     "token_of",
 )
 
@@ -40,6 +41,7 @@ AGE_S_MAX = 0.25
 """A lease that old is announced, however busy the worker is."""
 
 _ANNOUNCED_AT_A_LOOK = 3
+_NEIGHBOURS_AT_FULL_PACE = 4
 _ROOT = "$JS.ACK."
 
 
@@ -128,7 +130,7 @@ def grouped(leases: Iterable[LeaseName]) -> dict[str, list[int]]:
 
 
 def next_age_s(age_s: float, *, announced: int, age_s_min: float) -> float:
-    """Return the age at which leases are announced from now on, which is also the pause until the next look.
+    """Return the age at which leases are announced from now on.
 
     To announce what is over a moment later costs a busy worker a tenth of its time. So the age grows while more than a
     few are `announced` at a look. What a worker that dies has not announced yet is found by the sweep.
@@ -136,6 +138,15 @@ def next_age_s(age_s: float, *, announced: int, age_s_min: float) -> float:
     if announced > _ANNOUNCED_AT_A_LOOK:
         return min(2 * age_s, AGE_S_MAX)
     return max(0.9 * age_s, age_s_min)
+
+
+def pause_s_of(age_s: float, *, neighbours: int, announce_s: float) -> float:
+    """Return the pause until the next look at the leases.
+
+    With more than a few neighbours each announces less often: no worker hears more than about 800 announcements a
+    second.
+    """
+    return max(age_s, announce_s * neighbours / _NEIGHBOURS_AT_FULL_PACE)
 
 
 def in_pieces(groups: Mapping[str, list[int]]) -> Iterator[tuple[dict[str, list[int]], bool]]:

@@ -20,6 +20,7 @@ from relight.actors.jetstream.announcements import (
     grouped,
     in_pieces,
     next_age_s,
+    pause_s_of,
 )
 from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, subscribe
 from relight.actors.jetstream.keeper_leases import Leases
@@ -37,9 +38,6 @@ _UNHEARD_S = 0.05
 
 _IDLE_S = 0.02
 """Between two looks at the leases while none is taken."""
-
-_NEIGHBOURS_AT_FULL_PACE = 4
-"""With more neighbours each announces less often: no worker hears more than about 800 announcements a second."""
 
 _log = structlog.stdlib.get_logger("relight.keeper")
 
@@ -109,7 +107,7 @@ class Announcer:
         neighbours = self.neighbours.living(now)
         if not any(one.frees for one in neighbours.values()):
             return _UNHEARD_S
-        pace_s = self._age_s * max(1.0, len(neighbours) / _NEIGHBOURS_AT_FULL_PACE)
+        pace_s = pause_s_of(self._age_s, neighbours=len(neighbours), announce_s=self._limits.announce_s)
         return pace_s if self._leases.is_moving() else min(2 * last_s, max(_IDLE_S, pace_s))
 
     async def _announce(self, matured: list[LeaseName], now: float) -> None:

@@ -44,6 +44,8 @@ _BUFFER_BYTES = 64 * 1024
 _PIECES_OF_A_FRAME = 3
 _PASSES_WHILE_BUSY = 3
 """Of the loop, for which writes are gathered: about as many as there are between an answer and the next question."""
+_GATHERED_S_MAX = 0.005
+"""When passes take long, nothing is held back for much longer than this: somebody has begun to wait for an answer."""
 
 _log = structlog.stdlib.get_logger("relight.connection")
 
@@ -96,6 +98,7 @@ class Connection(Client):
         self._outgoing: list[bytes] = []
         self._is_corked = False
         self._is_busy = False
+        self._corked_until_s = 0.0
         self._confirming: set[asyncio.Future[bool]] = set()
         self._slow_lane: _SlowLane = asyncio.Queue()
         self._name = ""
@@ -178,10 +181,11 @@ class Connection(Client):
         """Let what is written in this tick go out together."""
         if not self._is_corked:
             self._is_corked = True
+            self._corked_until_s = self._loop.time() + _GATHERED_S_MAX
             self._loop.call_soon(self._uncork_after, _PASSES_WHILE_BUSY if self._is_busy else 0)
 
     def _uncork_after(self, passes: int) -> None:
-        if passes:
+        if passes and self._loop.time() < self._corked_until_s:
             self._loop.call_soon(self._uncork_after, passes - 1)
         else:
             self._uncork()
