@@ -385,3 +385,15 @@ def test_a_checkpoint_lets_the_others_run_first() -> None:
 
     assert task.done()
     assert seen == ["a0", "b0", "a1", "b1"]
+
+
+def test_the_handle_of_a_callback_is_itself_only_and_knows_its_context() -> None:
+    loop = Stage().loop
+
+    handles: list[Any] = [loop.call_soon(print, "once", context=contextvars.copy_context()) for _ in range(2)]
+
+    assert len(set(handles)) == 2
+    assert handles[0] != handles[1]
+    assert list(handles[0].get_context()) == list(contextvars.copy_context())
+    handles[0].cancel()
+    assert [one.cancelled() for one in handles] == [True, False]

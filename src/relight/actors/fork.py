@@ -22,10 +22,9 @@ from relight.errors import ConflictError, RefusedError, RunNotFoundError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.envelope import check_open
-from relight.subjects.turn import Tombstone, hash_of
+from relight.subjects.turn import COPIED_EPOCH, Tombstone, hash_of
 
 __all__ = (
-    "COPIED_EPOCH",
     "Arguments",
     "Copy",
     "Cut",
@@ -36,9 +35,6 @@ __all__ = (
     "planned",
     "read_origin",
 )
-
-COPIED_EPOCH = 0
-"""Of turns that no worker has written."""
 
 _NOBODY = ""
 _NAMED_MAX = 10

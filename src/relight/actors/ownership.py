@@ -28,7 +28,6 @@ from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored
 from relight.actors.endings import foreseen_ending
 from relight.actors.entrance import Entrance
 from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
-from relight.actors.fork import COPIED_EPOCH
 from relight.actors.journal import BrokenChainError, Displaced, Tail
 from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import Mailbox, decoded
@@ -45,7 +44,7 @@ from relight.subjects.grammar import WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
 from relight.subjects.references import PREFIX
-from relight.subjects.turn import Tombstone, Turn, hash_of
+from relight.subjects.turn import COPIED_EPOCH, Tombstone, Turn, hash_of
 
 __all__ = ("Ownership",)
 

@@ -170,8 +170,12 @@ class Program(Protocol):
         """
         ...
 
-    def reach_end(self) -> None:
-        """Within `replaying`: the history does not say what the code does from here on."""
+    def reach_end(self, *, is_new: bool) -> None:
+        """Within `replaying`: the history does not say what the code does from here on.
+
+        Args:
+            is_new: No code has been here, so its log lines are kept: a fork's copy ends here, or a history begins.
+        """
         ...
 
     def anew(self, started: r.RunStarted, /) -> Program:

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from relight.actors.door import Door, Stored
 from relight.actors.family import tell_family
-from relight.actors.fork import COPIED_EPOCH
 from relight.actors.journal import BrokenChainError, read_tail
 from relight.actors.reading import read
 from relight.actors.values import remove_all
@@ -32,7 +31,7 @@ from relight.subjects.codec import decode_start, decode_turn, encode
 from relight.subjects.envelope import check_open, header_in
 from relight.subjects.grammar import RETIRED, Subjects
 from relight.subjects.references import PREFIX
-from relight.subjects.turn import VERSION, Tombstone, Turn, hash_of
+from relight.subjects.turn import COPIED_EPOCH, VERSION, Tombstone, Turn, hash_of
 
 __all__ = ("retire", "retire_each")
 

@@ -171,8 +171,9 @@ class Activation:
             self.loop.leave()
             self.is_replaying = self._is_at_end = False
 
-    def reach_end(self) -> None:
+    def reach_end(self, *, is_new: bool) -> None:
         self._is_at_end = True
+        self.is_replaying = not is_new
 
     def emit_logs(self) -> None:
         lines, self._lines = self._lines, []
@@ -189,6 +190,8 @@ class Activation:
         self._main = None
         self._unawaited.clear()
         self._steps.clear()
+        self._compensations = None
+        self._kept_back.clear()
         if self._arrivals is not None:
             self._arrivals.close()
         if self._requests is not None:

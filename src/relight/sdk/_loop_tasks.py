@@ -68,7 +68,7 @@ def _is_from_anyio(module_globals: dict[str, Any]) -> bool:
     return str(module_globals.get("__name__", "")).startswith("anyio.")
 
 
-class Callback(Struct):
+class Callback(Struct, eq=False):
     """A callback that is ready to run: what `call_soon` returns. A run makes some for each step, so it is a struct."""
 
     _callback: Callable[..., object]
@@ -82,12 +82,15 @@ class Callback(Struct):
     def cancelled(self) -> bool:
         return self._cancelled
 
+    def get_context(self) -> contextvars.Context:
+        return self._context
 
-class Redelivery(Callback):
+
+class Redelivery(Callback, eq=False):
     """A cancelled scope of anyio trying again on the next pass. It alone keeps no turn going."""
 
 
-class Redelivered(Callback):
+class Redelivered(Callback, eq=False):
     """A task that wakes up because a scope tried again. It may await the next thing, and be woken so for ever."""
 
 

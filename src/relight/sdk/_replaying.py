@@ -54,7 +54,7 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> list[p
         with program.replaying(changes):
             if end is not None:
                 script.replay(moments[:end])
-                program.reach_end()
+                program.reach_end(is_new=False)
                 moments = moments[end:]
             script.replay(moments)
         return script.rest()

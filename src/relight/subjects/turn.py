@@ -8,12 +8,15 @@ from msgspec import Struct
 
 from relight.subjects.records import Continued, Record
 
-__all__ = ("GENESIS", "VERSION", "Tombstone", "Turn", "hash_of", "opens_history")
+__all__ = ("COPIED_EPOCH", "GENESIS", "VERSION", "Tombstone", "Turn", "hash_of", "opens_history")
 
 VERSION = 1
 
 GENESIS = ""
 """`previous` of a run's first turn."""
+
+COPIED_EPOCH = 0
+"""Of turns that no worker has written."""
 
 
 class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"):

@@ -21,7 +21,7 @@ from relight.config.limits import LIMITS
 from relight.errors import NonDeterminismError
 from relight.subjects import messages as m
 from relight.subjects import records as r
-from relight.subjects.turn import Turn
+from relight.subjects.turn import COPIED_EPOCH, Turn, opens_history
 
 __all__ = ("Draft",)
 
@@ -95,7 +95,7 @@ class Draft:
             with self.program.replaying(self.state.changes):
                 if end is not None:
                     self._script.replay(moments[:end])
-                    self.program.reach_end()
+                    self.program.reach_end(is_new=_is_new(turns, end))
                     moments = moments[end:]
                 self._script.replay(moments)
         except (NonDeterminismError, p.BrokenProgramError) as error:
@@ -326,3 +326,12 @@ class Draft:
             recorded = self.shelf.relieved(request) if type(request) in NOT_FED else request
             self.records.append(recorded)
             self.state.apply(recorded, self.at_ms)
+
+
+def _is_new(turns: Sequence[Turn], place: int) -> bool:
+    """Whether no code has seen the record at this place yet: its turn was copied, or opens a history."""
+    for turn in turns:
+        if place < len(turn.records):
+            return turn.epoch == COPIED_EPOCH or opens_history(turn)
+        place -= len(turn.records)
+    raise AssertionError("the place is in one of the turns")
