@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -16,7 +15,8 @@ from typing import NamedTuple, Self, final
 
 from pydantic import BaseModel
 from tests.cluster_of_three import ClusterOfThree
-from tests.crash.apps import Orders, relight_of, text_of
+from tests.crash.apps import Orders, relight_of
+from tests.crash.forked import Forked
 from tests.processes import eventually
 from tests.raw_nats import connected
 
@@ -59,7 +59,7 @@ class Consumer(BaseModel):
 class WorkerProcess:
     """One worker. `id` is what it calls itself in the journal; its log goes to `log`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, process: Forked, log: Path) -> None:
         self.process = process
         self.id = ""
         self.log = log
@@ -133,17 +133,13 @@ class Fleet:
         )
         self._logs += 1
         log = self.directory / f"worker-{self._logs}.log"
-        with log.open("w") as errors:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.crash.apps", text_of(orders),
-                stdout=asyncio.subprocess.PIPE, stderr=errors, env=self._environment(),
-            )  # fmt: skip
-        assert process.stdout is not None
+        log.touch()
+        process = Forked(orders, log, self._environment())
         worker = WorkerProcess(process, log)
         self._workers.append(worker)
-        worker.id = (await process.stdout.readline()).decode().strip()
         await asyncio.to_thread(eventually, lambda: "worker_started" in log.read_text() or bool(process.returncode))
         assert process.returncode is None, log.read_text()
+        worker.id = log.read_text().partition("\n")[0]
         return worker
 
     # What they did.
