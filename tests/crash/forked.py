@@ -27,11 +27,12 @@ class Forked:
     def __init__(self, orders: apps.Orders, log: Path, environment: Mapping[str, str]) -> None:
         arguments = (apps.text_of(orders), log, dict(environment))
         self._process = _forks.Process(target=_work, args=arguments, daemon=True)
-        mark = os.environ.pop(MARK)  # Whoever forks outlives the test.
+        mark = os.environ.pop(MARK, None)  # Whoever forks outlives the test.
         try:
             self._process.start()
         finally:
-            os.environ[MARK] = mark
+            if mark is not None:
+                os.environ[MARK] = mark
 
     @property
     def pid(self) -> int:

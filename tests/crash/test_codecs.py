@@ -21,7 +21,7 @@ from relight.testing.memory import MemoryServer
 from relight.testing.trial import Trial
 
 KEYS = Keys({"first": bytes(range(32))})
-NAMES = ("carries", "calls_children", "answers_requests", "continues", "forked", "suspends_and_sleeps", "undoes")
+NAMES = ("carries", "calls_children", "continues", "forked", "suspends_and_sleeps", "undoes")
 
 
 def codecs() -> tuple[Codec, ...]:
