@@ -264,11 +264,7 @@ class Connection(Client):
                 await self.connect(
                     list(access.servers),
                     name=self._name,
-                    user=access.user,
-                    password=access.password,
-                    token=access.token,
                     user_credentials=str(access.credentials) if access.credentials else None,
-                    nkeys_seed=str(access.nkeys_seed) if access.nkeys_seed else None,
                     tls=access.tls,
                     inbox_prefix=inbox_prefix,
                     error_cb=self._on_error,

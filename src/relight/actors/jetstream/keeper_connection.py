@@ -32,11 +32,7 @@ class Access:
     """Where the servers are, and as whom to connect. What is None is not used."""
 
     servers: tuple[str, ...]
-    user: str | None = None
-    password: str | None = None
-    token: str | None = None
     credentials: Path | None = None
-    nkeys_seed: Path | None = None
     tls: SSLContext | None = None
     connect_timeout_s: float = 5.0
 
@@ -79,11 +75,7 @@ async def connect(access: Access, *, name: str, reconnected: Callable[[], None],
             await client.connect(
                 list(access.servers),
                 name=name,
-                user=access.user,
-                password=access.password,
-                token=access.token,
                 user_credentials=str(access.credentials) if access.credentials else None,
-                nkeys_seed=str(access.nkeys_seed) if access.nkeys_seed else None,
                 tls=access.tls,
                 error_cb=voice.error,
                 disconnected_cb=voice.disconnected,
