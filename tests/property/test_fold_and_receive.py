@@ -72,7 +72,7 @@ def played(happenings: list[m.Wake | r.Record]) -> RunState:
 
 
 @given(HAPPENINGS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_comes_in_whatever_order_the_state_can_be_folded(happenings: list[m.Wake | r.Record]) -> None:
     state = played(happenings)
 
@@ -83,7 +83,7 @@ def test_whatever_comes_in_whatever_order_the_state_can_be_folded(happenings: li
 
 
 @given(HAPPENINGS, WAKES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_repeated_message_changes_nothing_unless_more_of_its_kind_count(
     happenings: list[m.Wake | r.Record], wake: m.Wake
 ) -> None:
@@ -107,7 +107,7 @@ def _counts_again(state: RunState, wake: m.Wake) -> bool:
 
 
 @given(HAPPENINGS, WAKES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_receiving_is_pure(happenings: list[m.Wake | r.Record], wake: m.Wake) -> None:
     state = played(happenings)
     before = deepcopy(state)
@@ -119,7 +119,7 @@ def test_receiving_is_pure(happenings: list[m.Wake | r.Record], wake: m.Wake) ->
 
 
 @given(HAPPENINGS, WAKES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_run_that_has_ended_takes_nothing(happenings: list[m.Wake | r.Record], wake: m.Wake) -> None:
     state = played([*happenings, r.RunCompleted()])
 

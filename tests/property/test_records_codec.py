@@ -69,7 +69,7 @@ TURNS = st.builds(
 
 
 @given(TURNS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_turn_comes_back_as_it_was(turn: Turn) -> None:
     data = encode(turn)
 

@@ -99,7 +99,7 @@ _OUTCOMES: list[Outcome] = ["fails", "fails", "fails", "later", "works", "never"
 
 
 @given(bounds=policies, outcomes=st.lists(st.sampled_from(_OUTCOMES), max_size=7))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_attempts_are_those_of_the_policy(bounds: Bounds, outcomes: list[Outcome]) -> None:
     script = Script(outcomes, bounds)
     expected = expected_of(script)

@@ -150,7 +150,7 @@ def with_floats(value: Any, like: Any) -> Any:
             return value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_what_is_recorded_comes_back_the_same_or_is_refused(data: st.DataObject) -> None:
     annotation, values = data.draw(TYPED)
