@@ -479,7 +479,7 @@ def test_a_retry_out_of_range_is_refused_with_value_and_remedy() -> None:
         Retry(attempts=0)
     with pytest.raises(InvalidValueError, match=r"Retry.delay: -1.0 s is out of range; pass 0 seconds to 100 years"):
         Retry(delay=-1)
-    with pytest.raises(InvalidValueError, match=r"Retry.factor: 0.5 is less than 1; pass 1 or more"):
+    with pytest.raises(InvalidValueError, match=r"Retry.factor: 0.5 is out of range; pass 1 to 1,000"):
         Retry(factor=0.5)
     with pytest.raises(InvalidValueError, match=r"Retry.jitter: 2 is no share; pass 0 to 1"):
         Retry(jitter=2)

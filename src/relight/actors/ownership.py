@@ -19,6 +19,8 @@ Claiming is an append, so of two that claim one is refused; it starts from the t
 
 from __future__ import annotations
 
+import traceback
+
 import structlog
 from msgspec import Raw
 
@@ -102,8 +104,8 @@ class Ownership:
             log.warning("workflow_unknown", run=run, workflow=str(error))
         except (UnavailableError, ProtocolError) as error:
             log.warning("delivery_postponed", subject=delivery.subject, error=str(error))
-        except Exception:  # The one supervisor of arrivals.
-            log.exception("arrival_failed", subject=delivery.subject)
+        except Exception:  # noqa: BLE001 - the one supervisor of arrivals
+            log.error("arrival_failed", subject=delivery.subject, exception=traceback.format_exc())
         self._later(delivery)
         return None
 

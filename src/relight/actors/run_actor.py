@@ -13,6 +13,7 @@ with the first outcome or after `limits.claim_s`, whichever comes first.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -219,8 +220,8 @@ class RunActor:
             await self._turns()
         except Displaced:
             self._leave(self._doorbells.held())
-        except Exception:  # The one supervisor of this actor.
-            log.exception("run_actor_failed", run=self.run)
+        except Exception:  # noqa: BLE001 - the one supervisor of this actor
+            log.error("run_actor_failed", run=self.run, exception=traceback.format_exc())
             for delivery in self._doorbells.held():
                 self._door.nak(delivery, delay_s=LIMITS.nak_delay_s)
             self._leave(())
@@ -401,8 +402,9 @@ class RunActor:
             self._attempts.stop_cancelled()
         if draft.is_opening:
             self._ring()
-            log_subject = self._crew.subjects.log(self.run)
-            await self._eventually(lambda: self._door.purge(log_subject, below=self._journal.opened))
+            await self._eventually(
+                partial(self._door.purge, self._crew.subjects.log(self.run), below=self._journal.opened)
+            )
         if self._consumed >= LIMITS.mailbox_purge:
             await self._purge_mailbox()
         if draft.is_diverged and state.parked is None and state.end is None:
@@ -534,9 +536,8 @@ class RunActor:
             return True
         await self._prove_ownership()
         await self._arm()
-        following = await self._eventually(
-            lambda: self._door.next(self._crew.subjects.wake(self._queue, self.run), after=self._cursor)
-        )
+        mailbox = self._crew.subjects.wake(self._queue, self.run)
+        following = await self._eventually(partial(self._door.next, mailbox, after=self._cursor))
         if following is not None:
             self._reads_mailbox = True
             return False

@@ -214,7 +214,7 @@ class RunningAttempt:
         function = self._step.function
         context = contextvars.copy_context()
         result = await self._loop.run_in_executor(
-            self._launcher.executor, lambda: context.run(function, *args, **kwargs)
+            self._launcher.executor, lambda: context.run(_called, function, args, kwargs)
         )
         return await result if asyncio.iscoroutine(result) else result
 
@@ -260,6 +260,14 @@ class RunningAttempt:
         waited_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
         spent_s = waited_s + self._loop.time() - self._began_s
         return spent_s + delay_s < policy.total_timeout_s
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        # No future takes one. If a coroutine raises it, Python makes the same of it.
+        raise RuntimeError("the step raised StopIteration") from error
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:

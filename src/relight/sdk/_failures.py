@@ -22,12 +22,17 @@ _CAUSED = "\nThe above exception was the direct cause of the following exception
 def failure_of(error: BaseException, secrets: Secrets) -> Failure:
     """Return what is recorded of an error, without known secrets. A `StepFailed` stays what it was, wherever it is
     raised again. The traceback shows users' lines, those of the step or the child that failed first.
+
+    Whatever the error's own code does: an error that could not be recorded would keep its run from going on.
     """
     kinds = [f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__ if one is not object]
-    text = _traceback(error)
+    try:
+        text = _traceback(error)
+    except Exception as broken:  # noqa: BLE001 - a property of the error can raise anything
+        text = f"(no traceback: the error's own code raised {type(broken).__name__})"
     return Failure(
         type=kinds[0],
-        message=secrets.redacted(_printable(str(error)))[:_MESSAGE_CHARACTERS_MAX],
+        message=secrets.redacted(_printable(_message(error)))[:_MESSAGE_CHARACTERS_MAX],
         bases=tuple(kinds[1:]),
         traceback=secrets.redacted(_printable(text))[-_TRACEBACK_CHARACTERS_MAX:],
     )
@@ -38,6 +43,13 @@ def step_failed(step: str, failure: Failure) -> StepFailed:
     return StepFailed(
         failure.message, error_type=failure.type, bases=failure.bases, traceback=failure.traceback, step=step
     )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - `__str__` of the error can raise anything
+        return f"(no message: the error's own code raised {type(broken).__name__})"
 
 
 def _traceback(error: BaseException) -> str:

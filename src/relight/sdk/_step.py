@@ -30,6 +30,9 @@ nobody awaits."""
 Effect: TypeAlias = Literal["read", "idempotent", "unsafe"]
 """What an interrupted call does: `read` and `idempotent` run again, `unsafe` parks as unknown outcome."""
 
+_FACTOR_MAX = 1_000
+"""To the power of 100 it is still a number that a float can hold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
@@ -38,7 +41,7 @@ class Retry:
     Attributes:
         attempts: All of them, the first included; None: for ever.
         delay: Before the second attempt.
-        factor: By which the delay grows with each attempt.
+        factor: By which the delay grows with each attempt: 1 to 1,000.
         delay_max: Upper bound of the delay.
         jitter: Share of the delay by which it may be longer or shorter, at random.
         never: Errors after which there is no further attempt.
@@ -56,8 +59,8 @@ class Retry:
         seconds("Retry.delay_max", self.delay_max)
         if self.attempts is not None and self.attempts < 1:
             raise InvalidValueError("Retry.attempts", "", f"{self.attempts} is less than 1", "pass 1 or more, or None")
-        if self.factor < 1:
-            raise InvalidValueError("Retry.factor", "", f"{self.factor} is less than 1", "pass 1 or more")
+        if not 1 <= self.factor <= _FACTOR_MAX:
+            raise InvalidValueError("Retry.factor", "", f"{self.factor} is out of range", f"pass 1 to {_FACTOR_MAX:,}")
         if not 0 <= self.jitter <= 1:
             raise InvalidValueError("Retry.jitter", "", f"{self.jitter} is no share", "pass 0 to 1")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections.abc import Callable
 from typing import Any, final
 
@@ -374,7 +375,12 @@ class Connection(Client):
         try:
             receive(subject, reply, data, headers)
         except Exception:  # noqa: BLE001 - supervisor of all receivers: one that fails must not end the others' connection
-            _log.exception("receiver_failed", connection=self._name, subject=subject.decode(errors="replace"))
+            _log.error(
+                "receiver_failed",
+                connection=self._name,
+                subject=subject.decode(errors="replace"),
+                exception=traceback.format_exc(),
+            )
 
     def _on_control(self, line: bytes) -> None:
         if line.startswith(b"PING"):

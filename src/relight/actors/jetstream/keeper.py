@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -145,7 +146,7 @@ class Keeper:
             if self._is_forced:
                 _log.warning("keeper_ended_by_force")
             else:
-                _log.exception("keeper_failed")
+                _log.error("keeper_failed", exception=traceback.format_exc())
             problem = error
         finally:
             # First of all: whoever hears of the problem may call `stop` at once.

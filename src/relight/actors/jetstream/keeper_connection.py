@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ class _Voice:
             _log.debug("connection_error", connection=self._name, error=repr(error))
         else:
             # nats-py hands over what a callback of ours raises.
-            _log.error("callback_failed", connection=self._name, exc_info=error)
+            said = "".join(traceback.format_exception(error))
+            _log.error("callback_failed", connection=self._name, exception=said)
 
     async def disconnected(self) -> None:
         if self._client.is_closed:
