@@ -1,4 +1,4 @@
-"""Errors whose own code raises, and errors that Python treats in a special way: a run goes on with them like with any."""
+"""Errors whose own code raises, and one that Python treats in a special way: a run goes on as with any other."""
 
 from __future__ import annotations
 

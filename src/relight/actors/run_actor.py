@@ -402,9 +402,8 @@ class RunActor:
             self._attempts.stop_cancelled()
         if draft.is_opening:
             self._ring()
-            await self._eventually(
-                partial(self._door.purge, self._crew.subjects.log(self.run), below=self._journal.opened)
-            )
+            below = self._journal.opened
+            await self._eventually(partial(self._door.purge, self._crew.subjects.log(self.run), below=below))
         if self._consumed >= LIMITS.mailbox_purge:
             await self._purge_mailbox()
         if draft.is_diverged and state.parked is None and state.end is None:
