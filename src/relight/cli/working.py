@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ("worker",)
 
 _HASH_SEED = "PYTHONHASHSEED"
+_CLEAN_UP_S = 1.0
 
 Target = Annotated[str, typer.Argument(metavar="APP", help="app.py, package.module, or either with :name.")]
 Queues = Annotated[
@@ -70,6 +71,18 @@ async def _work(
             _stop_with_standard_input()
             _print_workflows(edge.output, workflows)
         await worker.run()
+    await _leave_stubborn_steps()
+
+
+async def _leave_stubborn_steps() -> None:
+    """End here and now if a step does not heed its cancellation: its run has been handed over."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for one in others:
+        one.cancel()
+    _, stubborn = await asyncio.wait(others, timeout=_CLEAN_UP_S) if others else (others, others)
+    if stubborn:
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any, final
 
 from msgspec import Raw
@@ -23,6 +23,7 @@ from relight.sdk._interceptors import Interceptor, RunCall, StepCall, through
 from relight.sdk._known_secrets import SecretProvider, Secrets
 from relight.sdk._scope import SCOPE, Sender, StepScope, faked
 from relight.sdk._step import PendingStep, Policy
+from relight.sdk._threads import StepThreads
 from relight.sdk._workflow import Workflow
 
 __all__ = ("Launcher", "RunningAttempt")
@@ -61,7 +62,7 @@ class Launcher:
         self.secrets = Secrets(secrets)
         self.fakes: dict[str, Callable[..., Any]] = {}
         self._threads = threads
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor: Executor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -82,9 +83,9 @@ class Launcher:
         return through(self.interceptors, "run", lambda _: workflow.function(ctx, *args))(call)
 
     @property
-    def executor(self) -> ThreadPoolExecutor:
+    def executor(self) -> Executor:
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="relight-step")
+            self._executor = StepThreads(self._threads)
         return self._executor
 
     def close(self) -> None:

@@ -1,0 +1,68 @@
+"""The threads in which plain functions run as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from queue import SimpleQueue
+from threading import Semaphore, Thread
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+__all__ = ("StepThreads",)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_Work: TypeAlias = "tuple[Future[Any], Callable[[], Any]]"
+
+
+class StepThreads(Executor):
+    """Like `ThreadPoolExecutor`, but nobody waits for its threads when the process ends.
+
+    A thread can't be stopped from outside: a step that goes on and on would keep a worker that was told to stop alive,
+    although its run went on elsewhere long ago.
+
+    Args:
+        threads_max: As many functions run at a time; further ones wait.
+    """
+
+    def __init__(self, threads_max: int) -> None:
+        self._threads_max = threads_max
+        self._threads = 0
+        self._idle = Semaphore(0)
+        self._work: SimpleQueue[_Work | None] = SimpleQueue()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        self._work.put((future, partial(fn, *args, **kwargs)))
+        if self._threads < self._threads_max and not self._idle.acquire(blocking=False):
+            self._threads += 1
+            Thread(target=self._serve, name=f"relight-step_{self._threads}", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
+        """Begin nothing more. What runs goes on, and nobody waits for it."""
+        while not self._work.empty():
+            work = self._work.get()
+            if work is not None:
+                work[0].cancel()
+        for _ in range(self._threads):
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            _do(*work)
+            del work  # Arguments and result are freed now, not when the thread gets something else to do.
+            self._idle.release()
+
+
+def _do(future: Future[Any], call: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome
+        future.set_exception(error)
+    else:
+        future.set_result(result)
