@@ -138,9 +138,11 @@ class _Voice:
         self.last_error: Exception | None = None
 
     async def error(self, error: Exception) -> None:
+        is_known = repr(error) == repr(self.last_error)
         self.last_error = error
         if isinstance(error, WORLD_ERRORS):
-            _log.debug("connection_error", connection=self._name, error=repr(error))
+            if not is_known:  # While the server is away it says the same several times a second.
+                _log.debug("connection_error", connection=self._name, error=repr(error))
         else:
             # nats-py hands over what a callback of ours raises.
             said = "".join(traceback.format_exception(error))
