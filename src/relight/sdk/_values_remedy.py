@@ -51,13 +51,16 @@ def _remedy(returned: object, decoded: object, annotation: str) -> str:
         return _remedy_unannotated(returned, kind)
     if isinstance(returned, float) and not math.isfinite(returned):
         return f"annotate it as float there instead of as part of {annotation}, or in a model: {_NAN}"
-    if isinstance(returned, type(decoded)):
-        return f"name {kind} in the annotation {annotation}, or use {type(decoded).__qualname__} itself"
-    if isinstance(returned, (str, *_TEXTUAL)) and isinstance(decoded, (str, *_TEXTUAL)):
+    if type(returned) is type(decoded):
+        return f"pass a {kind} that JSON gives back as it was, and let {annotation} change nothing when it is read"
+    is_text = isinstance(returned, (str, *_TEXTUAL)) and isinstance(decoded, (str, *_TEXTUAL))
+    if is_text or ("|" in annotation and kind in annotation):
         return (
             f"text can't tell the members of {annotation} apart in JSON; "
             "use one of the types, or put it in a model with a field that says which it is"
         )
+    if isinstance(returned, type(decoded)):
+        return f"name {kind} in the annotation {annotation}, or use {type(decoded).__qualname__} itself"
     return f"name {kind} in the annotation {annotation}, or pass what the annotation says"
 
 
@@ -139,7 +142,11 @@ def problem_of_validation(error: ValidationError, given: object, annotation: str
         return Problem(path, f"{text}; {_json_name(part)} was given", f"pass what {annotation} takes")
     if first["type"] == "json_invalid":
         return Problem("", "JSON readers refuse it: too deep, or an int of too many digits", "pass it as text")
-    remedy = _NAN if part is None else f"return what {annotation} takes, with no field left out of its JSON"
+    remedy = f"return what {annotation} takes, with no field left out of its JSON"
+    if part is None:
+        # Of nan and the infinities pydantic makes null, too.
+        is_number = first["type"] == "float_type" and bool(path)
+        remedy = f"return a number; for nan {_NAN}" if is_number else f"it is None: return what {annotation} takes"
     return Problem(path, f"it can't be read back: {text}", remedy)
 
 
