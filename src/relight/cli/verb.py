@@ -113,15 +113,23 @@ def run_verb(work: Callable[[], None]) -> None:
     except RelightError as error:
         _fail(_said(error))
     except BrokenPipeError:
-        # Who reads has seen enough (`relight runs | head`); the interpreter must not try to flush once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who reads has seen enough (`relight runs | head`).
+        _write_nothing_more()
         raise typer.Exit(1) from None
+    except OSError as error:
+        _write_nothing_more()
+        _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         raise typer.Exit(130) from None
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the edge: a user gets no traceback of ours
         _fail(f"a defect of relight: {type(error).__name__}: {error}; please report it with what you did")
+
+
+def _write_nothing_more() -> None:
+    """The interpreter must not try to flush once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _said(error: RelightError) -> str:
