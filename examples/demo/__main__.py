@@ -13,6 +13,8 @@ from examples.demo.rush import Rush
 from examples.demo.stage import Stage, orders_from_csv
 from rich.console import Console
 
+from relight import RefusedError
+
 __all__ = ("main",)
 
 
@@ -24,6 +26,9 @@ def main() -> int:
     console = Console()
     try:
         return asyncio.run(demo(console, orders=options.orders, sends_key=options.sabotage != "no-key"))
+    except RefusedError as refused:
+        console.print(str(refused), style="red", highlight=False, soft_wrap=True)
+        return 2
     except KeyboardInterrupt:
         console.print("\nInterrupted; all processes of the demo have ended.")
         return 130

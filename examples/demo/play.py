@@ -147,6 +147,9 @@ def main() -> int:
         return 0
     try:
         asyncio.run(play(console))
+    except RefusedError as refused:
+        console.print(str(refused), style="red", highlight=False, soft_wrap=True)
+        return 2
     except KeyboardInterrupt:
         console.print()
     console.print("All processes have ended; the orders stay in .relight.", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import fcntl
 import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -56,6 +57,7 @@ class Stage:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.relight)
+            self._be_alone(stack.enter_context(self.directory.joinpath("demo.lock").open("wb")))
             log = stack.enter_context(self.directory.joinpath("demo.log").open("wb"))
             provider, model = await self._services(stack, log)
             self.provider = await stack.enter_async_context(httpx.AsyncClient(base_url=provider))
@@ -68,6 +70,13 @@ class Stage:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
+
+    def _be_alone(self, lock: IO[bytes]) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Their workers would take each other's orders.
+            raise RefusedError(f"another demo or playground runs in {self.directory}; wait for its end") from None
 
     @property
     def directory(self) -> Path:

@@ -55,6 +55,18 @@ def test_an_interrupted_demo_leaves_no_process_and_the_next_one_works(tmp_path: 
     assert dict(TOTALS.findall(said))["charges"] == "21"
 
 
+def test_of_two_demos_in_one_directory_the_second_is_refused(tmp_path: Path) -> None:
+    with demo(tmp_path) as first:
+        until_said(first, "One order")
+        with demo(tmp_path) as second:
+            said, _ = second.communicate(timeout=30)
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=30)
+
+    assert second.returncode == 2
+    assert said == f"another demo or playground runs in {tmp_path / 'relight'}; wait for its end\n"
+
+
 def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     with demo(tmp_path) as killed:
         until_said(killed, "killed")

@@ -12,9 +12,12 @@ __all__ = ("main",)
 def main() -> None:
     """Run the command with the process's arguments and end the process: 0 done, 1 refused or failed, 2 wrong usage."""
     _make_output_take_everything()
-    from relight.cli.application import run_application
+    try:
+        from relight.cli.application import run_application
 
-    run_application()
+        run_application()
+    except KeyboardInterrupt:  # While it was loaded: a verb has its own answer.
+        sys.exit(130)
 
 
 def _make_output_take_everything() -> None:
