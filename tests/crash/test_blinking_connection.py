@@ -1,0 +1,61 @@
+"""An owner that is out of reach for a moment is not dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+
+from relight import WorkflowContext, step, workflow
+from relight.testing.memory.exchange import Exchange
+
+executed: list[str] = []
+gate = asyncio.Event()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[WorkersInMemory]:
+    global gate
+    executed.clear()
+    gate = asyncio.Event()
+    async with workers_in_memory() as site:
+        yield site
+
+
+@step
+async def waits_at_the_gate() -> str:
+    executed.append("step")
+    await gate.wait()
+    return "open"
+
+
+@workflow
+async def works(ctx: WorkflowContext) -> str:
+    return await waits_at_the_gate()
+
+
+async def test_an_owner_whose_connection_blinks_while_a_signal_comes_keeps_its_run(site: WorkersInMemory) -> None:
+    # It takes no starts, and is the first to be given a wake.
+    bystander = await site.add(works, concurrency=0)
+    owner = await site.add(works)
+    run = await site.result(site.client.start(works))
+    await site.until(lambda: executed == ["step"])
+    await site.pass_time(1)
+    naks: list[str] = []
+    site.server.on_operation = lambda _door, operation, _now: (
+        naks.append(operation.by) if operation.name == "nak" else None
+    )
+
+    reachable, site.server.exchange = site.server.exchange, Exchange()  # Nobody hears a question.
+    await site.result(run.signal("anything"))
+    await site.pass_time(2)
+    site.server.exchange = reachable
+    await site.pass_time(5)
+    gate.set()
+
+    assert await site.result(run.result()) == "open"
+    assert bystander.host.worker in naks
+    assert executed == ["step"]
+    assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker}
