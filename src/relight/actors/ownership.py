@@ -192,6 +192,11 @@ class Ownership:
     async def _begin_again(self, delivery: Delivery, run: str) -> None:
         """A start came again and nobody has it: it may have killed its worker, or its journal may be gone."""
         queue = delivery.subject.split(".")[4]
+        stored = await read_start(self._door, self._subjects, run)
+        if stored is None or stored.sequence != delivery.sequence:
+            # It lay here while the run ended elsewhere and was retired; by now the id may be another run's.
+            self._door.ack(delivery)
+            return
         if await self._has_lost_its_journal(queue, run):
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
             return
