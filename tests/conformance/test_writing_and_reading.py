@@ -189,6 +189,21 @@ async def test_latest_finds_the_last_message_of_each_subject_that_a_filter_selec
     assert await door.latest((of.log("nobody"),)) == []
 
 
+async def test_the_newest_of_many_subjects_come_first_and_are_no_more_than_asked_for(site: Site) -> None:
+    door = await site.door("a")
+    of = site.subjects
+    for number in range(5):
+        await door.publish(of.start("q", f"run-{number}"), b"start")
+        for _ in range(20):
+            await door.publish(of.wake("q", f"run-{number}"), b"of another kind")
+
+    three = await door.newest(of.every_start(), limit=3)
+    all_of_them = await door.newest(of.every_start(), limit=10)
+
+    assert [one.subject for one in three] == [of.start("q", f"run-{number}") for number in (4, 3, 2)]
+    assert [one.subject for one in all_of_them] == [of.start("q", f"run-{number}") for number in (4, 3, 2, 1, 0)]
+
+
 async def test_a_purge_below_a_sequence_keeps_the_rest(site: Site) -> None:
     door = await site.door("a")
     wake = site.subjects.wake("q", RUN)

@@ -91,6 +91,13 @@ def test_every_dependency_has_its_line() -> None:
     assert set(re.findall(r"^\| `([\w-]+)` \|", page("dependencies.md"), re.MULTILINE)) == names
 
 
+def test_every_folder_of_tests_has_its_line_and_no_other() -> None:
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    named = re.findall(r"^\| `tests/(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+
+    assert sorted(named) == sorted(folders)
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_link_leads_to_a_page(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text())

@@ -1,0 +1,91 @@
+"""What of the server's connection events is the death of a worker, and what is not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from tests import connection_events
+
+from relight.actors.jetstream.deaths import Deaths, event_of
+from relight.subjects.ids import WorkerId
+
+WORKER = WorkerId("w1")
+
+opened = partial(connection_events.opened, WORKER)
+closed = partial(connection_events.closed, WORKER)
+
+BY_THE_KERNEL = ("Client Closed", "Read Error", "Write Error")
+
+BY_THE_SERVER = (
+    "Server Shutdown",
+    "Slow Consumer (Pending Bytes)",
+    "Slow Consumer (Write Deadline)",
+    "Stale Connection",
+    "Parse Error",
+    "Protocol Violation",
+    "Authentication Expired",
+    "Authentication Timeout",
+    "Authentication Failure",
+    "Credentials Revoked",
+    "TLS Handshake Failure",
+    "Maximum Connections Exceeded",
+    "Maximum Message Payload Exceeded",
+    "Kicked",
+    "Unknown State",
+    "",
+)
+"""As nats-server words them. The process lives, and connects again."""
+
+
+def deaths_after(*events: bytes) -> tuple[Deaths, list[bool]]:
+    deaths = Deaths()
+    seen = [event_of(one) for one in events]
+    return deaths, [deaths.note(one) for one in seen if one is not None]
+
+
+@pytest.mark.parametrize("reason", BY_THE_KERNEL)
+def test_a_worker_whose_connections_were_both_closed_by_its_kernel_is_dead(reason: str) -> None:
+    deaths, noted = deaths_after(opened("main", 1), opened("keeper", 2), closed("main", 1, reason), closed("keeper", 2))
+
+    assert noted == [False, False, False, True]
+    assert deaths.is_gone(WORKER)
+
+
+@pytest.mark.parametrize("reason", BY_THE_SERVER)
+def test_a_worker_whose_connections_the_server_has_ended_is_not_dead(reason: str) -> None:
+    deaths, noted = deaths_after(
+        opened("main", 1), opened("keeper", 2), closed("main", 1, reason), closed("keeper", 2, reason)
+    )
+
+    assert noted == [False] * 4
+    assert not deaths.is_gone(WORKER)
+
+
+@pytest.mark.parametrize("reason", BY_THE_SERVER)
+def test_nor_is_one_of_whose_connections_the_server_has_ended_one(reason: str) -> None:
+    deaths, noted = deaths_after(closed("main", 1, reason), closed("keeper", 2))
+
+    assert noted == [False, False]
+    assert not deaths.is_gone(WORKER)
+
+
+def test_one_whose_last_connection_is_open_is_not_dead() -> None:
+    """After a blink the new connection may be there before the server has seen the end of the old one."""
+    _, noted = deaths_after(opened("main", 1), opened("main", 3), closed("keeper", 2), closed("main", 1))
+
+    assert noted == [False] * 4
+
+
+def test_one_that_is_back_is_not_dead_any_more() -> None:
+    deaths, noted = deaths_after(closed("main", 1), closed("keeper", 2), opened("keeper", 3))
+
+    assert noted == [False, True, False]
+    assert not deaths.is_gone(WORKER)
+
+
+def test_connections_of_others_say_nothing() -> None:
+    other = closed("main", 1).replace(b"relight-worker/", b"another/")
+
+    assert event_of(other) is None
+    assert event_of(b'{"client": "relight-worker/w1/main"') is None
