@@ -38,3 +38,19 @@ async def test_other_code_is_offered_to_every_stuck_run_at_a_bounded_rate() -> N
         assert [one.data for one in wakes] == [encode(NewCode(code="new"))] * RUNS
         pause_ms = 1000 / LIMITS.stuck_wakes_per_s
         assert all(before.stored_at_ms + pause_ms <= after.stored_at_ms for before, after in pairwise(wakes))
+
+
+async def test_a_start_that_nobody_can_read_does_not_keep_it_from_the_others() -> None:
+    async with workers_in_memory() as site:
+        door, subjects, clock = site.server.door("worker"), site.client.subjects, site.server.clock
+        for run in ("run-1", "run-2"):
+            due_ms = clock.now_ms() + HOUR_MS
+            mailbox = subjects.wake("default", run)
+            await door.schedule(subjects.timer(run, STUCK), encode(NewCode(code="old")), target=mailbox, due_ms=due_ms)
+        await door.publish(subjects.start("default", "run-1"), b"no start")
+        await site.client.start(waits, id="run-2")
+
+        await site.result(offer_new_code(door, subjects, "new"))
+
+        wakes = site.server.stream.every(subjects.wakes_of_queue("default"))
+        assert [one.subject for one in wakes] == [subjects.wake("default", "run-2")]

@@ -9,7 +9,7 @@ from relight.actors.door import Door
 from relight.actors.run.alarm import STUCK
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
-from relight.errors import RelightError
+from relight.errors import ProtocolError, RelightError
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects, TimerSubject, parse
 from relight.subjects.messages import NewCode
@@ -36,6 +36,10 @@ async def offer_new_code(door: Door, subjects: Subjects, code: str) -> None:
 
 
 async def _wake(door: Door, subjects: Subjects, timer: TimerSubject, code: str) -> None:
-    start = await read_start(door, subjects, timer.run)
+    try:
+        start = await read_start(door, subjects, timer.run)
+    except ProtocolError as error:
+        log.warning("start_unreadable", run=timer.run, error=str(error))
+        return
     if start is not None:
         await door.publish(subjects.wake(start.queue, timer.run), encode(NewCode(code=code)))

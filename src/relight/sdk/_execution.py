@@ -145,7 +145,6 @@ class RunningAttempt:
             launcher.has_deps,
             self._heartbeat,
             attempt.heartbeat,
-            headers,
             launcher.fakes,
             launcher.sender,
             launcher.secrets,

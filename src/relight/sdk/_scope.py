@@ -56,7 +56,6 @@ class StepScope(Struct):
     has_deps: bool = False
     heartbeat: Callable[[object], None] = _no_heartbeat
     last_heartbeat: Raw | None = None
-    headers: dict[str, str] = {}
     fakes: Mapping[str, Callable[..., Any]] = {}
     sender: Sender | None = None
     secrets: Secrets | None = None
@@ -101,7 +100,6 @@ def fresh_scope(outer: StepScope | None, name: str = "") -> StepScope:
         deps=outer.deps,
         has_deps=outer.has_deps,
         heartbeat=outer.heartbeat,
-        headers=outer.headers,
         fakes=outer.fakes,
         secrets=outer.secrets,
     )
