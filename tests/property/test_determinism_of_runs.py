@@ -9,7 +9,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relight import Retry, StepFailed, WorkflowContext, step, workflow
+from relight import Retry, StepFailed, Workflow, WorkflowContext, step, workflow
 from relight.testing.replaying import replay_history
 from relight.testing.schedule import Schedule, Weather
 from relight.testing.stage import Stage, stage_here
@@ -59,16 +59,7 @@ async def entangled(ctx: WorkflowContext, width: int) -> list[str]:
 @given(seed=st.integers(0, 2**32), width=st.integers(1, 5))
 @settings(max_examples=60, deadline=None)
 def test_a_live_history_replays_whatever_the_order_of_completions(seed: int, width: int) -> None:
-    async def play() -> None:
-        schedule = Schedule(seed, Weather(reordered=0.75))
-        async with Stage([entangled], deps=Random(seed), schedule=schedule) as stage:
-            await stage.open_worker()
-            run = await stage.client.start(entangled, width)
-            await run.result()
-
-            replay_history([entangled], run.id, stage.observer.turns(run.id))
-
-    asyncio.run(play())
+    asyncio.run(played_and_replayed(entangled, width, seed))
 
 
 @workflow
@@ -116,13 +107,14 @@ async def winding(ctx: WorkflowContext, seed: int) -> list[str]:
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=40, deadline=None)
 def test_whatever_a_workflow_is_made_of_its_history_replays(seed: int) -> None:
-    async def play() -> None:
-        schedule = Schedule(seed, Weather(reordered=0.75))
-        async with Stage([winding], deps=Random(seed), schedule=schedule) as stage:
-            await stage.open_worker()
-            run = await stage.client.start(winding, seed)
-            await run.result()
+    asyncio.run(played_and_replayed(winding, seed, seed))
 
-            replay_history([winding], run.id, stage.observer.turns(run.id))
 
-    asyncio.run(play())
+async def played_and_replayed(played: Workflow[[int], list[str]], number: int, seed: int) -> None:
+    schedule = Schedule(seed, Weather(reordered=0.75))
+    async with Stage([played], deps=Random(seed), schedule=schedule) as stage:
+        await stage.open_worker()
+        run = await stage.client.start(played, number)
+        await run.result()
+
+        replay_history([played], run.id, stage.observer.turns(run.id))

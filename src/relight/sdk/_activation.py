@@ -120,7 +120,8 @@ class Activation:
     def feed(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED, /) -> list[p.Asked]:
         """Let the code see a fact, and return what it asks for until it is blocked."""
         if at_ms != self.at_ms:
-            self._set_time(at_ms)
+            self.at_ms = at_ms
+            self.loop.set_time(at_ms / 1000)
         self._take(fact, value)
         try:
             self.loop.run_until_blocked()
@@ -321,7 +322,10 @@ class Activation:
         if pending.future.done():
             return
         if value is p.NOT_DECODED:
-            value = _recorded(result, pending.step, pending.key)
+            try:
+                value = pending.step.signature.result.decode(result, what=f"the recorded result of {pending.key}")
+            except InvalidValueError as error:
+                raise p.BrokenProgramError(str(error)) from error
         pending.future.set_result(value)
 
     # The end.
@@ -531,10 +535,6 @@ class Activation:
 
     # Small things.
 
-    def _set_time(self, at_ms: int) -> None:
-        self.at_ms = at_ms
-        self.loop.set_time(at_ms / 1000)
-
     def _forget_closed(self) -> None:
         """Calls that were cancelled before they began would pile up in a run that goes on for long."""
         for number, (coroutine, _, _) in list(self._unawaited.items()):
@@ -552,11 +552,3 @@ class Activation:
 
     def _disarm(self, number: int) -> None:
         self.ask(r.TimerCancelled(number))
-
-
-def _recorded(result: Raw, step: Step[..., Any], key: str) -> object:
-    """Return what a step has returned, decoded. Raises `BrokenProgramError` if its type can't read it any more."""
-    try:
-        return step.signature.result.decode(result, what=key)
-    except InvalidValueError as error:
-        raise p.BrokenProgramError(f"the recorded result of {error}") from error
