@@ -13,10 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, final
 
+import structlog
 from pydantic import BaseModel
 from tests.cluster_of_three import ClusterOfThree
-from tests.crash.apps import Orders, relight_of
-from tests.crash.forked import Forked
+from tests.crash import apps
+from tests.crash.apps import Orders, relight_of, text_of
+from tests.forked import Forked, become
 from tests.processes import eventually
 from tests.raw_nats import connected
 
@@ -53,6 +55,12 @@ class Consumer(BaseModel):
     num_pending: int = 0
     delivered: Delivered = Delivered()
     ack_floor: Delivered = Delivered()
+
+
+def _work(orders: str, log: Path, environment: dict[str, str]) -> None:
+    become(environment, out=log, err=log)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory())
+    asyncio.run(apps.main(Orders(**json.loads(orders))))
 
 
 @final
@@ -134,7 +142,7 @@ class Fleet:
         self._logs += 1
         log = self.directory / f"worker-{self._logs}.log"
         log.touch()
-        process = Forked(orders, log, self._environment())
+        process = Forked(_work, text_of(orders), log, self._environment())
         worker = WorkerProcess(process, log)
         self._workers.append(worker)
         await asyncio.to_thread(eventually, lambda: "worker_started" in log.read_text() or bool(process.returncode))

@@ -1,19 +1,26 @@
-"""Runs the command as a user does: as a process of its own, with its output in a pipe."""
+"""Runs the command in a process of its own, with its output in a file or a pipe.
+
+A verb that ends by itself is forked from a process that has loaded the command already, which takes half a second; one
+that goes on, and what `test_cli_output.py` and a pseudo-terminal show, is started as a user does.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.forked import Forked, become
 from tests.processes import MARK
+
+from relight.cli import main
 
 __all__ = ("APP", "COMMAND", "Answer", "Terminal", "background", "environment", "one_line_of")
 
@@ -51,19 +58,27 @@ class Terminal:
 
     async def run(self, *words: str, typed: str = "") -> Answer:
         """Run one verb to its end."""
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *words,
-            cwd=self.directory,
-            env=environment(self.variables),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = (one.decode() for one in await process.communicate(typed.encode()))
-        assert "\x1b" not in out + err, "no colours in a pipe"
-        assert process.returncode is not None
-        return Answer(process.returncode, out, err)
+        with TemporaryDirectory() as streams:
+            typed_in, out, err = (Path(streams, name) for name in ("in", "out", "err"))
+            typed_in.write_text(typed)
+            process = Forked(_run, words, self.directory, environment(self.variables), typed_in, out, err)
+            answer = Answer(await process.wait(), out.read_text(), err.read_text())
+        assert "\x1b" not in answer.out + answer.err, "no colours but in a terminal"
+        return answer
+
+
+def _run(
+    words: Sequence[str], directory: Path, environment: Mapping[str, str], typed: Path, out: Path, err: Path
+) -> None:
+    """Be the command, as if it had been loaded just now."""
+    become(environment, out=out, err=err)
+    with typed.open() as source:
+        os.dup2(source.fileno(), 0)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - as long as the process
+    os.chdir(directory)
+    sys.argv = [*COMMAND, *words]
+    sys.orig_argv[1:] = sys.argv
+    main()
 
 
 def environment(variables: dict[str, str]) -> dict[str, str]:

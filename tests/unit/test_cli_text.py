@@ -82,6 +82,14 @@ def test_the_timeline_names_waits_and_places_after_the_record_that_made_them() -
     assert completed[5] == '{"id": 1}'
 
 
+def test_the_timeline_says_that_an_answer_was_refused_where_the_code_asks_again() -> None:
+    again = r.Suspended(wait=4, name="review", data=Raw(b"1"), problem="review.amount: it is no number")
+
+    row = Timeline().row(AT, "w", again)
+
+    assert row[5] == "again: the one before was refused: review.amount: it is no …"
+
+
 def test_the_timeline_names_children_and_gives_places_to_nothing_else() -> None:
     timeline = Timeline()
 

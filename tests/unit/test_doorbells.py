@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from relight.actors.door import SECOND_HAND, Delivery
 from relight.actors.doorbells import Doorbells
@@ -34,7 +35,7 @@ async def test_a_lease_that_others_may_have_acknowledged_is_changed(
     age_s: float, delivered: int, is_doubtful: bool
 ) -> None:
     server = MemoryServer()
-    delivery = (await _delivery_on(server))._replace(delivered=delivered)
+    delivery = replace(await _delivery_on(server), delivered=delivered)
     doorbells = Doorbells(server.door("owner"), _RUN)
 
     server.clock.advance(age_s)

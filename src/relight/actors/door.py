@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from relight.subjects.ids import WorkerId
 
 __all__ = (
@@ -41,7 +43,7 @@ class Answers(NamedTuple):
     is_complete: bool
 
 
-class Stored(NamedTuple):
+class Stored(Struct, frozen=True):
     """A message as the stream holds it. `fence` is the sequence its publisher expected, None for an unfenced one.
 
     `raw` is what is stored, if that is not `data` because it is sealed.
@@ -60,7 +62,7 @@ class Stored(NamedTuple):
         return self.data if self.raw is None else self.raw
 
 
-class Delivery(NamedTuple):
+class Delivery(Struct, frozen=True):
     """A message handed to this worker by a consumer. Until its ack the server will deliver it again.
 
     `token` is the acknowledgement subject; whoever knows it can ack, nak or renew, so it proves nothing.

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from relight.actors import program as p
 from relight.actors.delayed import Delayed
 from relight.actors.door import SECOND_HAND, Consumption, Delivery, Door
@@ -125,7 +127,7 @@ class Host:
         for delivery in unfinished:
             self.door.release(delivery)
             # Its place was given back long ago, or just now.
-            self._take_other(delivery._replace(new_until_ms=0, delivered=SECOND_HAND))
+            self._take_other(replace(delivery, new_until_ms=0, delivered=SECOND_HAND))
 
     def _give_place(self, run: str) -> None:
         queue = self._placed.pop(run, None)

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from relight.actors.door import Door, Stored
 from relight.actors.family import tell_family
 from relight.actors.journal import BrokenChainError, read_tail
@@ -171,7 +173,7 @@ async def _tell_family(door: Door, subjects: Subjects, run: str, last: Stored) -
     """The message that would have told it once more, after its owner had died, is about to be removed."""
     seal = door.seal
     if seal is not None:
-        last = last._replace(data=await seal.opened(last.subject, last.data), raw=last.data)
+        last = replace(last, data=await seal.opened(last.subject, last.data), raw=last.data)
     turn = decode_turn(last.data)
     assert isinstance(turn, Turn), "it was found before"
     if turn.sealed and not await _has_key(door, subjects, run, turn.sealed):

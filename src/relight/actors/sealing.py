@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple, final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from relight.actors.codecs import Codec, DamagedError, Encryption, WrappedKey, Zstd
 from relight.actors.door import Consumption, Delivery, Door, Stored
@@ -140,7 +141,7 @@ class SealingDoor:
         turn = decode_turn(data)
         if seal is None or isinstance(turn, Tombstone):
             return data
-        return encode(msgspec.structs.replace(envelope_of(turn), sealed=self._text(seal, run, kind, data)))
+        return encode(replace(envelope_of(turn), sealed=self._text(seal, run, kind, data)))
 
     async def purge(self, subject: str, *, below: int | None = None) -> None:
         """See `Door.purge`."""
@@ -161,7 +162,7 @@ class SealingDoor:
         # A fork's history is stored by now, and says under which key.
         seal = self._made(run) or (await self._seal_of(run) if start.run.origin is not None else None)
         seal = seal or await self._make(run)
-        stored = encode(msgspec.structs.replace(envelope_of(start), sealed=self._text(seal, run, "start", data)))
+        stored = encode(replace(envelope_of(start), sealed=self._text(seal, run, "start", data)))
         try:
             sequence = await self._door.publish(subject, stored, fence=fence, fence_subject=fence_subject)
         except FencedError:
@@ -229,7 +230,7 @@ class SealingDoor:
 
         def take(delivery: Delivery) -> None:
             # Without its fence it is read, and opened, from the mailbox.
-            receive(delivery._replace(fence=None) if delivery.data.startswith(_SEALED_WAKE) else delivery)
+            receive(replace(delivery, fence=None) if delivery.data.startswith(_SEALED_WAKE) else delivery)
 
         return await self._door.consume(kind, queue, take, places=places)
 
@@ -253,7 +254,7 @@ class SealingDoor:
         if stored is None:
             return None
         data = await self.opened(stored.subject, stored.data)
-        return stored if data is stored.data else stored._replace(data=data, raw=stored.data)
+        return stored if data is stored.data else replace(stored, data=data, raw=stored.data)
 
     async def _opened_text(self, run: str, kind: str, data: bytes, sealed: str | bytes) -> bytes:
         seal, body = await self._seal_in(run, sealed)
@@ -470,4 +471,4 @@ def _check_envelope(kind: str, stored: bytes, opened: bytes) -> None:
 
 
 def _readable(message: Start | Turn | Tombstone) -> bytes:
-    return encode(message if isinstance(message, Tombstone) else msgspec.structs.replace(message, sealed=""))
+    return encode(message if isinstance(message, Tombstone) else replace(message, sealed=""))

@@ -109,6 +109,8 @@ def _outcome(kind: str, said: dict[str, Any]) -> str:
         return f"{said['reason']}: {said['message']}"
     if kind == "AwakeableCreated":
         return str(said["token"])
+    if said.get("problem"):
+        return f"again: the one before was refused: {said['problem']}"
     if kind in ("StepCompleted", "RunCompleted"):
         return value_in_words(said.get("result"))
     for name in _OUTCOMES:

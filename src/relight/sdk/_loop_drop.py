@@ -80,10 +80,16 @@ def release(task: asyncio.Task[Any]) -> None:
     waiter = hidden._fut_waiter
     if waiter is not None:
         _clear_callbacks(waiter)
+        # From Python 3.14 on it also knows by whom it is awaited.
+        getattr(asyncio, "future_discard_from_awaited_by", _forget_nothing)(waiter, task)
     _clear_callbacks(task)
     # anyio's dictionary is weak in its keys, but its values lead back to the task through the scope that it is in.
     backend = sys.modules.get("anyio._backends._asyncio")
     getattr(backend, "_task_states", dict[object, object]()).pop(task, None)
+
+
+def _forget_nothing(waiter: object, task: object) -> None:
+    del waiter, task
 
 
 def _clear_callbacks(future: Any) -> None:

@@ -78,7 +78,8 @@ def _step(step: OpenStep, state: RunState, worker: str) -> str:
     if step.retry_at_ms > state.at_ms:
         again = f"attempt {number} of step {step.key} at {_time(step.retry_at_ms)}"
         return f"{again}{failed}; the step waits {since} and is tried again by itself"
-    who = f"worker {worker} runs it" if worker else "a worker of its queue takes it"
+    # Who wrote last may have died since; nobody else is asked here.
+    who = f"worker {worker} runs it, or the next one if it has died" if worker else "a worker of its queue takes it"
     return f"step {step.key}, attempt {number}, {since}{failed}; {who}"
 
 

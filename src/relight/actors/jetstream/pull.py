@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import final
 
 import structlog
+from msgspec.structs import replace
 
 from relight.actors.door import Delivery
 from relight.actors.jetstream.connection import Connection, Listening
@@ -261,7 +262,7 @@ class _Pull:
             delivery = delivery_of(subject, reply, data, headers, known_up_to=self._known_up_to)
             if self._openings > 1 and delivery.delivered == 1 and delivery.new_until_ms == 0:
                 # A server that crashed may have forgotten that a living worker has it.
-                delivery = delivery._replace(delivered=2)
+                delivery = replace(delivery, delivered=2)
             self._consuming.deliver(delivery, self.shard, has_more=has_more)
         elif headers is not None and not headers.startswith(b"NATS/1.0 100"):
             self._on_status(subject, headers)

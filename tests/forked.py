@@ -1,32 +1,33 @@
-"""Worker processes that start in milliseconds: each is forked from one that has imported everything already."""
+"""Processes that start in milliseconds: each is forked from one that has imported everything already."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
-import structlog
-from tests.crash import apps
 from tests.processes import MARK
 
-__all__ = ("Forked",)
+__all__ = ("Forked", "become")
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload([apps.__name__])
+_forks.set_forkserver_preload(["tests.preloaded"])
 
 
 @final
 class Forked:
-    """One such process, with the part of `asyncio.subprocess.Process` that tests use. What it says goes to `log`."""
+    """One such process, with the part of `asyncio.subprocess.Process` that tests use.
 
-    def __init__(self, orders: apps.Orders, log: Path, environment: Mapping[str, str]) -> None:
-        arguments = (apps.text_of(orders), log, dict(environment))
-        self._process = _forks.Process(target=_work, args=arguments, daemon=True)
+    Args:
+        work: What it does: a function of a module that `tests.preloaded` imports. It calls `become` first.
+        arguments: Plain values.
+    """
+
+    def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._process = _forks.Process(target=work, args=arguments, daemon=True)
         mark = os.environ.pop(MARK, None)  # Whoever forks outlives the test.
         try:
             self._process.start()
@@ -52,11 +53,11 @@ class Forked:
         return self._process.exitcode
 
 
-def _work(orders: str, log: Path, environment: dict[str, str]) -> None:
-    said = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    for stream in (1, 2):
+def become(environment: Mapping[str, str], *, out: Path, err: Path) -> None:
+    """Take on an environment, and add all that is said to the end of these files."""
+    for stream, path in ((1, out), (2, err)):
+        said = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(said, stream)
+        os.close(said)
     os.environ.clear()
     os.environ.update(environment)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory())
-    asyncio.run(apps.main(apps.Orders(**json.loads(orders))))
