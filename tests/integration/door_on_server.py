@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from relight.actors.door import Delivery
 from relight.actors.jetstream.api import Api
+from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
-from relight.actors.jetstream.keeper_connection import Access
 from relight.actors.jetstream.mux import Mux
 from relight.config.limits import LIMITS, Limits
 from relight.config.server import EmbeddedServer

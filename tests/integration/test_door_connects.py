@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 from tests.integration.door_on_server import bare, door, eventually, options
 
 from relight.actors.door import Silent
+from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
-from relight.actors.jetstream.keeper_connection import Access
 from relight.actors.jetstream.transport import DirectTransport
 from relight.config.guarded import find_binary
 from relight.config.server import EmbeddedServer

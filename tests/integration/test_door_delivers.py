@@ -9,8 +9,8 @@ import pytest
 from tests.crash.apps_proxy import Proxy
 from tests.integration.door_on_server import Inbox, door, eventually, quick_limits
 
+from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
-from relight.actors.jetstream.keeper_connection import Access
 from relight.config.server import EmbeddedServer
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import slot_of

@@ -11,9 +11,9 @@ import pytest
 from tests.crash.apps_proxy import Proxy
 from tests.integration.door_on_server import Inbox, door, eventually, quick_limits
 
+from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import JetStreamDoor
-from relight.actors.jetstream.keeper_connection import Access
 from relight.actors.jetstream.mux import Mux
 from relight.config.server import EmbeddedServer
 from relight.errors import FencedError, PayloadTooLargeError, UnavailableError

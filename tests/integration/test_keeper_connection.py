@@ -8,7 +8,8 @@ from typing import Any
 from structlog.testing import capture_logs
 from tests.processes import eventually
 
-from relight.actors.jetstream.keeper_connection import Access, connect
+from relight.actors.jetstream.client import Access
+from relight.actors.jetstream.keeper_connection import connect
 from relight.config.server import EmbeddedServer
 
 

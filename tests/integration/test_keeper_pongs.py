@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from relight.actors.jetstream.keeper_connection import Access, connect
+from relight.actors.jetstream.client import Access
+from relight.actors.jetstream.keeper_connection import connect
 from relight.config.server import EmbeddedServer
 
 

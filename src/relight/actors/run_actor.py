@@ -35,12 +35,13 @@ from relight.actors.run.alarm import STUCK, alarm_of
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long
 from relight.actors.run.state import RunState
+from relight.actors.starts import is_current
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
-from relight.subjects.messages import Relit, Terminate, Wake
+from relight.subjects.messages import Relit, Terminate
 from relight.subjects.references import is_reference, references_in
 
 __all__ = ("RunActor",)
@@ -99,8 +100,7 @@ class RunActor:
         self._attempts = Attempts(draft, self._ring)
         self._holds_first_turn = False
         self._is_resumed = False
-        self._hands_back = False
-        self._is_back = False
+        self._hands_back = self._is_back = False
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
@@ -319,9 +319,9 @@ class RunActor:
 
     async def _take_mail(self) -> None:
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
-        self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
+        mailbox = self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
         rung = [one for one in self._doorbells.rung.values() if is_wake(one)]
-        mails = await self._eventually(lambda: self._mailbox_of().read(rung, after=self._cursor, to_the_end=to_the_end))
+        mails = await self._eventually(lambda: mailbox.read(rung, after=self._cursor, to_the_end=to_the_end))
         if self._draft.is_opening:
             # For code that has not begun yet. But one that continues over and over without waiting must have an end.
             mails = [one for one in mails if isinstance(one.wake, Terminate)]
@@ -329,20 +329,15 @@ class RunActor:
         for mail in mails:
             if mail.wake is not None:
                 if references_in(mail.wake):
-                    await self._eventually(partial(self._fetch_values, mail.wake))
+                    shelf, wakes = self._draft.shelf, (mail.wake,)
+                    await self._eventually(partial(fill, self._door, self._crew.subjects, self.run, shelf, wakes))
                 self._draft.take_message(mail.wake)
             self._cursor = mail.sequence
             self._consumed += 1
             if self._draft.is_opening:
                 break  # What follows is for the new history, whose code has not begun yet.
-        has_more = self._mailbox.has_more or (bool(mails) and self._cursor < mails[-1].sequence)
+        has_more = mailbox.has_more or (bool(mails) and self._cursor < mails[-1].sequence)
         self._reads_mailbox = self._reads_mailbox or has_more
-
-    async def _fetch_values(self, wake: Wake) -> None:
-        await fill(self._door, self._crew.subjects, self.run, self._draft.shelf, (wake,))
-
-    async def _store_value(self, digest: str, value: bytes) -> None:
-        await store(self._door, self._crew.subjects, self.run, digest, value)
 
     async def _fetch_heartbeats(self) -> None:
         """Have the large ones at hand of steps that are about to be launched again."""
@@ -359,10 +354,6 @@ class RunActor:
             self._attempts.details[step.key] = beat.details
             await self._prove_ownership()
 
-    def _mailbox_of(self) -> Mailbox:
-        assert self._mailbox is not None
-        return self._mailbox
-
     # Appending, and what may happen once the append is acknowledged.
 
     async def _append(self) -> None:
@@ -371,8 +362,10 @@ class RunActor:
         records = draft.take_records()
         if draft.shelf.pending:
             for digest, value in draft.shelf.take_pending(records).items():
-                await self._eventually(partial(self._store_value, digest, value))
+                await self._eventually(partial(store, self._door, self._crew.subjects, self.run, digest, value))
         lease, doorbells = self._doorbells.lease, tuple(self._doorbells.rung.values())
+        if is_first:
+            await self._prove_start()
         await self._journal.append(
             records,
             epoch=self._epoch,
@@ -386,6 +379,8 @@ class RunActor:
         now_s = clock.elapsed_s()
         waits = draft.is_opening or self._consumed >= LIMITS.mailbox_purge or draft.shelf.is_used
         if now_s - self._proven_s > LIMITS.ack_wait_s / 2:
+            if is_first:
+                await self._prove_start()
             await self._prove_ownership()
             now_s = clock.elapsed_s()
         if doorbells:
@@ -442,6 +437,13 @@ class RunActor:
             if (last.sequence if last is not None else 0) != self._journal.tail.sequence:
                 raise Displaced(None)
             self._proven_s = began_s
+
+    async def _prove_start(self) -> None:
+        """What a start has begun whose run ended elsewhere, and was retired long ago, goes again."""
+        if not await self._eventually(partial(is_current, self._door, self._crew.subjects, self.run, self.lease)):
+            below = self._journal.tail.sequence + 1
+            await self._eventually(lambda: self._door.purge(self._crew.subjects.log(self.run), below=below))
+            raise Displaced(None)
 
     async def _ask_for_fresh_lease(self) -> None:
         self._doorbells.changes_lease = False
@@ -515,8 +517,7 @@ class RunActor:
             self._alarm = self._door.clock.call_later(max(0, due_ms - now_ms) / 1000, self._time_has_come)
 
     def _time_has_come(self) -> None:
-        self._alarm = None
-        self._alarm_ms = None
+        self._alarm = self._alarm_ms = None
         self._ring()
 
     def _cancel_alarms(self) -> None:
@@ -529,11 +530,10 @@ class RunActor:
 
     async def _let_go(self) -> bool:
         """Leave the run to its mailbox; False if something came in the meantime."""
+        await self._prove_ownership()
         if self.state.end is not None:
-            await self._prove_ownership()
             await self._finish()
             return True
-        await self._prove_ownership()
         await self._arm()
         mailbox = self._crew.subjects.wake(self._queue, self.run)
         following = await self._eventually(partial(self._door.next, mailbox, after=self._cursor))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relight.actors.door import Door, Stored
+from relight.actors.door import Delivery, Door, Stored
 from relight.subjects.codec import decode_start
 from relight.subjects.grammar import RETIRED, StartSubject, Subjects, parse
 from relight.subjects.records import RunStarted
 
-__all__ = ("StoredStart", "read_start", "start_in")
+__all__ = ("StoredStart", "is_current", "read_start", "start_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,14 @@ async def read_start(door: Door, subjects: Subjects, run: str) -> StoredStart | 
     """
     stored = await door.last(subjects.start_any_queue(run))
     return None if stored is None else start_in(stored)
+
+
+async def is_current(door: Door, subjects: Subjects, run: str, lease: Delivery | None) -> bool:
+    """Whether the run of this id still is the one that the start in `lease` began. Raises like `read_start`."""
+    if lease is None or lease.is_new(door.clock.now_ms()):
+        return True
+    start = await read_start(door, subjects, run)
+    return start is not None and start.sequence == lease.sequence
 
 
 def start_in(stored: Stored) -> StoredStart | None:

@@ -10,8 +10,8 @@ from relight.cli.output import one_line
 from relight.cli.verb import AlreadySaidError, Edge, verb
 
 if TYPE_CHECKING:
+    from relight.actors.jetstream.client import Access
     from relight.actors.jetstream.inspection import Inspection, ServerSight, StreamSight
-    from relight.actors.jetstream.keeper_connection import Access
     from relight.cli.checks import Check, Findings
     from relight.cli.output import Output
     from relight.config.settings import Settings

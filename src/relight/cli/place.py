@@ -12,7 +12,7 @@ from relight.errors import InvalidValueError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relight.actors.jetstream.keeper_connection import Access
+    from relight.actors.jetstream.client import Access
     from relight.config.settings import Settings
     from relight.sdk._client import Relight
 
@@ -39,7 +39,7 @@ class Place:
     @asynccontextmanager
     async def access(self) -> AsyncGenerator[tuple[Access, Access | None]]:
         """How to reach the servers, and how as the system account, without making anything there."""
-        from relight.actors.jetstream.keeper_connection import Access
+        from relight.actors.jetstream.client import Access
         from relight.config.local import LocalServer
         from relight.sdk._backend import JetStreamBackend
 

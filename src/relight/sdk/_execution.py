@@ -213,9 +213,13 @@ class RunningAttempt:
     async def _in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         function = self._step.function
         context = contextvars.copy_context()
-        result = await self._loop.run_in_executor(
-            self._launcher.executor, lambda: context.run(_called, function, args, kwargs)
-        )
+        try:
+            result = await self._loop.run_in_executor(
+                self._launcher.executor, lambda: context.run(_called, function, args, kwargs)
+            )
+        finally:
+            # From Python 3.14 on nobody waits for a thread that has ended already: its heartbeats come behind it.
+            await asyncio.sleep(0)
         return await result if asyncio.iscoroutine(result) else result
 
     def _heartbeat(self, details: object) -> None:

@@ -22,7 +22,8 @@ from relight.actors.jetstream.announcements import (
     next_age_s,
     pause_s_of,
 )
-from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, subscribe
+from relight.actors.jetstream.client import WORLD_ERRORS
+from relight.actors.jetstream.keeper_connection import subscribe
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import Limits
 from relight.errors import ProtocolError

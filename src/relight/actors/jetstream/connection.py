@@ -21,11 +21,11 @@ from typing import Any, final
 
 import structlog
 from nats import errors
-from nats.aio.client import Client, Server, Srv
+from nats.aio.client import Server
 from nats.aio.subscription import Subscription
 
+from relight.actors.jetstream.client import Access, SturdyClient
 from relight.actors.jetstream.frames import FrameReader
-from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, Access
 from relight.actors.jetstream.transport import DirectProtocol, DirectTransport
 from relight.errors import InvalidValueError, ProtocolError, UnavailableError, UnsuitableServerError
 
@@ -41,7 +41,6 @@ _CONNECT_TIMEOUT_S = 2
 _CONFIRM_TIMEOUT_S = 5.0
 _RECONNECT_FIRST_S = 0.05
 _RECONNECT_MAX_S = 2.0
-_BUFFER_BYTES = 64 * 1024
 _PIECES_OF_A_FRAME = 3
 _PASSES_WHILE_BUSY = 3
 """Of the loop, for which writes are gathered: about as many as there are between an answer and the next question."""
@@ -82,7 +81,7 @@ class Listening:
 
 
 @final
-class Connection(Client):
+class Connection(SturdyClient):
     """One connection to NATS. Open it with `Connection.open`."""
 
     wire: asyncio.WriteTransport
@@ -118,7 +117,17 @@ class Connection(Client):
         connection = cls()
         connection._name = name
         try:
-            await connection._connect(access, inbox_prefix)
+            await connection.enter(
+                access,
+                name=name,
+                inbox_prefix=inbox_prefix,
+                error_cb=connection._on_error,
+                disconnected_cb=connection._on_disconnected,
+                reconnected_cb=connection._on_reconnected,
+                reconnect_to_server_handler=_next_server,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                ping_interval=_PING_INTERVAL_S,
+            )
             connection._check_version()
         except BaseException:
             await connection.close()
@@ -259,33 +268,6 @@ class Connection(Client):
         self._lose()
         await super().close()
 
-    async def _connect(self, access: Access, inbox_prefix: str) -> None:
-        try:
-            async with asyncio.timeout(access.connect_timeout_s):
-                await self.connect(
-                    list(access.servers),
-                    name=self._name,
-                    user_credentials=str(access.credentials) if access.credentials else None,
-                    tls=access.tls,
-                    inbox_prefix=inbox_prefix,
-                    error_cb=self._on_error,
-                    disconnected_cb=self._on_disconnected,
-                    reconnected_cb=self._on_reconnected,
-                    reconnect_to_server_handler=_next_server,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.2,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it is slept
-                    connect_timeout=_CONNECT_TIMEOUT_S,
-                    ping_interval=_PING_INTERVAL_S,
-                    pending_size=0,
-                )
-                # The reading task has to run once before there is a wire to write on.
-                await self.flush()
-        except WORLD_ERRORS as error:
-            servers = access.shown()
-            raise UnavailableError(
-                f"no NATS server let us in at {servers} within {access.connect_timeout_s:g} s ({self._reason()})"
-            ) from error
-
     def _check_version(self) -> None:
         version = self.connected_server_version
         if (version.major, version.minor) < SERVER_VERSION_MIN:
@@ -327,17 +309,10 @@ class Connection(Client):
         for lost in tuple(self.on_lost):
             lost()
 
-    def _reason(self) -> str:
-        error = self.last_error
-        return "no answer" if error is None else (str(error) or type(error).__name__)
-
     # Overridden parts of nats-py.
 
-    async def _connect_to_server(self, s: Srv) -> None:
-        s.last_attempt = self._loop.time()
-        transport = DirectTransport()
-        self._transport = transport
-        await transport.connect(s.uri, buffer_size=_BUFFER_BYTES, connect_timeout=self.options["connect_timeout"])
+    def _new_transport(self) -> DirectTransport:
+        return DirectTransport()
 
     async def _read_loop(self) -> None:
         """Treat what is rare; messages never come here but straight from the transport."""
@@ -391,19 +366,6 @@ class Connection(Client):
     async def _treat_line(self, line: bytes) -> None:
         # The line goes through nats-py's parser: only that knows what it does about INFO and -ERR.
         await self._ps.parse(line + b"\r\n")
-
-    async def _process_pong(self) -> None:
-        # nats-py's own fails on a future that was given up meanwhile, and its reading task with it.
-        pongs = self._future_pongs()
-        if pongs:
-            future = pongs.pop(0)
-            if not future.done():
-                future.set_result(True)
-        self._pongs_received += 1
-        self._pings_outstanding = 0
-
-    def _future_pongs(self) -> list[asyncio.Future[bool]]:
-        return self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # nats-py's
 
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes for good at most errors. A worker must survive all of them: the server may change its mind.

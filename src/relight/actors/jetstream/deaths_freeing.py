@@ -18,9 +18,9 @@ import structlog
 
 from relight.actors.jetstream.announced import Neighbour, rank
 from relight.actors.jetstream.announcer import Announcer
+from relight.actors.jetstream.client import WORLD_ERRORS
 from relight.actors.jetstream.deaths import Deaths, event_of
 from relight.actors.jetstream.deaths_sweep import Sweep
-from relight.actors.jetstream.keeper_connection import WORLD_ERRORS
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.subjects.ids import WorkerId
 

@@ -13,10 +13,10 @@ import structlog
 
 from relight.actors.door import Answers, Clock, Delivery, Silent, Stored
 from relight.actors.jetstream.api import Api, check_jetstream
+from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.clock import ServerClock
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.everyone import Everyone
-from relight.actors.jetstream.keeper_connection import Access
 from relight.actors.jetstream.mux import Mux, NoResponders
 from relight.actors.jetstream.publisher import FENCE, Publisher, fence_headers
 from relight.actors.jetstream.pull import Consuming

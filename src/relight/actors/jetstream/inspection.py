@@ -12,8 +12,8 @@ from typing import final
 import msgspec
 
 from relight.actors.jetstream.api import NO_STREAM, Api, ApiError, check_jetstream
+from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.connection import Connection
-from relight.actors.jetstream.keeper_connection import Access
 from relight.actors.jetstream.mux import Mux
 from relight.actors.jetstream.streams import Config
 from relight.errors import UnavailableError

@@ -19,7 +19,8 @@ from typing import final
 import structlog
 
 from relight.actors.door import Delivery
-from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, Access, connection_name
+from relight.actors.jetstream.client import WORLD_ERRORS, Access
+from relight.actors.jetstream.keeper_connection import connection_name
 from relight.actors.jetstream.keeper_contact import Contact
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.actors.jetstream.keeper_session import KeeperOptions, Session

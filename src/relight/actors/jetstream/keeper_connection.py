@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
-from ssl import SSLContext
 from typing import Literal
 
-import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from relight.actors.jetstream.client import WORLD_ERRORS, Access, SturdyClient
 from relight.errors import UnavailableError
 from relight.subjects.ids import WorkerId
 
-__all__ = ("WORLD_ERRORS", "Access", "confirm", "connect", "connection_name", "subscribe", "worker_of")
-
-WORLD_ERRORS = (nats.errors.Error, OSError, TimeoutError)
-"""What a call on a connection raises when the server, or the way to it, is at fault."""
+__all__ = ("confirm", "connect", "connection_name", "subscribe", "worker_of")
 
 _PREFIX = "relight-worker/"
 
 _log = structlog.stdlib.get_logger("relight.keeper")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """Where the servers are, and as whom to connect. What is None is not used."""
-
-    servers: tuple[str, ...]
-    credentials: Path | None = None
-    tls: SSLContext | None = None
-    connect_timeout_s: float = 5.0
-
-    def shown(self) -> str:
-        """The servers without the users and passwords that their addresses may hold."""
-        return ", ".join(_shown(one) for one in self.servers)
-
-
-def _shown(address: str) -> str:
-    scheme, separator, rest = address.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
 
 
 def connection_name(worker: str, part: Literal["main", "keeper"]) -> str:
@@ -69,28 +43,21 @@ async def connect(access: Access, *, name: str, reconnected: Callable[[], None],
     Raises:
         UnavailableError: Not connected within `access.connect_timeout_s`.
     """
-    client = _Client()
+    client = SturdyClient()
     voice = _Voice(client, name, reconnected, closed)
     try:
-        async with asyncio.timeout(access.connect_timeout_s):
-            await client.connect(
-                list(access.servers),
-                name=name,
-                user_credentials=str(access.credentials) if access.credentials else None,
-                tls=access.tls,
-                error_cb=voice.error,
-                disconnected_cb=voice.disconnected,
-                reconnected_cb=voice.reconnected,
-                closed_cb=voice.closed,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.2,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it is slept
-                ping_interval=2,
-                pending_size=0,
-            )
-    except WORLD_ERRORS as error:
+        await client.enter(
+            access,
+            name=name,
+            error_cb=voice.error,
+            disconnected_cb=voice.disconnected,
+            reconnected_cb=voice.reconnected,
+            closed_cb=voice.closed,
+            ping_interval=2,
+        )
+    except UnavailableError:
         await client.close()
-        reason = voice.last_error or error
-        raise UnavailableError(f"no connection to {access.shown()}: {reason!r}") from error
+        raise
     return client
 
 
@@ -112,19 +79,6 @@ async def confirm(client: Client) -> None:
         if not client.is_connected:
             raise UnavailableError("the server is not connected now")
         await client.rtt()
-
-
-class _Client(Client):
-    """nats-py's, but for one thing: a pong for a ping that was given up must not end the task that reads."""
-
-    async def _process_pong(self) -> None:
-        pongs: list[asyncio.Future[bool]] = self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # theirs
-        if pongs:
-            future = pongs.pop(0)
-            if not future.done():
-                future.set_result(True)
-        self._pongs_received += 1
-        self._pings_outstanding = 0
 
 
 class _Voice:

@@ -10,7 +10,8 @@ from typing import final
 import structlog
 from nats.aio.client import Client
 
-from relight.actors.jetstream.keeper_connection import WORLD_ERRORS, confirm
+from relight.actors.jetstream.client import WORLD_ERRORS
+from relight.actors.jetstream.keeper_connection import confirm
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import Limits
 from relight.errors import UnavailableError

@@ -13,16 +13,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from relight.actors.jetstream.announcer import Announcer
+from relight.actors.jetstream.client import WORLD_ERRORS, Access
 from relight.actors.jetstream.deaths_freeing import Survivor
 from relight.actors.jetstream.deaths_sweep import Sweep
-from relight.actors.jetstream.keeper_connection import (
-    WORLD_ERRORS,
-    Access,
-    confirm,
-    connect,
-    connection_name,
-    subscribe,
-)
+from relight.actors.jetstream.keeper_connection import confirm, connect, connection_name, subscribe
 from relight.actors.jetstream.keeper_contact import Contact
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import LIMITS, Limits

@@ -10,7 +10,7 @@ from urllib.parse import ParseResult
 
 from nats.aio.transport import TcpTransport
 
-__all__ = ("DirectProtocol", "DirectTransport")
+__all__ = ("DirectProtocol", "DirectTransport", "SturdyTransport")
 
 
 class _DirectReader(asyncio.StreamReader):
@@ -67,16 +67,38 @@ class DirectProtocol(asyncio.StreamReaderProtocol):
         super().resume_writing()
 
 
+class SturdyTransport(TcpTransport):
+    """nats-py's TCP transport, but for the end of a socket whose TLS handshake has failed: nobody waits for that."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
+        self._is_upgrading = False
+
+    async def connect_tls(
+        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
+    ) -> None:
+        self._is_upgrading = True
+        await self._upgrade(uri, ssl_context, buffer_size, connect_timeout)
+        self._is_upgrading = False
+
+    async def _upgrade(
+        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
+    ) -> None:
+        await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+
+    async def wait_closed(self) -> None:
+        # The plain protocol hears of no end once an upgrade has begun, and the other has not heard of a beginning.
+        if not self._is_upgrading:
+            await super().wait_closed()  # type: ignore[no-untyped-call]  # nats-py's
+
+
 @final
-class DirectTransport(TcpTransport):
+class DirectTransport(SturdyTransport):
     """Replaces nats-py's TCP transport. Until `switch` it behaves like it."""
 
     _reader: _DirectReader
     protocol: DirectProtocol
     wire: asyncio.WriteTransport
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         assert uri.hostname is not None, "nats-py completes urls"
@@ -90,7 +112,7 @@ class DirectTransport(TcpTransport):
         # The plain writer must live as long as an upgraded one: its end would close the socket.
         self._bare_io_reader, self._bare_io_writer = self._io_reader, self._io_writer
 
-    async def connect_tls(
+    async def _upgrade(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
         assert self._io_writer is not None

@@ -1,0 +1,115 @@
+"""nats-py's client without what makes it hang: both connections of a worker are made of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client, Srv
+
+from relight.actors.jetstream.transport import SturdyTransport
+from relight.errors import UnavailableError
+
+__all__ = ("WORLD_ERRORS", "Access", "SturdyClient")
+
+WORLD_ERRORS = (nats.errors.Error, OSError, TimeoutError)
+"""What a call on a connection raises when the server, or the way to it, is at fault."""
+
+_BUFFER_BYTES = 64 * 1024
+_CANCELLED_AGAIN_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where the servers are, and as whom to connect. What is None is not used."""
+
+    servers: tuple[str, ...]
+    credentials: Path | None = None
+    tls: SSLContext | None = None
+    connect_timeout_s: float = 5.0
+
+    def shown(self) -> str:
+        """The servers without the users and passwords that their addresses may hold."""
+        return ", ".join(_shown(one) for one in self.servers)
+
+
+def _shown(address: str) -> str:
+    scheme, separator, rest = address.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+class SturdyClient(Client):
+    """It stays connected: after a loss it tries again for ever. What is written meanwhile is refused, not kept."""
+
+    async def enter(self, access: Access, **options: Any) -> None:
+        """Connect, with these further options of nats-py.
+
+        Raises:
+            UnavailableError: Nobody answered, or let us in, within `access.connect_timeout_s`.
+        """
+        try:
+            await _within(access.connect_timeout_s, self._enter(access, options))
+        except WORLD_ERRORS as error:
+            raise UnavailableError(
+                f"no NATS server let us in at {access.shown()} within {access.connect_timeout_s:g} s ({self._reason()})"
+            ) from error
+
+    async def _enter(self, access: Access, options: dict[str, Any]) -> None:
+        await self.connect(
+            list(access.servers),
+            user_credentials=str(access.credentials) if access.credentials else None,
+            tls=access.tls,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it is slept
+            pending_size=0,
+            **options,
+        )
+        # The task that reads has to run once before there is something to write on.
+        await self.flush()
+
+    def _reason(self) -> str:
+        error = self.last_error
+        return "no answer" if error is None else (str(error) or type(error).__name__)
+
+    # Overridden parts of nats-py.
+
+    def _new_transport(self) -> SturdyTransport:
+        return SturdyTransport()
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        s.last_attempt = asyncio.get_running_loop().time()
+        self._transport = transport = self._new_transport()
+        await transport.connect(s.uri, buffer_size=_BUFFER_BYTES, connect_timeout=self.options["connect_timeout"])
+
+    async def _process_pong(self) -> None:
+        # nats-py's own fails on a future that was given up meanwhile, and its reading task with it.
+        pongs = self._future_pongs()
+        if pongs:
+            future = pongs.pop(0)
+            if not future.done():
+                future.set_result(True)
+        self._pongs_received += 1
+        self._pings_outstanding = 0
+
+    def _future_pongs(self) -> list[asyncio.Future[bool]]:
+        return self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # nats-py's
+
+
+async def _within(seconds: float, connecting: Coroutine[Any, Any, None]) -> None:
+    """Wait for so long; raise `TimeoutError` if that is not enough."""
+    task = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait((task,), timeout=seconds)
+        if not task.done():
+            raise TimeoutError
+    finally:
+        while not task.done():
+            # `wait_for` of Python 3.11 swallows a cancellation that comes together with what it waits for.
+            task.cancel()
+            await asyncio.wait((task,), timeout=_CANCELLED_AGAIN_S)
+    task.result()
