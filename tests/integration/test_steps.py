@@ -329,3 +329,15 @@ async def test_a_forgotten_await_of_a_step_fails_the_run_and_names_the_line(clie
             await client.call(forgets_an_await)
 
     assert executed == []
+
+
+async def test_a_worker_that_is_entered_again_runs_plain_steps_again(client: Relight) -> None:
+    @workflow
+    async def in_a_thread(ctx: WorkflowContext) -> str:
+        return await threaded("again")
+
+    worker = Worker(client, [in_a_thread])
+
+    for _ in range(2):
+        async with worker:
+            assert await client.call(in_a_thread, timeout=20) == "relight-step again"

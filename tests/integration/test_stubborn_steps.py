@@ -37,3 +37,23 @@ async def test_a_second_sigterm_ends_the_process_although_a_step_goes_on(
 
             assert await asyncio.to_thread(process.wait, 30) == 0
             assert time.monotonic() - told_s < stubborn_app.LONG_S / 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_nor_does_a_third_signal_hang_it(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    variables = {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace}
+    begun = tmp_path / "begun"
+    async with Relight(shared_server.url, namespace=namespace) as relight:
+        await relight.start(stubborn_app.in_the_loop, str(begun))
+        with background("worker", APP, directory=tmp_path, variables=variables) as process:
+            await asyncio.to_thread(eventually, begun.exists)
+            assert process.stdout is not None
+            process.send_signal(number)
+            for said in ("worker_draining", "worker_stopped"):
+                while said not in await asyncio.to_thread(process.stdout.readline):
+                    assert process.poll() is None
+                process.send_signal(number)
+
+            assert await asyncio.to_thread(process.wait, 20) == 0

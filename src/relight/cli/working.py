@@ -71,6 +71,8 @@ async def _work(
             _stop_with_standard_input()
             _print_workflows(edge.output, workflows)
         await worker.run()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, _leave)
     await _leave_stubborn_steps()
 
 
@@ -81,8 +83,12 @@ async def _leave_stubborn_steps() -> None:
         one.cancel()
     _, stubborn = await asyncio.wait(others, timeout=_CLEAN_UP_S) if others else (others, others)
     if stubborn:
-        sys.stdout.flush()
-        os._exit(0)
+        _leave()
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:

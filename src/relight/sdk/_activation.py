@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import Collection, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar, final
+from typing import Any, NoReturn, TypeAlias, TypeVar, final
 
 import structlog
 from msgspec import Raw
@@ -43,6 +43,7 @@ from relight.subjects import records as r
 __all__ = ("Activation",)
 
 T = TypeVar("T")
+_Line: TypeAlias = tuple[str, dict[str, Any]]
 
 _UNAWAITED_PRUNED_FROM = 16  # Below this many calls that nobody has awaited, closed ones are not looked for.
 
@@ -64,6 +65,7 @@ class Activation:
         "_kept_back",
         "_launcher",
         "_lines",
+        "_lines_before",
         "_main",
         "_marked",
         "_occurrences",
@@ -113,7 +115,8 @@ class Activation:
         self._unreadable = ""
         self._cancel_reason: str | None = None
         self._main: asyncio.Task[Any] | None = None
-        self._lines: list[tuple[str, dict[str, Any]]] = []
+        self._lines: list[_Line] = []
+        self._lines_before: list[_Line] | None = None
 
     # What the run actor calls.
 
@@ -158,7 +161,7 @@ class Activation:
 
     def anew(self, started: r.RunStarted, /) -> Activation:
         successor = Activation(self.run, started, self.workflow, self._launcher)
-        successor._lines = self._lines
+        successor._lines_before = self._lines
         return successor
 
     @contextmanager
@@ -177,7 +180,11 @@ class Activation:
         self.is_replaying = not is_new
 
     def emit_logs(self) -> None:
-        lines, self._lines = self._lines, []
+        if self._lines_before is None:
+            lines, self._lines = self._lines, []
+        else:
+            # What has just been stored opens this history. What its code has asked for since is in the next turn.
+            lines, self._lines_before = self._lines_before, None
         if lines:
             logger = structlog.get_logger("relight.workflow")
             for level, line in lines:

@@ -91,6 +91,7 @@ class Launcher:
     def close(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None  # A worker may be entered again.
 
 
 @final
@@ -100,6 +101,7 @@ class RunningAttempt:
     __slots__ = (
         "_attempt",
         "_began_s",
+        "_has_begun",
         "_headers",
         "_is_told_to_stop",
         "_key",
@@ -149,6 +151,7 @@ class RunningAttempt:
             launcher.sender,
             launcher.secrets,
         )
+        self._has_begun = False
         context = contextvars.Context()
         context.run(SCOPE.set, self._scope)
         self._task: asyncio.Task[None] | None = loop.create_task(
@@ -157,14 +160,17 @@ class RunningAttempt:
 
     def cancel(self) -> None:
         """Tell it to stop, once. A thread can't be interrupted: its next heartbeat raises `StepCancelled`."""
-        if self._task is not None and not self._is_told_to_stop:
-            # A second cancellation would hit its clean-up.
+        # A second cancellation would hit its clean-up; one before the first pass would end it unreported.
+        if self._task is not None and self._has_begun and not self._is_told_to_stop:
             self._task.cancel()
         self._is_told_to_stop = True
 
     async def _execute(self, args: tuple[Any, ...], kwargs: dict[str, Any], limit_s: float | None) -> None:
         step = self._step
+        self._has_begun = True
         try:
+            if self._is_told_to_stop:
+                raise asyncio.CancelledError
             if limit_s is None:
                 value = await self._intercepted(args, kwargs)
             else:

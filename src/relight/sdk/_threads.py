@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -32,21 +33,35 @@ class StepThreads(Executor):
         self._threads = 0
         self._idle = Semaphore(0)
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._is_shut_down = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        if self._is_shut_down:
+            raise RuntimeError("these threads begin nothing more: their worker has ended")
         future: Future[T] = Future()
         self._work.put((future, partial(fn, *args, **kwargs)))
         if self._threads < self._threads_max and not self._idle.acquire(blocking=False):
-            self._threads += 1
-            Thread(target=self._serve, name=f"relight-step_{self._threads}", daemon=True).start()
+            self._start_thread(future)
         return future
+
+    def _start_thread(self, future: Future[Any]) -> None:
+        self._threads += 1
+        try:
+            Thread(target=self._serve, name=f"relight-step_{self._threads}", daemon=True).start()
+        except RuntimeError:  # The system gives no more.
+            self._threads -= 1
+            # What is refused must not run later all the same; but if there are others, it is theirs.
+            if not self._threads and future.cancel():
+                raise
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
         """Begin nothing more. What runs goes on, and nobody waits for it."""
-        while not self._work.empty():
-            work = self._work.get()
-            if work is not None:
-                work[0].cancel()
+        self._is_shut_down = True
+        with suppress(Empty):  # `empty` says nothing: a thread may take the last one at any moment.
+            while True:
+                work = self._work.get_nowait()
+                if work is not None:
+                    work[0].cancel()
         for _ in range(self._threads):
             self._work.put(None)
 
