@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,9 +71,9 @@ async def _work(
         if is_in_dev:
             _stop_with_standard_input()
             _print_workflows(edge.output, workflows)
-        await worker.run()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, _leave)
+            signal.signal(number, _leave)  # The worker has handlers of its own while it works.
+        await worker.run()
     await _leave_stubborn_steps()
 
 
@@ -86,8 +87,9 @@ async def _leave_stubborn_steps() -> None:
         _leave()
 
 
-def _leave() -> None:
-    sys.stdout.flush()
+def _leave(*_signal: object) -> None:
+    with suppress(RuntimeError):  # It was about to be written to when the signal came.
+        sys.stdout.flush()
     os._exit(0)
 
 

@@ -109,8 +109,11 @@ class Worker:
         def stop() -> None:
             (second if first.is_set() else first).set()
 
-        for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, stop)
+        def told(_number: int, _frame: object) -> None:
+            loop.call_soon_threadsafe(stop)
+
+        # Not by the loop, which would set the default for a moment when it takes its handlers away.
+        before = {one: signal.signal(one, told) for one in (signal.SIGTERM, signal.SIGINT)}
         try:
             async with self:
                 named = {"version": self.version} if self.version else {}
@@ -121,8 +124,8 @@ class Worker:
                 await self._drain_unless(second)
             log.info("worker_stopped", worker=self.id)
         finally:
-            for one in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(one)
+            for one, handler in before.items():
+                signal.signal(one, handler or signal.SIG_DFL)  # None: it was not set by Python.
 
     async def __aenter__(self) -> Self:
         _ = self._relight.door  # It says so if it is not open.
