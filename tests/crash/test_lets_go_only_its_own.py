@@ -147,3 +147,43 @@ async def test_who_was_stopped_before_it_told_of_an_end_tells_nothing_of_the_nex
 
     assert await site.result(waiting) == "second"
     assert executed == ["lingers", "lingered"]
+
+
+@workflow
+async def hears_twice(ctx: WorkflowContext) -> str:
+    await ctx.wait_for_signal("first", type=str)
+    return await ctx.wait_for_signal("second", type=str)
+
+
+async def test_what_comes_while_it_proves_that_the_run_is_its_own_is_not_acknowledged_unread(
+    site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await site.add(hears_twice)
+    run = await site.result(site.client.start(hears_twice, id="run"))
+    await site.pass_time(5)
+    subjects, looks = site.client.subjects, list[str]()
+    next_, last = MemoryDoor.next, MemoryDoor.last
+
+    async def slow_next(door: MemoryDoor, subject: str, *, after: int) -> Stored | None:
+        found = await next_(door, subject, after=after)
+        if door is worker.door and subject == subjects.wake("default", "run") and found is None and not looks:
+            looks.append("slow")
+            answered = asyncio.get_running_loop().create_future()
+            door.clock.call_later(LIMITS.ack_wait_s * 0.6, lambda: answered.set_result(None))
+            await answered
+        return found
+
+    async def last_and_signal(door: MemoryDoor, subject: str) -> Stored | None:
+        found = await last(door, subject)
+        if door is worker.door and subject == subjects.log("run") and looks == ["slow"]:
+            looks.append("signalled")
+            await run.signal("second", "heard")
+            await site.passes()
+        return found
+
+    await site.result(run.signal("first", ""))
+    monkeypatch.setattr(MemoryDoor, "next", slow_next)
+    monkeypatch.setattr(MemoryDoor, "last", last_and_signal)
+
+    assert await site.result(run.result(timeout=600)) == "heard"
+    assert looks == ["slow", "signalled"]

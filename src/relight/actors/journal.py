@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Seal, Stored
-from relight.config.limits import KIB, LIMITS
+from relight.actors.run.parting import Consumed, cursor_at, cuts_of, within
+from relight.config.limits import LIMITS
 from relight.errors import FencedError, ProtocolError, UnavailableError
 from relight.subjects.codec import decode_turn, encode, is_of_later_version
 from relight.subjects.records import Record, RunStarted
@@ -93,6 +95,7 @@ class Journal:
     """
 
     __slots__ = (
+        "_cursor",
         "_door",
         "_new_append_id",
         "_owner",
@@ -103,7 +106,15 @@ class Journal:
     )
 
     def __init__(
-        self, door: Door, subject: str, *, owner: str, new_append_id: Callable[[], str], tail: Tail, bytes: int = 0
+        self,
+        door: Door,
+        subject: str,
+        *,
+        owner: str,
+        new_append_id: Callable[[], str],
+        tail: Tail,
+        bytes: int = 0,
+        cursor: int = 0,
     ) -> None:
         self._door = door
         self._subject = subject
@@ -112,6 +123,7 @@ class Journal:
         self.tail = tail
         self.opened = 0
         self.bytes = bytes
+        self._cursor = cursor
 
     async def append(
         self,
@@ -123,11 +135,13 @@ class Journal:
         at_ms: int,
         family: bool = False,
         values: bool = False,
+        consumed: Sequence[Consumed] = (),
     ) -> None:
         """Append `records` as one turn, or as several if one message can't hold them.
 
-        Waits as long as it takes: with back-off while the server is away or can't store. The mailbox messages that
-        `cursor` covers must be consumed by records that together fit into one message: all parts carry the cursor.
+        Waits as long as it takes: with back-off while the server is away or can't store. Of several parts each carries
+        the cursor up to which its records, and those before, have `consumed` the mailbox; the last one `cursor`. What
+        opens a history must fit into one message.
 
         Raises:
             Displaced: Another owner has appended. Of several messages, those before it were written.
@@ -150,17 +164,28 @@ class Journal:
         data = encode(turn)
         if seal is not None:
             data = await self._sealed(seal, data)
-        if len(data) > LIMITS.turn_bytes_max and len(records) > 1 and not (seal and opens_history(turn)):
-            for part in _parts(records, LIMITS.turn_bytes_max // (1 if seal is None else 3)):
+        if len(data) > LIMITS.turn_bytes_max and not opens_history(turn):
+            cuts = cuts_of(records, LIMITS.turn_bytes_max // (1 if seal is None else 3), consumed)
+            known = (Consumed(0, 0, self._cursor), *consumed)
+            for begin, end in pairwise((0, *cuts) if len(cuts) > 1 else ()):
                 await self.append(
-                    part, epoch=epoch, lease=lease, cursor=cursor, at_ms=at_ms, family=family, values=values
+                    records[begin:end],
+                    epoch=epoch,
+                    lease=lease,
+                    cursor=cursor if end == len(records) else cursor_at(end, known),
+                    at_ms=at_ms,
+                    family=family,
+                    values=values,
+                    consumed=within(begin, end, consumed),
                 )
-            return
+            if len(cuts) > 1:
+                return
         try:
             sequence = await self._door.publish(self._subject, data, fence=tail.sequence)
         except (FencedError, UnavailableError):
             sequence = await self._found_or_written(turn.append, data)
         self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
+        self._cursor = cursor
         self.bytes += len(data)
         if opens_history(turn):
             self.opened = sequence
@@ -201,26 +226,6 @@ class Journal:
         if last is not None and isinstance(turn, Turn) and turn.append == append_id:
             return last.sequence
         raise Displaced(turn)
-
-
-def _parts(records: Sequence[Record], bytes_max: int) -> list[tuple[Record, ...]]:
-    """Cut records into runs that each fit into one message, filling each as far as it goes.
-
-    If one would hold them all, into halves: a seal may make them larger than anybody expects.
-    """
-    parts: list[list[Record]] = [[]]
-    room = budget = bytes_max - 2 * KIB  # for the turn's own fields
-    for record in records:
-        size = len(encode(record)) + 1
-        if size > room and parts[-1]:
-            parts.append([])
-            room = budget
-        parts[-1].append(record)
-        room -= size
-    if len(parts) == 1:
-        half = len(records) // 2
-        return [tuple(records[:half]), tuple(records[half:])]
-    return [tuple(part) for part in parts]
 
 
 async def read_tail(door: Door, subject: str) -> tuple[Stored, Turn | Tombstone] | None:

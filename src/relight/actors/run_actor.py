@@ -99,8 +99,7 @@ class RunActor:
         self._reads_mailbox = False
         self._attempts = Attempts(draft, self._ring)
         self._holds_first_turn = False
-        self._is_resumed = False
-        self._hands_back = self._is_back = False
+        self._is_resumed = self._hands_back = self._is_back = False
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
@@ -331,7 +330,7 @@ class RunActor:
                 if references_in(mail.wake):
                     shelf, wakes = self._draft.shelf, (mail.wake,)
                     await self._eventually(partial(fill, self._door, self._crew.subjects, self.run, shelf, wakes))
-                self._draft.take_message(mail.wake)
+                self._draft.take_message(mail.wake, mail.sequence)
             self._cursor = mail.sequence
             self._consumed += 1
             if self._draft.is_opening:
@@ -359,7 +358,7 @@ class RunActor:
     async def _append(self) -> None:
         draft, state, clock = self._draft, self._draft.state, self._door.clock
         is_first = self._journal.tail.number == 0
-        records = draft.take_records()
+        consumed, records = draft.consumed, draft.take_records()
         if draft.shelf.pending:
             for digest, value in draft.shelf.take_pending(records).items():
                 await self._eventually(partial(store, self._door, self._crew.subjects, self.run, digest, value))
@@ -374,6 +373,7 @@ class RunActor:
             at_ms=draft.at_ms,
             family=state.end is not None and has_family(state),
             values=state.end is not None and draft.shelf.is_used,
+            consumed=consumed,
         )
         self._proven_s = self._taken_s
         now_s = clock.elapsed_s()
@@ -540,10 +540,10 @@ class RunActor:
         if following is not None:
             self._reads_mailbox = True
             return False
+        await self._prove_ownership()
         if self._rung or self._attempts.outcomes or self._doorbells.has_unread(self._cursor):
             self._rung = False
             return False
-        await self._prove_ownership()
         for delivery in self._doorbells.held():
             self._door.ack(delivery)
         self._doorbells.drop()

@@ -16,7 +16,7 @@ from relight.actors.run.state import RunState
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 
-__all__ = ("opening",)
+__all__ = ("opening", "too_much")
 
 
 def opening(
@@ -64,6 +64,14 @@ def opening(
     requests = (one.received for one in state.requests.values())
     cancelled = (one for one in missed if isinstance(one, r.CancelRequested))
     return (continued, *signals, *requests, *answers, *missed_answers, *cancelled, started)
+
+
+def too_much(size_bytes: int, limit_bytes: int) -> str:
+    """Say that what came while a run was held can't be carried over."""
+    return (
+        f"it continues as new with what came while it was parked or paused: {size_bytes} bytes, and the limit is "
+        f"{limit_bytes}; deploy code that receives it before it continues"
+    )
 
 
 def _unkept(missed: Iterable[r.Fact], kept: Sequence[r.SignalReceived]) -> list[r.SignalReceived]:

@@ -11,9 +11,10 @@ from typing import assert_never
 from msgspec import Raw
 
 from relight.actors import program as p
-from relight.actors.run.continuation import opening
+from relight.actors.run.continuation import opening, too_much
 from relight.actors.run.inbox import due, is_stuck_on_other_code, receive
 from relight.actors.run.length import is_refusal, is_too_long, refusal
+from relight.actors.run.parting import Consumed
 from relight.actors.run.replay import Script, is_fact, open_end
 from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.actors.run.state import OpenStep, RunState, fold
@@ -21,6 +22,7 @@ from relight.config.limits import LIMITS
 from relight.errors import NonDeterminismError
 from relight.subjects import messages as m
 from relight.subjects import records as r
+from relight.subjects.codec import encode
 from relight.subjects.turn import COPIED_EPOCH, Turn, opens_history
 
 __all__ = ("Draft",)
@@ -32,6 +34,7 @@ class Draft:
     Attributes:
         state: What the history amounts to, the draft included.
         records: What the next append will write.
+        consumed: Which of them come from which message.
         at_ms: The draft's time.
         program: The activation.
         shelf: Its large values.
@@ -43,9 +46,11 @@ class Draft:
         "_beats",
         "_code",
         "_interrupted",
+        "_known",
         "_problem",
         "_script",
         "at_ms",
+        "consumed",
         "is_diverged",
         "is_opening",
         "program",
@@ -57,6 +62,8 @@ class Draft:
     def __init__(self, program: p.Program, *, code: str, shelf: Shelf | None = None) -> None:
         self.state = RunState()
         self.records: list[r.Record] = []
+        self.consumed: list[Consumed] = []
+        self._known = 0
         self.at_ms = 0
         self.is_diverged = False
         self.is_opening = False
@@ -138,6 +145,7 @@ class Draft:
     def record(self, record: r.Record, value: object = p.NOT_DECODED) -> None:
         """Add a record, and what the code asks for when it sees it."""
         self.records.append(record)
+        self._known = len(self.records)
         self.state.apply(record, self.at_ms)
         if is_fact(record):
             if self.is_diverged:
@@ -154,8 +162,14 @@ class Draft:
     def park(self, reason: str, message: str, step: str = "") -> None:
         self.record(r.Parked(reason, self.program.redacted(message)[:4000], step, self._code))
 
-    def take_message(self, wake: m.Wake) -> None:
-        """Consume a mailbox message."""
+    def take_message(self, wake: m.Wake, cursor: int = 0) -> None:
+        """Consume a mailbox message, and with it the mailbox up to `cursor`."""
+        begins = self._known = len(self.records)
+        self._take_message(wake)
+        # What the code asks for when it sees the message, it asks for again in a replay.
+        self.consumed.append(Consumed(begins, self._known, cursor))
+
+    def _take_message(self, wake: m.Wake) -> None:
         if isinstance(wake, m.TimerDue):
             # The server's word that it is time counts, whatever this machine's clock says.
             self.begin_at(max(self.at_ms, wake.due_ms))
@@ -266,6 +280,7 @@ class Draft:
         if (is_buried or is_too_long(self.state)) and not self.is_opening:
             self.park("stuck", refusal(self.state))
         records, self.records = self.records, []
+        self.consumed = []
         return records
 
     # The code.
@@ -280,7 +295,12 @@ class Draft:
         """Open a new history. What this turn has so far is part of the old one, of which nothing is read any more."""
         arguments = tuple(self.shelf.kept(one, is_fed=True) for one in asked.arguments)
         kept = p.Continue(arguments, asked.calls)
-        records = opening(self.state, kept, missed=self._script.missed, unwritten=len(self.records))
+        missed = self._script.missed
+        records = opening(self.state, kept, missed=missed, unwritten=len(self.records))
+        size = sum(len(encode(one)) for one in records) if missed else 0
+        if size > LIMITS.turn_bytes_max // 2:  # The code, which could not see what came, was not refused.
+            self._break(p.BrokenProgramError(too_much(size, LIMITS.turn_bytes_max // 2)))
+            return
         started = records[-1]
         assert isinstance(started, r.RunStarted), "the last one of an opening"
         self.is_opening = True
