@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +16,7 @@ from relight import UnavailableError
 from relight.actors.jetstream.client import Access, SturdyClient
 from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.keeper_connection import connect
+from relight.config.server import EmbeddedServer
 
 _INFO = (
     b'INFO {"server_id": "x", "version": "2.15.0", "max_payload": 1048576, "headers": true, "tls_required": true}\r\n'
@@ -92,6 +95,59 @@ async def test_who_is_cancelled_while_connecting_stays_so() -> None:
             await entering
 
     assert not client.is_entering
+
+
+async def test_a_server_that_is_stopped_while_much_is_to_be_sent_holds_nobody_back(server: EmbeddedServer) -> None:
+    connection = await Connection.open(Access(servers=(server.url,)), name="main")
+    os.kill(server.process_id, signal.SIGSTOP)
+    try:
+        while connection.takes_more:
+            connection.send("much", b"x" * 200_000)
+            await asyncio.sleep(0)
+        draining = asyncio.ensure_future(connection.drain_writes())
+
+        async with asyncio.timeout(20):
+            await connection.close()
+            await asyncio.wait((draining,))
+    finally:
+        os.kill(server.process_id, signal.SIGCONT)
+
+    assert draining.done()
+    draining.exception()
+
+
+async def test_a_subscription_that_was_refused_and_ended_is_not_made_at_the_reconnect(server: EmbeddedServer) -> None:
+    connection = await Connection.open(Access(servers=(server.url,)), name="main")
+    heard: list[bytes] = []
+    server.kill()
+    while connection.is_open:
+        await asyncio.sleep(0.01)
+    listening = connection.listen("notices", lambda _subject, _reply, data, _headers: heard.append(data))
+    kept = connection.listen("others", lambda _subject, _reply, data, _headers: heard.append(data))
+    await listening.close()
+    server.start()
+    async with asyncio.timeout(20):
+        while not connection.is_open:
+            await asyncio.sleep(0.01)
+    await connection.confirm()
+    lane = connection._slow_lane  # pyright: ignore[reportPrivateUsage]
+    strays: list[object] = []
+    put = lane.put_nowait
+
+    def note_and_put(item: Any) -> None:
+        if not isinstance(item, bytes):
+            strays.append("a message for nobody")
+        put(item)
+
+    lane.put_nowait = note_and_put
+
+    connection.send("notices", b"unwanted")
+    connection.send("others", b"wanted")
+    await connection.confirm()
+    assert heard == [b"wanted"]
+    assert strays == []
+    await kept.close()
+    await connection.close()
 
 
 def _nothing() -> None:

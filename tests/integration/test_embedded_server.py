@@ -211,3 +211,8 @@ async def test_the_fsync_policy_reaches_the_server(tmp_path: Path, sync: str, se
 def test_an_unknown_fsync_policy_is_refused(tmp_path: Path, sync: str) -> None:
     with pytest.raises(InvalidValueError, match="is no fsync policy; pass"):
         EmbeddedServer(tmp_path, sync=sync)
+
+
+def test_its_directory_may_have_any_letters(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / 'jürgen\'s "日本"') as server:
+        assert server.is_running

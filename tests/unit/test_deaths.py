@@ -84,6 +84,21 @@ def test_one_that_is_back_is_not_dead_any_more() -> None:
     assert not deaths.is_gone(WORKER)
 
 
+def test_one_whose_first_connections_nobody_saw_end_is_dead_all_the_same() -> None:
+    """The server was started anew: the connection of whoever listens was lost with all others."""
+    deaths, noted = deaths_after(
+        opened("main", 1),
+        opened("keeper", 2),
+        opened("keeper", 3),
+        opened("main", 4),
+        closed("main", 4),
+        closed("keeper", 3),
+    )
+
+    assert noted == [False] * 5 + [True]
+    assert deaths.is_gone(WORKER)
+
+
 def test_connections_of_others_say_nothing() -> None:
     other = closed("main", 1).replace(b"relight-worker/", b"another/")
 

@@ -17,7 +17,7 @@ from relight.actors.door import Door, Watch
 from relight.actors.journal import read_tail
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError, RunNotFoundError, UnavailableError
+from relight.errors import ProtocolError, RelightError, RunNotFoundError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_notice
 from relight.subjects.envelope import check_open
@@ -67,6 +67,7 @@ class Ends:
         self._expected: OrderedDict[str, bool] = OrderedDict()
         self._waiting: dict[str, set[_Ear]] = {}
         self._own: Watch | None = None
+        self._is_closed = False
         self._looks = Delayed(door.clock, _LOOK_AGAIN_S)
         self._loop = asyncio.get_running_loop()
 
@@ -76,6 +77,8 @@ class Ends:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._is_closed = True
+        self._doubt()  # Who still waits is told that nothing more will come.
         if self._own is not None:
             await self._own.close()
 
@@ -117,6 +120,8 @@ class Ends:
             while True:
                 # Forgotten before the look: what is heard while it is under way asks for another one.
                 await self._hear_or_doubt(ear)
+                if self._is_closed:
+                    raise RelightError(f"the client was closed while it waited for run {run!r}, which goes on")
                 end = ear.end or await self._look_until_answered(run)
                 if end is not None:
                     return end
@@ -136,6 +141,8 @@ class Ends:
             try:
                 return await self._look(run)
             except UnavailableError:
+                if self._is_closed:
+                    return None
                 await backoff.wait()
 
     async def _look(self, run: str) -> r.Record | None:

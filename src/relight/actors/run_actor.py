@@ -246,6 +246,7 @@ class RunActor:
                 elif draft.state.end is not None and not self._has_local_work() and await self._let_go():
                     return None
             elif self._has_local_work():
+                self._watch_clock()  # What came may have made no record, a retry for example.
                 await self._wait()
             elif self._hands_back and draft.state.end is None:
                 # Its steps were stopped just now: to let it go would leave nobody who runs them.
@@ -277,7 +278,7 @@ class RunActor:
         self._taken_s = clock.elapsed_s()
         now_ms = clock.ms_at(self._taken_s)
         draft.begin_at(now_ms)
-        if draft.is_opening:
+        if draft.is_opening and not draft.records:
             draft.go_on()
         if self._attempts.outcomes:
             self._take_outcomes(now_ms)
@@ -502,8 +503,7 @@ class RunActor:
 
     def _watch_clock(self) -> None:
         """Keep the next due time here while steps run, or if it is too near for letting go to pay."""
-        state = self.state
-        due_ms = state.next_due_ms() if state.has_dues and state.end is None and state.parked is None else None
+        due_ms = self._draft.next_due_ms()
         now_ms = self._door.clock.now_ms()
         if due_ms is not None and not self._attempts.running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
             due_ms = None

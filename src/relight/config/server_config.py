@@ -96,4 +96,4 @@ def check_sync(sync: Sync) -> Sync:
 
 
 def _quoted(path: Path) -> str:
-    return json.dumps(str(path))
+    return json.dumps(str(path), ensure_ascii=False)  # nats-server knows no \u.

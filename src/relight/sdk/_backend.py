@@ -63,8 +63,8 @@ class JetStreamBackend:
             ),
             watchdog=watchdog,
         )
-        await keeper.start()
         try:
+            await keeper.start()
             async with await JetStreamDoor.open(self._options(connection_name(worker, "main")), keeper=keeper) as door:
                 watchdog.attach()
                 try:

@@ -178,12 +178,14 @@ class Relight:
     @property
     def ends(self) -> Ends:
         """Who waits for the ends of runs here."""
+        _ = self.door
         assert self._ends is not None, "open, as `door` has checked"
         return self._ends
 
     @property
     def answers(self) -> Answers:
         """Who asks runs here."""
+        _ = self.door
         assert self._answers is not None, "open, as `door` has checked"
         return self._answers
 

@@ -96,6 +96,7 @@ class Worker:
         self._stack: AsyncExitStack | None = None
         self._host: Host | None = None
         self._grace_s = LIMITS.drain_s
+        self._was_entered = False
         self.id = _new_worker_id()
 
     async def run(self) -> None:
@@ -129,6 +130,12 @@ class Worker:
 
     async def __aenter__(self) -> Self:
         _ = self._relight.door  # It says so if it is not open.
+        if self._stack is not None:
+            raise RefusedError("this worker works already; make another Worker to have a second one")
+        if self._was_entered:
+            self.id = _new_worker_id()  # Nobody may take for its own what it wrote in its life before.
+        self._was_entered = True
+        self._grace_s = LIMITS.drain_s
         async with AsyncExitStack() as stack:
             if self._lifespan is not None:
                 self._launcher.deps = await stack.enter_async_context(self._lifespan())
@@ -142,6 +149,9 @@ class Worker:
                 queues=self._queues,
                 concurrency=self._concurrency,
             )
+            # However it is left, nothing of it goes on.
+            stack.callback(self._launcher.close)
+            stack.callback(self._host.close)
             await self._host.open()
             offering = asyncio.create_task(offer_new_code(door, self._relight.subjects, self._programs.code))
             stack.callback(offering.cancel)
@@ -154,8 +164,6 @@ class Worker:
         if host is not None and stack is not None:
             try:
                 await host.drain(self._grace_s)
-                host.close()
-                self._launcher.close()
             finally:
                 await stack.aclose()
 

@@ -86,6 +86,15 @@ class SturdyClient(Client):
         self._transport = transport = self._new_transport()
         await transport.connect(s.uri, buffer_size=_BUFFER_BYTES, connect_timeout=self.options["connect_timeout"])
 
+    async def _process_connect_init(self) -> None:
+        try:
+            await super()._process_connect_init()
+        except WORLD_ERRORS:
+            raise
+        except Exception as error:
+            # Any other one ends nats-py's reconnecting for good: credentials that are being written, for example.
+            raise nats.errors.Error(f"nats: the connection can't be begun: {error!r}") from error
+
     async def _process_pong(self) -> None:
         # nats-py's own fails on a future that was given up meanwhile, and its reading task with it.
         pongs = self._future_pongs()

@@ -94,7 +94,7 @@ class Connection(SturdyClient):
         self.on_restored: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
         self._direct: dict[bytes, Receive] = {}
-        self._unsent_subscriptions: list[bytes] = []
+        self._unsent_subscriptions: dict[int, bytes] = {}
         self._outgoing: list[bytes] = []
         self._is_corked = False
         self._is_busy = False
@@ -248,11 +248,12 @@ class Connection(SturdyClient):
         if self.is_open:
             self.write(frame)
         else:
-            self._unsent_subscriptions.append(frame)
+            self._unsent_subscriptions[sid] = frame
         return Listening(self, sid)
 
     def unsubscribe(self, sid: int) -> None:
         """See `Listening.end`."""
+        self._unsent_subscriptions.pop(sid, None)
         if self._subs.pop(sid, None) is not None:
             self.write(b"UNSUB %d\r\n" % sid)
 
@@ -290,7 +291,7 @@ class Connection(SturdyClient):
     async def _on_reconnected(self) -> None:
         self.is_open = True
         self._last_warning = ""
-        for frame in self._unsent_subscriptions:
+        for frame in self._unsent_subscriptions.values():
             self.write(frame)
         self._unsent_subscriptions.clear()
         _log.info("connection_restored", connection=self._name)

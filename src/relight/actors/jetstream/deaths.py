@@ -97,7 +97,8 @@ class Deaths:
         parts = self._workers.setdefault(event.worker, _Parts())
         match event:
             case Opening():
-                parts.open[event.part].add(event.id)
+                # A part has one connection at a time: of the one before, nobody here may ever see the end.
+                parts.open[event.part] = {event.id}
                 parts.closed.discard(event.part)
             case Closing():
                 parts.open[event.part].discard(event.id)

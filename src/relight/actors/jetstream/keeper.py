@@ -33,6 +33,7 @@ __all__ = ("Access", "Keeper", "KeeperOptions", "connection_name")
 _RETRY_S = 1.0
 _WATCH_S = 0.5
 _END_S = 5.0
+_BEGINS_S = 0.005
 
 _log = structlog.stdlib.get_logger("relight.keeper")
 
@@ -67,17 +68,20 @@ class Keeper:
         self._owner = threading.current_thread()
         self._thread = threading.Thread(target=self._run, name="relight-keeper", daemon=True)
         self._thread.start()
-        await asyncio.wrap_future(self._started)
+        # Whoever is cancelled here stops it: it must not take the thread's word for its own.
+        await asyncio.shield(asyncio.wrap_future(self._started))
 
     async def stop(self) -> None:
         """End the thread and its connections. What is held is no longer renewed. Repeatable."""
-        if self._loop is None:
+        if self._thread is self._owner:
             return
-        if not self._ended.done():
+        while self._loop is None and not self._ended.done():  # noqa: ASYNC110 - its thread has only just begun
+            await asyncio.sleep(_BEGINS_S)
+        if self._loop is not None and not self._ended.done():
             self._loop.call_soon_threadsafe(self._ending.set)
         ended = asyncio.wrap_future(self._ended)
         await asyncio.wait((ended,), timeout=_END_S)
-        if not self._ended.done():
+        if self._loop is not None and not self._ended.done():
             # A cancellation can be lost on its way through nats-py: with its loop stopped, every task gets one more.
             self._is_forced = True
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -171,7 +175,7 @@ class Keeper:
             try:
                 async with Session(self._options, self._leases, self._contact) as session:
                     await self._serve(session)
-            except UnavailableError as error:
+            except (UnavailableError, *WORLD_ERRORS) as error:
                 if not self._started.done():
                     raise
                 _log.warning("keeper_session_over", error=str(error))

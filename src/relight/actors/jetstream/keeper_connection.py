@@ -78,7 +78,10 @@ async def confirm(client: Client) -> None:
     for _ in range(2):
         if not client.is_connected:
             raise UnavailableError("the server is not connected now")
-        await client.rtt()
+        try:
+            await client.rtt()
+        except WORLD_ERRORS as error:
+            raise UnavailableError(f"the server did not answer: {error!r}") from error
 
 
 class _Voice:

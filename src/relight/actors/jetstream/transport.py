@@ -12,6 +12,8 @@ from nats.aio.transport import TcpTransport
 
 __all__ = ("DirectProtocol", "DirectTransport", "SturdyTransport")
 
+_CLOSE_S = 1.0
+
 
 class _DirectReader(asyncio.StreamReader):
     """A stream reader for the handshake, which is read by lines; after `switch` bytes pass it by."""
@@ -68,28 +70,20 @@ class DirectProtocol(asyncio.StreamReaderProtocol):
 
 
 class SturdyTransport(TcpTransport):
-    """nats-py's TCP transport, but for the end of a socket whose TLS handshake has failed: nobody waits for that."""
+    """nats-py's TCP transport, but nobody waits for its end for long."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
-        self._is_upgrading = False
-
-    async def connect_tls(
-        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
-    ) -> None:
-        self._is_upgrading = True
-        await self._upgrade(uri, ssl_context, buffer_size, connect_timeout)
-        self._is_upgrading = False
-
-    async def _upgrade(
-        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
-    ) -> None:
-        await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
 
     async def wait_closed(self) -> None:
-        # The plain protocol hears of no end once an upgrade has begun, and the other has not heard of a beginning.
-        if not self._is_upgrading:
-            await super().wait_closed()  # type: ignore[no-untyped-call]  # nats-py's
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await super().wait_closed()  # type: ignore[no-untyped-call]  # nats-py's
+        except TimeoutError:
+            # After half a TLS handshake nobody hears of the end; and a peer that is stopped, or cut off, never takes
+            # what is still to be sent.
+            assert self._io_writer is not None, "it was waited for"
+            self._io_writer.transport.abort()
 
 
 @final
@@ -112,7 +106,7 @@ class DirectTransport(SturdyTransport):
         # The plain writer must live as long as an upgraded one: its end would close the socket.
         self._bare_io_reader, self._bare_io_writer = self._io_reader, self._io_writer
 
-    async def _upgrade(
+    async def connect_tls(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
         assert self._io_writer is not None

@@ -212,6 +212,13 @@ class Draft:
             if fired.timer in state.timers:
                 self.record(fired)
 
+    def next_due_ms(self) -> int | None:
+        """When time will bring an owned run forward; retries that were due are under way."""
+        state = self.state
+        if not state.has_dues or state.end is not None:
+            return None
+        return state.next_due_ms(self.at_ms) if state.parked is None else state.run_deadline_ms
+
     def _time_out(self) -> None:
         deadline_ms = self.state.run_deadline_ms
         if deadline_ms is not None and deadline_ms <= self.at_ms and self.state.end is None:

@@ -159,14 +159,18 @@ class RunState(Struct):
         own_ms = self.started_at_ms + timeout_ms
         return own_ms if latest_ms is None else min(own_ms, latest_ms)
 
-    def next_due_ms(self) -> int | None:
-        """When time alone will bring the run forward: a timer, a retry, the delayed start, the run's own time-out."""
+    def next_due_ms(self, launched_until_ms: int = 0) -> int | None:
+        """When time alone will bring the run forward: a timer, a retry, the delayed start, the run's own time-out.
+
+        Retries that were due by `launched_until_ms` are under way already.
+        """
         if not self.has_dues:
             return None
         if self.is_paused:
             return self.run_deadline_ms
         dues = [*self.timers.values()]
-        dues += [step.retry_at_ms for step in self.steps.values() if step.retry_at_ms > self.at_ms]
+        since_ms = max(self.at_ms, launched_until_ms)
+        dues += [step.retry_at_ms for step in self.steps.values() if step.retry_at_ms > since_ms]
         if self.started is not None and self.is_delayed:
             dues.append(self.started.not_before_ms or 0)
         if self.run_deadline_ms is not None:

@@ -1,0 +1,113 @@
+"""What time brings is not late because an attempt is under way that no record began."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from structlog.testing import capture_logs
+from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+
+from relight import Retry, Workflow, WorkflowContext, step, workflow
+
+attempts: list[str] = []
+gate = asyncio.Event()
+
+
+@pytest.fixture
+async def site() -> AsyncGenerator[WorkersInMemory]:
+    global gate
+    gate = asyncio.Event()
+    attempts.clear()
+    async with workers_in_memory() as site:
+        yield site
+
+
+async def fails_then_waits(name: str) -> None:
+    attempts.append(name)
+    if attempts.count(name) == 1:
+        raise ConnectionError("once")
+    await gate.wait()
+
+
+@step(retry=Retry(attempts=5, delay=0.3, jitter=0))
+async def early() -> None:
+    await fails_then_waits("early")
+
+
+@step(retry=Retry(attempts=5, delay=0.8, jitter=0))
+async def late() -> None:
+    await fails_then_waits("late")
+
+
+@step(retry=Retry(attempts=1), on_exhausted="park")
+async def fails() -> None:
+    raise ConnectionError("for good")
+
+
+@workflow
+async def has_a_timeout(ctx: WorkflowContext) -> str:
+    try:
+        async with asyncio.timeout(60):
+            await early()
+    except TimeoutError:
+        return "given up"
+    return "done"
+
+
+@workflow
+async def has_two(ctx: WorkflowContext) -> None:
+    await asyncio.gather(early(), late())
+
+
+@workflow
+async def parks_beside_a_step(ctx: WorkflowContext) -> None:
+    await asyncio.gather(fails(), early())
+
+
+async def test_a_timeout_in_the_code_passes_while_a_further_attempt_runs(site: WorkersInMemory) -> None:
+    await site.add(has_a_timeout)
+    run = await site.result(site.client.start(has_a_timeout, id="run"))
+
+    await site.pass_time(65)
+
+    assert attempts == ["early", "early"]
+    assert (await site.result(run.describe())).status == "completed"
+    assert await site.result(run.result()) == "given up"
+
+
+async def test_a_second_retry_does_not_wait_for_the_first_ones_end(site: WorkersInMemory) -> None:
+    await site.add(has_two)
+    await site.result(site.client.start(has_two, id="run"))
+
+    await site.pass_time(5)
+
+    assert attempts == ["early", "late", "early", "late"]
+
+
+@pytest.mark.parametrize("chosen", [has_two, parks_beside_a_step], ids=lambda one: one.name)
+async def test_the_runs_own_time_passes_meanwhile(site: WorkersInMemory, chosen: Workflow[[], None]) -> None:
+    await site.add(chosen)
+    run = await site.result(site.client.start(chosen, id="run", timeout=60))
+
+    await site.pass_time(65)
+
+    assert (await site.result(run.describe())).status == "timed_out"
+
+
+@workflow
+async def continues_at_once(ctx: WorkflowContext, history: int) -> None:
+    ctx.log.info("begins", history=history)
+    if history == 1:
+        ctx.continue_as_new(2)
+
+
+async def test_a_run_that_continues_at_once_writes_the_lines_of_both_histories(site: WorkersInMemory) -> None:
+    await site.add(continues_at_once)
+    with capture_logs() as lines:
+        run = await site.result(site.client.start(continues_at_once, 1, id="run"))
+        await site.result(run.result())
+        await site.pass_time(5)
+
+    assert [one["history"] for one in lines if one["event"] == "begins"] == [1, 2]
