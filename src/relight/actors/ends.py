@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Self, final
 
 from relight.actors.backoff import Backoff
@@ -82,11 +84,21 @@ class Ends:
         if self._own is not None:
             await self._own.close()
 
-    def expect(self, run: str) -> None:
-        """A run is about to be started here: its end can't be missed from now on."""
-        self._expected[run] = False
-        if len(self._expected) > _EXPECTED_MAX:
-            self._expected.popitem(last=False)
+    @contextmanager
+    def expecting(self, run: str, client: str) -> Generator[None]:
+        """A run is about to be started in a client's name: if that is this one, its end can't be missed from now on.
+
+        Whoever leaves with an error may have started nothing.
+        """
+        if client == self._client:
+            self._expected[run] = False
+            if len(self._expected) > _EXPECTED_MAX:
+                self._expected.popitem(last=False)
+        try:
+            yield
+        except BaseException:
+            self.forget(run)
+            raise
 
     def forget(self, run: str) -> None:
         """Somebody else has started it: its end may have come already."""

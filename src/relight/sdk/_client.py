@@ -389,21 +389,21 @@ class Relight:
             raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
         give_up_s = self.door.clock.elapsed_s() + _START_S
         backoff: Backoff | None = None
-        self.ends.expect(run_id)
-        while True:
-            try:
-                await self._store_start(run_id, started.queue, data)
-                return started
-            except FencedError:
-                stored = await self.door.last(self.subjects.start_any_queue(run_id))
-                if stored is not None:
-                    return self._attached(run_id, started, stored, on_conflict)
-            except UnavailableError as error:
-                if self.door.clock.elapsed_s() > give_up_s:
-                    remedy = f"it may have been started; start it again with id={run_id!r}"
-                    raise UnavailableError(f"{error}; {remedy}") from error
-            backoff = backoff or Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
-            await backoff.wait()
+        with self.ends.expecting(run_id, started.client):
+            while True:
+                try:
+                    await self._store_start(run_id, started.queue, data)
+                    return started
+                except FencedError:
+                    stored = await self.door.last(self.subjects.start_any_queue(run_id))
+                    if stored is not None:
+                        return self._attached(run_id, started, stored, on_conflict)
+                except UnavailableError as error:
+                    if self.door.clock.elapsed_s() > give_up_s:
+                        remedy = f"it may have been started; start it again with id={run_id!r}"
+                        raise UnavailableError(f"{error}; {remedy}") from error
+                backoff = backoff or Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+                await backoff.wait()
 
     async def fork(
         self,

@@ -1,0 +1,33 @@
+"""The end of a run whose start did not come from here is not waited for in vain."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.crash.workers_in_memory import workers_in_memory
+
+from relight import WorkflowContext, workflow
+from relight.testing.memory import Faults
+
+
+@workflow
+async def ends(ctx: WorkflowContext) -> int:
+    return 1
+
+
+async def test_after_a_start_that_was_given_up_the_end_of_anothers_is_found_at_once() -> None:
+    async with workers_in_memory() as site:
+        await site.add(ends)
+        site.server.faults = Faults(outcome=lambda operation: "lost" if ".start." in operation.subject else "known")
+        starting = asyncio.ensure_future(site.client.start(ends, id="run"))
+        await site.pass_time(2)
+        starting.cancel()
+        await asyncio.wait((starting,))
+        site.server.faults = Faults()
+        async with site.another_client() as other:
+            await site.result((await site.result(other.start(ends, id="run"))).result())
+            before_ms = site.server.clock.now_ms()
+
+            assert await site.result(site.client.get_run("run", type=int).result()) == 1
+
+            assert site.server.clock.now_ms() - before_ms < 1_000
