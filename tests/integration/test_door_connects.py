@@ -261,10 +261,23 @@ def test_nats_py_has_the_private_parts_that_the_connection_leans_on() -> None:
         "_process_pong",
         "_process_msg",
         "_connect_to_server",
+        "_process_connect_init",
+        "_process_info",
         "_read_loop",
     ):
         assert iscoroutinefunction(getattr(Client, name, None)), f"nats-py has no {name} any more: adapt connection.py"
-    for name in ("_subs", "_pongs", "_ps", "_sid", "_err", "_transport", "_pongs_received", "_pings_outstanding"):
+    for name in (
+        "_server_pool",
+        "_current_server",
+        "_subs",
+        "_pongs",
+        "_ps",
+        "_sid",
+        "_err",
+        "_transport",
+        "_pongs_received",
+        "_pings_outstanding",
+    ):
         assert hasattr(client, name), f"nats-py has no {name} any more: adapt connection.py"
     for name in ("_io_reader", "_io_writer", "_bare_io_reader", "_bare_io_writer"):
         assert hasattr(DirectTransport(), name), f"nats-py's transport has no {name} any more: adapt transport.py"

@@ -95,6 +95,11 @@ class SturdyClient(Client):
             # Any other one ends nats-py's reconnecting for good: credentials that are being written, for example.
             raise nats.errors.Error(f"nats: the connection can't be begun: {error!r}") from error
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info(info, initial_connection)
+        if self._current_server is not None:
+            self._server_pool[:] = _with_user_of(self._current_server, self._server_pool)
+
     async def _process_pong(self) -> None:
         # nats-py's own fails on a future that was given up meanwhile, and its reading task with it.
         pongs = self._future_pongs()
@@ -107,6 +112,18 @@ class SturdyClient(Client):
 
     def _future_pongs(self) -> list[asyncio.Future[bool]]:
         return self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # nats-py's
+
+
+def _with_user_of(current: Srv, pool: list[Srv]) -> list[Srv]:
+    """Let in where the user of the address is let in: a server tells of the others of its cluster without it."""
+    user, has_user, _ = current.uri.netloc.rpartition("@")
+    if not has_user:
+        return pool
+    known = {one.uri.netloc.rpartition("@")[2] for one in pool if one.uri.username}
+    others = [one for one in pool if not one.uri.username and one.uri.netloc not in known]
+    for one in others:
+        one.uri = one.uri._replace(netloc=f"{user}@{one.uri.netloc}")
+    return [one for one in pool if one.uri.username]
 
 
 async def _within(seconds: float, connecting: Coroutine[Any, Any, None]) -> None:
