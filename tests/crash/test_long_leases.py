@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
@@ -62,7 +63,7 @@ async def is_woken_and_works(ctx: WorkflowContext, gate: str, signals: int) -> s
     return await _listens(ctx, gate, signals)
 
 
-def _mailbox(site: WorkersInMemory, run: Run[str]) -> int:
+def _mailbox(site: WorkersInMemory, run: Run[Any]) -> int:
     return site.server.stream.count(site.client.subjects.wake("default", run.id))
 
 
@@ -193,3 +194,23 @@ async def test_the_lease_of_a_worker_that_is_stopped_for_a_moment_is_not_claimed
         assert await site.result(run.result()) == "done"
         assert gate.begun == 1
         assert {turn.epoch for turn in site.turns(run.id)} == {1}
+
+
+@workflow
+async def ticks(ctx: WorkflowContext, history: int) -> None:
+    for _ in range(100):
+        await ctx.wait_for_signal("tick", type=int)
+    ctx.continue_as_new(history + 1)
+
+
+async def test_so_is_that_of_a_run_that_is_taken_up_for_each_message(request: pytest.FixtureRequest) -> None:
+    signals = LIMITS.mailbox_purge // 2 + 50
+    async with workers_in_memory() as site:
+        await site.add(ticks)
+        run = await site.result(site.client.start(ticks, 1, id=request.node.name))
+
+        for number in range(signals):
+            await site.result(run.signal("tick", number))
+            await site.pass_time(2 * LIMITS.linger_s)
+
+        assert _mailbox(site, run) < signals / 2

@@ -33,7 +33,7 @@ from relight.actors.replies import tell_askers
 from relight.actors.reports import report
 from relight.actors.run.alarm import STUCK, alarm_of
 from relight.actors.run.draft import Draft
-from relight.actors.run.length import REMEDY, is_long
+from relight.actors.run.length import REMEDY, is_long, purges_mailbox
 from relight.actors.run.state import RunState
 from relight.actors.starts import is_current
 from relight.actors.values import fill, filled, store
@@ -378,7 +378,8 @@ class RunActor:
         )
         self._proven_s = self._taken_s
         now_s = clock.elapsed_s()
-        waits = draft.is_opening or self._consumed >= LIMITS.mailbox_purge or draft.shelf.is_used
+        purges = self._cursor > 0 and purges_mailbox(state, len(records), consumed=self._consumed)
+        waits = draft.is_opening or purges or draft.shelf.is_used
         if now_s - self._proven_s > LIMITS.ack_wait_s / 2:
             if is_first:
                 await self._prove_start()
@@ -400,7 +401,7 @@ class RunActor:
             self._ring()
             below = self._journal.opened
             await self._eventually(partial(self._door.purge, self._crew.subjects.log(self.run), below=below))
-        if self._consumed >= LIMITS.mailbox_purge:
+        if purges:
             await self._purge_mailbox()
         if draft.is_diverged and state.parked is None and state.end is None:
             raise Displaced(None)  # Let go on with other code: activate it anew.
@@ -552,8 +553,7 @@ class RunActor:
         return True
 
     async def _finish(self) -> None:
-        started = self.state.started
-        client = started.client if started is not None and started.client else "-"
+        client = (self.state.started.client if self.state.started is not None else "") or "-"
         if self._armed_ms is not None or (self._is_resumed and self.state.has_dues):
             await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run)))
         if has_family(self.state):

@@ -7,7 +7,7 @@ from relight.config.limits import LIMITS
 from relight.errors import RefusedError
 from relight.subjects import records as r
 
-__all__ = ("REMEDY", "check_takes_messages", "is_long", "is_refusal", "is_too_long", "refusal")
+__all__ = ("REMEDY", "check_takes_messages", "is_long", "is_refusal", "is_too_long", "purges_mailbox", "refusal")
 
 REMEDY = "let the workflow call ctx.continue_as_new(…) now and then"
 
@@ -26,6 +26,15 @@ def check_takes_messages(run: str, last: r.Record) -> None:
 
 def is_refusal(record: r.Record) -> bool:
     return isinstance(record, r.Parked) and record.reason == "stuck" and record.message.endswith(REMEDY)
+
+
+def purges_mailbox(state: RunState, added: int, *, consumed: int) -> bool:
+    """Whether the turn that added so many records is one after which the consumed messages are removed.
+
+    Its owner has `consumed` many; or it has been taken up again and again, by who consumed a few of them each time.
+    """
+    total = state.records_before + state.records
+    return consumed >= LIMITS.mailbox_purge or total // LIMITS.mailbox_purge > (total - added) // LIMITS.mailbox_purge
 
 
 def is_long(state: RunState) -> bool:
