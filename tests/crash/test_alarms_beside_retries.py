@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 
 import pytest
 from structlog.testing import capture_logs
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import Retry, Workflow, WorkflowContext, step, workflow
 
@@ -15,13 +14,11 @@ attempts: list[str] = []
 gate = asyncio.Event()
 
 
-@pytest.fixture
-async def site() -> AsyncGenerator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     global gate
     gate = asyncio.Event()
     attempts.clear()
-    async with workers_in_memory() as site:
-        yield site
 
 
 async def fails_then_waits(name: str) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
 from relight.testing.memory.exchange import Exchange
@@ -15,13 +14,11 @@ executed: list[str] = []
 gate = asyncio.Event()
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     global gate
     executed.clear()
     gate = asyncio.Event()
-    async with workers_in_memory() as site:
-        yield site
 
 
 @step

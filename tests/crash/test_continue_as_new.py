@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
 from msgspec import Raw
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 from tests.runs import turns
 
 from relight import (
@@ -111,12 +110,6 @@ async def leaves_a_child(ctx: WorkflowContext, left: int) -> str:
         ctx.continue_as_new(left - 1)
     await ctx.suspend("end", type=str)
     return child
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 async def test_only_the_last_history_is_stored_and_its_first_turn_names_the_one_before_it(

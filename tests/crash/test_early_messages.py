@@ -6,22 +6,15 @@ Whoever drives the start has to look for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import RunCancelled, WorkflowContext, step, workflow
 from relight.subjects.codec import encode
 from relight.subjects.messages import Cancel
 from relight.testing.memory import MemoryDoor, Operation
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 @step

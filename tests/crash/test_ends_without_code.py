@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -58,12 +57,6 @@ async def never_ends() -> None:
 @workflow(pin="version")
 async def works(ctx: WorkflowContext) -> None:
     await never_ends()
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 async def test_terminate_ends_a_run_of_whose_version_there_is_no_worker(site: WorkersInMemory) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 import pytest
-from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory
 
 from relight import Run, RunCancelled, RunFailed, StepFailed, Workflow, WorkflowContext, step, workflow
 from relight.actors.retire import retire
@@ -92,12 +92,6 @@ async def continues_after_it(ctx: WorkflowContext) -> None:
     ctx.compensate(note, "undone")
     await ctx.start(cleans_up, id="child", on_parent_close="wait")
     ctx.continue_as_new()
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 async def test_a_parent_hears_of_its_child_although_the_childs_worker_died_after_recording_its_end(

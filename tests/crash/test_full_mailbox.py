@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from msgspec import Raw
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import MailboxFullError, RunCancelled, RunTerminated, WorkflowContext, workflow
 from relight.config.limits import LIMITS
 from relight.subjects.codec import encode
 from relight.subjects.messages import Signal
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 @workflow

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
 import pytest
 from tests.crash.disturbing import kill_at, lose_appends_of, redeliver_start, stop_after
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import AlreadyAnsweredError, ConflictError, WorkflowContext, step, workflow
 from relight.actors.journal import BrokenChainError, Displaced, Journal, Tail, read_history
@@ -28,13 +28,11 @@ executed: list[str] = []
 gate = asyncio.Event()
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     global gate
     executed.clear()
     gate = asyncio.Event()
-    async with workers_in_memory() as site:
-        yield site
 
 
 @step

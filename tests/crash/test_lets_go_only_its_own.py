@@ -6,12 +6,11 @@ It may have been stopped between any two lines, without knowing: so it looks bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Literal
 
 import pytest
-from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory
 
 from relight import Retry, WorkflowContext, step, workflow
 from relight.actors.door import Stored
@@ -25,13 +24,11 @@ executed: list[str] = []
 gate = asyncio.Event()
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     global gate
     executed.clear()
     gate = asyncio.Event()
-    async with workers_in_memory() as site:
-        yield site
 
 
 def acknowledgements_of(site: WorkersInMemory, worker: MemoryWorker) -> list[bool]:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
 from structlog.testing import capture_logs
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
 from relight.subjects import records as r
 from relight.testing.memory import Faults
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 @step

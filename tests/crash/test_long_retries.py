@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import Retry, WorkflowContext, step, workflow
 from relight.config.limits import LIMITS
@@ -13,11 +11,9 @@ from relight.config.limits import LIMITS
 attempts: list[int] = []
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     attempts.clear()
-    async with workers_in_memory() as site:
-        yield site
 
 
 @step(retry=Retry(delay=600, delay_max=600, jitter=0))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
 from relight.actors.run.parting import Consumed, cuts_of
@@ -23,13 +23,11 @@ launched: list[int] = []
 first, others = asyncio.Event(), asyncio.Event()
 
 
-@pytest.fixture
-async def site() -> AsyncGenerator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     global first, others
     first, others = asyncio.Event(), asyncio.Event()
     launched.clear()
-    async with workers_in_memory() as site:
-        yield site
 
 
 def killing(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from tests.crash.disturbing import stop_after
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
 from relight.config.limits import LIMITS
@@ -19,13 +18,11 @@ executed: list[float] = []
 finished = asyncio.Event()
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     global finished
     executed.clear()
     finished = asyncio.Event()
-    async with workers_in_memory() as site:
-        yield site
 
 
 @step(timeout=TIMEOUT_S)

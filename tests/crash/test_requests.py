@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import pytest
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import (
     AlreadyAnsweredError,
@@ -110,11 +109,9 @@ async def answers_much(ctx: WorkflowContext, continues: bool) -> str:
     return ""
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     handled.clear()
-    async with workers_in_memory() as site:
-        yield site
 
 
 async def started(site: WorkersInMemory, of: Any, *args: object) -> Run[Any]:

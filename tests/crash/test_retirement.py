@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import Encryption, Keys, RunTerminated, UnavailableError, WorkflowContext, workflow
 from relight.actors.retire import retire_each
@@ -14,12 +13,6 @@ from relight.errors import RefusedError, RunNotFoundError
 from relight.subjects.codec import encode
 from relight.subjects.messages import Signal
 from relight.testing.memory.faults import Faults
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 @workflow

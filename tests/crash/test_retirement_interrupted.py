@@ -8,14 +8,12 @@ are never retired.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
-import pytest
 from tests.crash.disturbing import kill_at
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import WorkflowContext, workflow
 from relight.actors.retire import retire
@@ -24,12 +22,6 @@ from relight.errors import RunNotFoundError
 from relight.subjects.codec import encode
 from relight.subjects.messages import Signal
 from relight.testing.memory import MemoryDoor, Operation
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 @workflow

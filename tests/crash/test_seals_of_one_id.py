@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import (
     Encryption,
@@ -29,12 +28,6 @@ from relight.testing.memory.faults import Faults, Operation, Outcome
 
 CODEC = Encryption(Keys({"first": bytes(range(32))}))
 LARGE = 300_000
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 @workflow

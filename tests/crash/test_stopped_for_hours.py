@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
 from relight.actors.retire import retire
@@ -35,13 +35,11 @@ async def two_steps(ctx: WorkflowContext) -> None:
     await two()
 
 
-@pytest.fixture
-async def site() -> AsyncGenerator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     global gate
     executed.clear()
     gate = asyncio.Event()
-    async with workers_in_memory() as site:
-        yield site
 
 
 def stopping_at_its_append(worker: MemoryWorker) -> Callable[[MemoryDoor, Operation, Literal["before", "after"]], None]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import RunTimedOut, WorkflowContext, step, workflow
 
 executed: list[str] = []
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
+@pytest.fixture(autouse=True)
+def fresh() -> None:
     executed.clear()
-    async with workers_in_memory() as site:
-        yield site
 
 
 @step

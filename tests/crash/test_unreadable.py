@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
 from pydantic import BaseModel
-from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory
 
 from relight import RunFailed, Workflow, WorkflowContext, step, workflow
 from relight.subjects import records as r
@@ -148,12 +148,6 @@ CASES = {
     "child": Case(with_child, "the result of run 'run-child-1' at value.items[0].currency"),
     "argument": Case(with_argument, "order.items[0].currency", (ORDER,)),
 }
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[WorkersInMemory]:
-    async with workers_in_memory() as site:
-        yield site
 
 
 async def yesterday(site: WorkersInMemory, case: Case) -> MemoryWorker:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.integration.secured_server import SecuredServer, secured_server
 
 from relight import Relight, UnavailableError, Worker, WorkflowContext, step, workflow
+from relight.actors.jetstream.client import Access
+from relight.actors.jetstream.connection import Connection
+from relight.actors.jetstream.keeper_connection import connect
+from relight.config.settings import Settings
 
 
 @pytest.fixture
@@ -58,3 +65,28 @@ async def test_who_lacks_one_of_them_is_refused_in_one_line(
 
     assert "\n" not in str(refused.value)
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+async def test_credentials_that_are_being_written_keep_nobody_out_for_good(secured: SecuredServer) -> None:
+    settings = Settings.read(
+        url=secured.url, tls_ca=secured.authority, tls_cert=secured.certificate, tls_key=secured.key
+    )
+    access = Access(servers=settings.servers, credentials=secured.user, tls=settings.tls())
+    whole = secured.user.read_text()
+    back = asyncio.Event()
+    with capture_logs() as lines:
+        connection = await Connection.open(access, name="main")
+        keeper = await connect(access, name="keeper", reconnected=back.set, closed=lambda: None)
+        secured.user.write_text(whole[: len(whole) // 2])
+        for one in (connection, keeper):
+            transport: Any = one._transport  # pyright: ignore[reportPrivateUsage]
+            transport._io_writer.transport.abort()
+        async with asyncio.timeout(20):
+            while sum("be begun" in str(line.get("error")) for line in lines) < 2:
+                await asyncio.sleep(0.01)
+            secured.user.write_text(whole)
+            await back.wait()
+            while not connection.is_open:
+                await asyncio.sleep(0.01)
+        await connection.close()
+        await keeper.close()

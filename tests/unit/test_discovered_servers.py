@@ -32,5 +32,11 @@ async def test_one_that_was_named_is_not_added_without_its_user() -> None:
     assert await pool_of(*named) == [f"system:secret@{one}:4222" for one in ("one", "two", "three")]
 
 
+async def test_what_was_named_without_a_user_is_told_none() -> None:
+    pool = await pool_of("nats://system:secret@one:4222", "nats://two:4222")
+
+    assert pool == ["system:secret@one:4222", "two:4222", "system:secret@three:4222"]
+
+
 async def test_without_a_user_nothing_changes() -> None:
     assert await pool_of("nats://one:4222") == ["one:4222", "two:4222", "three:4222"]

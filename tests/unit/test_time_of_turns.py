@@ -57,7 +57,7 @@ def test_a_turn_is_not_earlier_than_the_one_before_it_whatever_the_clock_says(
 
 def test_a_draft_keeps_its_time_once_it_has_a_record(draft: Draft) -> None:
     draft.begin_at(NOON_MS + 5)
-    draft.take_message(m.Signal(name="go"))
+    draft.take_message(m.Signal(name="go"), cursor=1)
 
     draft.begin_at(NOON_MS + 10)
 
@@ -71,7 +71,7 @@ def test_a_timer_that_the_server_calls_due_fires_although_the_workers_clock_is_b
     due_ms = NOON_MS + 60_000
     draft.begin_at(due_ms - behind_ms)
 
-    draft.take_message(m.TimerDue(timer=0, due_ms=due_ms))
+    draft.take_message(m.TimerDue(timer=0, due_ms=due_ms), cursor=1)
     draft.take_time()
 
     assert draft.at_ms == due_ms
@@ -81,6 +81,6 @@ def test_a_timer_that_the_server_calls_due_fires_although_the_workers_clock_is_b
 def test_a_timer_message_that_comes_late_does_not_set_the_time_back(draft: Draft) -> None:
     draft.begin_at(NOON_MS + HOUR_MS)
 
-    draft.take_message(m.TimerDue(timer=0, due_ms=NOON_MS + 60_000))
+    draft.take_message(m.TimerDue(timer=0, due_ms=NOON_MS + 60_000), cursor=1)
 
     assert draft.at_ms == NOON_MS + HOUR_MS

@@ -132,7 +132,7 @@ class Ends:
             while True:
                 # Forgotten before the look: what is heard while it is under way asks for another one.
                 await self._hear_or_doubt(ear)
-                if self._is_closed:
+                if self._is_closed and ear.end is None:
                     raise RelightError(f"the client was closed while it waited for run {run!r}, which goes on")
                 end = ear.end or await self._look_until_answered(run)
                 if end is not None:

@@ -115,15 +115,18 @@ class SturdyClient(Client):
 
 
 def _with_user_of(current: Srv, pool: list[Srv]) -> list[Srv]:
-    """Let in where the user of the address is let in: a server tells of the others of its cluster without it."""
+    """Enter as the user of the address what a server has told of: it tells of its cluster without users, and again.
+
+    What was named without a user is entered without one.
+    """
     user, has_user, _ = current.uri.netloc.rpartition("@")
     if not has_user:
         return pool
-    known = {one.uri.netloc.rpartition("@")[2] for one in pool if one.uri.username}
-    others = [one for one in pool if not one.uri.username and one.uri.netloc not in known]
-    for one in others:
+    known = {one.uri.netloc.rpartition("@")[2] for one in pool if one.uri.username or not one.discovered}
+    told = [one for one in pool if one.discovered and not one.uri.username and one.uri.netloc not in known]
+    for one in told:
         one.uri = one.uri._replace(netloc=f"{user}@{one.uri.netloc}")
-    return [one for one in pool if one.uri.username]
+    return [one for one in pool if one.uri.username or not one.discovered]
 
 
 async def _within(seconds: float, connecting: Coroutine[Any, Any, None]) -> None:

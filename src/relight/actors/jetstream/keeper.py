@@ -68,8 +68,7 @@ class Keeper:
         self._owner = threading.current_thread()
         self._thread = threading.Thread(target=self._run, name="relight-keeper", daemon=True)
         self._thread.start()
-        # Whoever is cancelled here stops it: it must not take the thread's word for its own.
-        await asyncio.shield(asyncio.wrap_future(self._started))
+        await asyncio.wrap_future(self._started)
 
     async def stop(self) -> None:
         """End the thread and its connections. What is held is no longer renewed. Repeatable."""

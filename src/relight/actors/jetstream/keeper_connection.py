@@ -74,14 +74,12 @@ async def confirm(client: Client) -> None:
 
     Raises:
         UnavailableError: There is no connection now.
+        `WORLD_ERRORS`: It was lost, or the server is silent.
     """
     for _ in range(2):
         if not client.is_connected:
             raise UnavailableError("the server is not connected now")
-        try:
-            await client.rtt()
-        except WORLD_ERRORS as error:
-            raise UnavailableError(f"the server did not answer: {error!r}") from error
+        await client.rtt()
 
 
 class _Voice:

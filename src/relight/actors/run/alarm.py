@@ -29,6 +29,5 @@ def alarm_of(state: RunState, at_ms: int) -> Alarm | None:
         if deadline_ms is not None and deadline_ms < recheck_ms:
             return Alarm(deadline_ms, STUCK, TimerDue(timer=0, due_ms=deadline_ms))
         return Alarm(recheck_ms, STUCK, NewCode(code=state.parked.code))
-    # A parked run waits for a person: of what was due meanwhile nothing may hide its own time-out.
-    due_ms = state.next_due_ms() if state.parked is None else state.run_deadline_ms
+    due_ms = state.next_due_ms()
     return None if due_ms is None else Alarm(due_ms, str(due_ms), TimerDue(timer=0, due_ms=due_ms))

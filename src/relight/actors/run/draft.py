@@ -162,7 +162,7 @@ class Draft:
     def park(self, reason: str, message: str, step: str = "") -> None:
         self.record(r.Parked(reason, self.program.redacted(message)[:4000], step, self._code))
 
-    def take_message(self, wake: m.Wake, cursor: int = 0) -> None:
+    def take_message(self, wake: m.Wake, cursor: int) -> None:
         """Consume a mailbox message, and with it the mailbox up to `cursor`."""
         begins = self._known = len(self.records)
         self._take_message(wake)
@@ -214,10 +214,7 @@ class Draft:
 
     def next_due_ms(self) -> int | None:
         """When time will bring an owned run forward; retries that were due are under way."""
-        state = self.state
-        if not state.has_dues or state.end is not None:
-            return None
-        return state.next_due_ms(self.at_ms) if state.parked is None else state.run_deadline_ms
+        return None if self.state.end is not None else self.state.next_due_ms(self.at_ms)
 
     def _time_out(self) -> None:
         deadline_ms = self.state.run_deadline_ms

@@ -166,8 +166,8 @@ class RunState(Struct):
         """
         if not self.has_dues:
             return None
-        if self.is_paused:
-            return self.run_deadline_ms
+        if self.is_paused or self.parked is not None:
+            return self.run_deadline_ms  # It waits for a person: nothing that was due meanwhile may hide this.
         dues = [*self.timers.values()]
         since_ms = max(self.at_ms, launched_until_ms)
         dues += [step.retry_at_ms for step in self.steps.values() if step.retry_at_ms > since_ms]
