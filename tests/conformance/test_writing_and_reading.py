@@ -8,6 +8,7 @@ import pytest
 
 from relight.config.limits import MIB
 from relight.errors import FencedError, PayloadTooLargeError
+from relight.subjects.grammar import RETIRED
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Site
@@ -290,6 +291,22 @@ async def test_a_tombstone_may_stand_where_nothing_was(site: Site) -> None:
     with pytest.raises(FencedError):
         await door.entomb(log, b"another", fence=0, ttl_s=60)
     assert [one.data for one in await door.read(log, after=0, limit=10)] == [b"tombstone"]
+
+
+async def test_a_tombstone_may_be_fenced_on_what_it_stands_beside(site: Site) -> None:
+    door = await site.door("a")
+    start, tombstone = site.subjects.start("default", RUN), site.subjects.start(RETIRED, RUN)
+    every = site.subjects.start_any_queue(RUN)
+    first = await door.publish(start, b"start", fence=0, fence_subject=every)
+
+    with pytest.raises(FencedError):
+        await door.entomb(tombstone, b"gone", fence=first + 1, fence_subject=every, ttl_s=60)
+    second = await door.entomb(tombstone, b"gone", fence=first, fence_subject=every, ttl_s=60)
+    with pytest.raises(FencedError):
+        await door.entomb(tombstone, b"gone", fence=first, fence_subject=every, ttl_s=60)
+
+    stored = [await door.last(one) for one in (start, tombstone)]
+    assert [(one.sequence, one.data) for one in stored if one is not None] == [(first, b"start"), (second, b"gone")]
 
 
 async def test_a_tombstone_goes_when_its_time_has_passed(site: Site) -> None:

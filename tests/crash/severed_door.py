@@ -69,8 +69,13 @@ class SeveredDoor:
         schedule = self._door.schedule
         await self._write("schedule", subject, lambda: schedule(subject, data, target=target, due_ms=due_ms))
 
-    async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
-        await self._write("entomb", subject, lambda: self._door.entomb(subject, data, fence=fence, ttl_s=ttl_s))
+    async def entomb(
+        self, subject: str, data: bytes, *, fence: int, ttl_s: int, fence_subject: str | None = None
+    ) -> int:
+        entomb = self._door.entomb
+        return await self._write(
+            "entomb", subject, lambda: entomb(subject, data, fence=fence, ttl_s=ttl_s, fence_subject=fence_subject)
+        )
 
     async def purge(self, subject: str, *, below: int | None = None) -> None:
         await self._write("purge", subject, lambda: self._door.purge(subject, below=below))

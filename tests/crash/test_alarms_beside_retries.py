@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import Retry, Workflow, WorkflowContext, step, workflow
+from relight.testing.memory import MemoryDoor
 
 attempts: list[str] = []
 gate = asyncio.Event()
@@ -91,6 +92,30 @@ async def test_the_runs_own_time_passes_meanwhile(site: WorkersInMemory, chosen:
     await site.pass_time(65)
 
     assert (await site.result(run.describe())).status == "timed_out"
+
+
+def nobody(worker: str) -> list[MemoryDoor]:
+    return []
+
+
+async def test_a_run_whose_further_attempt_is_under_way_is_not_one_that_waits(
+    site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await site.add(has_a_timeout)
+    run = await site.result(site.client.start(has_a_timeout, id="run"))
+    await site.pass_time(5)
+    assert (await site.result(run.describe())).status == "running"
+    monkeypatch.setattr(site.server.exchange, "listeners", nobody)  # Its connection blinks.
+    await site.add(has_a_timeout)
+    owner.host._wakes["default"].add_places(-1000)  # pyright: ignore[reportPrivateUsage]
+
+    await site.result(run.signal("unheard"))
+    await site.pass_time(0.5)
+    monkeypatch.undo()
+    await site.pass_time(5)
+
+    assert attempts == ["early", "early"]
+    assert {one.owner for one in site.turns("run")} == {"worker-1"}
 
 
 @workflow

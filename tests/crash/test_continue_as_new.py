@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -18,6 +19,7 @@ from relight import (
     Retry,
     RunCancelled,
     RunFailed,
+    StepFailed,
     Worker,
     WorkflowContext,
     step,
@@ -101,6 +103,16 @@ async def parks_and_continues(ctx: WorkflowContext, generation: int) -> None:
 @workflow
 async def waits(ctx: WorkflowContext) -> str:
     return await ctx.wait_for_signal("never", type=str)
+
+
+@workflow
+async def asks_for_a_taken_id(ctx: WorkflowContext, left: int) -> str:
+    for name in ("taken", "own", "own"):
+        with suppress(StepFailed):
+            await ctx.start(waits, id=name)
+    if left:
+        ctx.continue_as_new(left - 1)
+    return "own"
 
 
 @workflow
@@ -261,6 +273,18 @@ async def test_children_live_on_and_are_cancelled_when_the_run_ends(site: Worker
     for child in ("run-child-1", "run-child-2"):
         with pytest.raises(RunCancelled):
             await site.result(site.client.get_run(child).result())
+
+
+async def test_a_child_that_was_refused_is_not_carried_over(site: WorkersInMemory) -> None:
+    await site.add(asks_for_a_taken_id, waits)
+    await site.result(site.client.start(waits, id="taken"))
+    run = await site.result(site.client.start(asks_for_a_taken_id, 3, id="run"))
+
+    assert await site.result(run.result()) == "own"
+
+    (last,) = site.records("run", r.Continued)
+    assert isinstance(last, r.Continued)
+    assert [one.child for one in last.children] == ["own"]
 
 
 async def test_what_was_left_by_a_dead_owner_is_removed_by_the_next_one(site: WorkersInMemory) -> None:

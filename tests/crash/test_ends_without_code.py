@@ -101,6 +101,26 @@ async def test_terminate_ends_one_that_no_worker_has_begun_because_none_knows_it
     await nothing_is_left(site, run)
 
 
+async def test_another_worker_ends_it_when_that_worker_dies_at_it(site: WorkersInMemory) -> None:
+    worker = await site.add(waits)
+    run = await site.result(site.client.start(works))
+    await site.pass_time(60)
+    await site.result(run.terminate())
+
+    def dies(door: MemoryDoor, operation: Operation, now: str) -> None:
+        if ".log." in operation.subject and now == "before":
+            site.server.on_operation = None
+            worker.kill()
+
+    site.server.on_operation = dies
+    await site.until(lambda: site.server.on_operation is None)
+    await site.add(waits)
+
+    with pytest.raises(RunTerminated):
+        await site.result(run.result())
+    await nothing_is_left(site, run)
+
+
 async def test_its_time_out_ends_a_run_of_whose_version_there_is_no_worker(site: WorkersInMemory) -> None:
     run = await left_behind(site, pinned, timeout=timedelta(hours=1))
     await site.add(pinned, version="2")

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory
 
-from relight import WorkflowContext, step, workflow
+from relight import RunTerminated, WorkflowContext, step, workflow
 from relight.actors.retire import retire
 from relight.config.limits import LIMITS
 from relight.testing.memory import MemoryDoor, Operation
@@ -123,3 +123,27 @@ async def test_nor_by_one_whose_first_turn_was_under_way(site: WorkersInMemory) 
     await site.until(lambda: executed == ["one"] * 2)
 
     await nothing_runs_again(site, zombie, ["one", "one", "two"], tries=1)
+
+
+@workflow
+async def another(ctx: WorkflowContext) -> None:
+    """The only one that some workers have."""
+
+
+async def test_nor_is_its_end_recorded_again_by_one_that_lacks_its_code(site: WorkersInMemory) -> None:
+    zombie = await site.add(another)
+    run = await site.result(site.client.start(two_steps, id="run"))
+    site.server.on_operation = stopping_at_its_append(zombie)
+    await site.result(run.terminate())
+    await site.until(lambda: zombie.door.process.is_stopped)
+    site.server.on_operation = None
+    await site.add(another)
+    with pytest.raises(RunTerminated):
+        await site.result(run.result())
+    await site.result(retire(site.server.door("janitor"), site.client.subjects, "run"))
+    await site.pass_time(2 * LIMITS.tombstone_s)
+
+    zombie.door.resume()
+    await site.pass_time(60)
+
+    assert site.turns("run") == []

@@ -29,7 +29,7 @@ class _UnavailableDoor:
 
     def __init__(self, worker: MemoryWorker) -> None:
         self._worker = worker
-        self.failures = 0
+        self.failures: int = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._worker.door, name)
@@ -63,3 +63,36 @@ async def test_code_that_was_replayed_for_a_take_over_that_failed_never_runs_on(
         assert _left == []
         assert await site.result(run.result()) == "gone"
         assert _left == ["left"]
+
+
+class _BrokenDoor(_UnavailableDoor):
+    """A door on which each turn fails, in a way that nobody foresaw."""
+
+    async def publish(self, subject: str, data: bytes, **fence: Any) -> int:
+        if ".log." in subject:
+            self.failures += 1
+            raise LookupError("nobody foresaw it")
+        return await self._worker.door.publish(subject, data, **fence)
+
+
+async def test_an_actor_that_fails_at_every_try_is_not_tried_hot() -> None:
+    async with workers_in_memory() as site:
+        owner = await site.add(waits_for_go)
+        run = await site.client.start(waits_for_go)
+        await site.until(lambda: len(site.turns(run.id)) == 1)
+        await site.pass_time(2 * LIMITS.linger_s)
+        owner.kill()
+        await run.signal("go", 1)
+        await site.pass_time(LIMITS.ack_wait_s)
+        worker = await site.add(waits_for_go)
+        door = _BrokenDoor(worker)
+        worker.host._ownership._entrance._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
+
+        await site.pass_time(900)
+        tries, messages = door.failures, len(site.server.stream.every(site.client.subjects.wake("default", run.id)))
+        worker.host._ownership._entrance._door = worker.door  # pyright: ignore[reportPrivateUsage]
+        await site.pass_time(2 * LIMITS.nak_delay_max_s)
+
+        assert 1 < tries < 100
+        assert messages < 100
+        assert await site.result(run.result()) == "gone"

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from relight.config.limits import LIMITS
 from relight.subjects.ids import WorkerId
 
 __all__ = (
@@ -80,6 +81,11 @@ class Delivery(Struct, frozen=True):
 
     def is_new(self, now_ms: int) -> bool:
         return now_ms < self.new_until_ms
+
+    @property
+    def postponed_s(self) -> float:
+        """How long to leave it before it comes again: longer each time, so that nothing loops hot."""
+        return min(LIMITS.nak_delay_s * (1 << min(max(self.delivered, 1) - 1, 10)), LIMITS.nak_delay_max_s)
 
 
 class Handle(Protocol):
@@ -170,10 +176,12 @@ class Door(Protocol):
         """
         ...
 
-    async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
-        """Replace all messages of `subject` by this one, which the server removes after `ttl_s`.
+    async def entomb(
+        self, subject: str, data: bytes, *, fence: int, ttl_s: int, fence_subject: str | None = None
+    ) -> int:
+        """Replace all messages of `subject` by this one, which the server removes after `ttl_s`; return its sequence.
 
-        With `fence` 0 there are none to replace.
+        With `fence` 0 there are none to replace; nor with a `fence_subject`, on which it is fenced instead.
 
         Raises like `publish`.
         """

@@ -68,8 +68,17 @@ class Doorbells:
             held[self.lease.sequence] = self.lease
         return list(held.values())
 
-    def has_unread(self, cursor: int) -> bool:
-        return any(one.sequence > cursor and is_wake(one) for one in self.rung.values())
+    def newest_unread(self, cursor: int) -> int:
+        """The sequence of the newest message that was not consumed; 0 if there is none."""
+        unread = (one.sequence for one in self.rung.values() if one.sequence > cursor and is_wake(one))
+        return max(unread, default=0)
+
+    def postpone(self) -> None:
+        """Have all of them come again, later each time: each try may have left a fresh one."""
+        held = self.held()
+        delay_s = max((one.postponed_s for one in held), default=0.0)
+        for one in held:
+            self._door.nak(one, delay_s=delay_s)
 
     def drop(self) -> None:
         """Hold nothing more; each of them has been answered or is given on."""

@@ -36,7 +36,7 @@ from relight.actors.mailbox import Mailbox, decoded
 from relight.actors.reading import Reading, read
 from relight.actors.roll_call import RollCall
 from relight.actors.run.state import RunState, fold
-from relight.actors.starts import read_start
+from relight.actors.starts import is_current, read_start
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
@@ -247,13 +247,13 @@ class Ownership:
         self, delivery: Delivery, run: str, last: Stored, tail: Turn | Tombstone
     ) -> WorkerId | None:
         if isinstance(tail, Tombstone):
-            await self._door.purge(delivery.subject)
+            await self._door.purge(delivery.subject, below=delivery.sequence + 1)
             self._door.ack(delivery)
         elif isinstance(tail.records[-1], r.ENDS):
             await self._finish(delivery, run, last, tail)
             if isinstance(parse(delivery.subject), WakeSubject) and not tail.family:
                 # Nobody reads it any more; whoever gets this id after the retirement must not find it.
-                await self._door.purge(delivery.subject)
+                await self._door.purge(delivery.subject, below=delivery.sequence + 1)
             self._door.ack(delivery)
         elif tail.epoch == COPIED_EPOCH:
             await self._resume(delivery, run, last, tail, "forked")
@@ -346,6 +346,9 @@ class Ownership:
 
     async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
         started = await self._start_in(delivery, run)
+        if not await is_current(self._door, self._subjects, run, delivery):
+            self._door.ack(delivery)
+            return True
         state = fold([(self._door.clock.now_ms(), (started,))])
         return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started)
 
@@ -359,9 +362,11 @@ class Ownership:
         ending = await foreseen_ending(mailbox, state, cursor=cursor, now_ms=now_ms)
         if ending is None:
             return False
-        await self._entrance.relight(delivery, run, epoch)
+        if not opening:  # Without a journal it would say that one was lost; and nobody acknowledges a start yet.
+            await self._entrance.relight(delivery, run, epoch)
+        journal = self._entrance.journal(run, tail)
         try:
-            await self._entrance.journal(run, tail).append(
+            await journal.append(
                 (*opening, ending.end),
                 epoch=epoch,
                 lease=delivery.sequence,
@@ -373,6 +378,8 @@ class Ownership:
         except Displaced:
             self._later(delivery)
         else:
+            if opening and not await is_current(self._door, self._subjects, run, delivery):
+                await self._door.purge(self._subjects.log(run), below=journal.tail.sequence + 1)
             await self._decide(delivery, run)  # What follows an end.
         return True
 
@@ -424,7 +431,7 @@ class Ownership:
             if history is not None:
                 await tell_family(self._door, self._subjects, run, history.state)
         if await self._door.last(self._subjects.timers(run)) is not None:
-            await self._door.purge(self._subjects.timers(run))
+            await self._door.purge(self._subjects.timers(run), below=last.sequence)
         start = await read_start(self._door, self._subjects, run)
         client = "" if start is None else start.started.client
         self._door.notify(self._subjects.done(client or "-", run))
@@ -448,11 +455,10 @@ class Ownership:
         )
 
     def _later(self, delivery: Delivery, *, delay_s_min: float = 0.0) -> None:
-        """Have it delivered again, later each time: nothing loops hot."""
+        """Have it delivered again, later each time."""
         if delivery.delivered == SECOND_HAND:
             return  # It may be somebody's lease by now. If it is not, the server delivers it again.
-        delay_s = min(LIMITS.nak_delay_s * 2 ** min(delivery.delivered - 1, 10), LIMITS.nak_delay_max_s)
-        self._door.nak(delivery, delay_s=max(delay_s, delay_s_min))
+        self._door.nak(delivery, delay_s=max(delivery.postponed_s, delay_s_min))
 
 
 def _claim(state: RunState, cause: str | None) -> r.Claimed | None:

@@ -122,10 +122,12 @@ class Continue(Struct, frozen=True):
     Attributes:
         arguments: The new ones.
         calls: The highest occurrence in a key of a step until now.
+        children: The ids of those that were started and have not ended; the history also has those that were refused.
     """
 
     arguments: tuple[Raw, ...]
     calls: int
+    children: frozenset[str]
 
 
 Asked = r.Request | Continue

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -27,7 +26,7 @@ from relight.actors.journal import BrokenChainError, read_tail
 from relight.actors.reading import read
 from relight.actors.values import remove_all
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, RefusedError, RelightError, RunNotFoundError
+from relight.errors import FencedError, RefusedError, RelightError, RunNotFoundError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode
 from relight.subjects.envelope import check_open, header_in
@@ -155,18 +154,24 @@ async def _remove(door: Door, subjects: Subjects, run: str, remains: _Remains, t
         await _remove_apart(door, subjects, run, tail, has_values=has_values)
     tombstone = encode(Tombstone(VERSION, tail.number + 1, door.clock.now_ms(), hash_of(last.as_stored)))
     await _clear(door, subjects, run, remains, tombstone, has_waited=_has_waited(tail, remains.start))
-    try:
-        await door.entomb(subjects.log(run), tombstone, fence=last.sequence, ttl_s=LIMITS.tombstone_s)
-    except FencedError as error:
-        now = await read_tail(door, subjects.log(run))
-        if now is None or not isinstance(now[1], Tombstone):
-            raise RefusedError(f"run {run!r} was written to while it was retired; retire it again") from error
+    retired = await _entomb(door, subjects, run, last, tombstone)
     if is_copy:  # Not before it is certain that nobody completes it.
         await _remove_apart(door, subjects, run, tail, has_values=has_values)
     if tail.family and remains.start is not None:
         # What its family told it after its end was left in its mailbox.
         started = decode_start(remains.start.data).run
-        await door.purge(subjects.wake(started.queue, run))
+        await door.purge(subjects.wake(started.queue, run), below=retired)
+
+
+async def _entomb(door: Door, subjects: Subjects, run: str, last: Stored, tombstone: bytes) -> int:
+    """Replace the journal by a tombstone, and return its sequence."""
+    try:
+        return await door.entomb(subjects.log(run), tombstone, fence=last.sequence, ttl_s=LIMITS.tombstone_s)
+    except FencedError as error:
+        now = await read_tail(door, subjects.log(run))
+        if now is None or not isinstance(now[1], Tombstone):
+            raise RefusedError(f"run {run!r} was written to while it was retired; retire it again") from error
+        return now[0].sequence
 
 
 async def _tell_family(door: Door, subjects: Subjects, run: str, last: Stored) -> None:
@@ -219,16 +224,23 @@ async def _has_key(door: Door, subjects: Subjects, run: str, sealed: str) -> boo
 async def _clear(
     door: Door, subjects: Subjects, run: str, remains: _Remains, tombstone: bytes, *, has_waited: bool
 ) -> None:
-    if remains.start is None:
+    start, log = remains.start, remains.log
+    if start is None or log is None:
         return
-    retired = subjects.start(RETIRED, run)
+    # Only what was seen is removed: who stood still for long would remove what the next run of this id has.
     if has_waited:
-        await door.purge(subjects.timers(run))
+        await door.purge(subjects.timers(run), below=log.sequence)
     if remains.wake is not None:
-        await door.purge(remains.wake.subject)
-    with suppress(FencedError):  # It stands already.
-        await door.entomb(retired, tombstone, fence=0, ttl_s=_START_TTL_S)
-    await door.remove(remains.start.subject, remains.start.sequence)
+        await door.purge(remains.wake.subject, below=remains.wake.sequence + 1)
+    every, fence = subjects.start_any_queue(run), start.sequence
+    try:
+        await door.entomb(subjects.start(RETIRED, run), tombstone, fence=fence, fence_subject=every, ttl_s=_START_TTL_S)
+    except FencedError as error:
+        last = await door.last(every)
+        if last is not None and last.sequence == fence:
+            raise UnavailableError(f"run {run!r} was being started again") from error  # That will be refused.
+        # It stands already.
+    await door.remove(start.subject, fence)
 
 
 def _is_over(tail: Turn | Tombstone | None) -> bool:

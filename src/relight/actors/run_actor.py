@@ -221,8 +221,7 @@ class RunActor:
             self._leave(self._doorbells.held())
         except Exception:  # noqa: BLE001 - the one supervisor of this actor
             log.error("run_actor_failed", run=self.run, exception=traceback.format_exc())
-            for delivery in self._doorbells.held():
-                self._door.nak(delivery, delay_s=LIMITS.nak_delay_s)
+            self._doorbells.postpone()
             self._leave(())
 
     async def _turns(self) -> None:
@@ -289,12 +288,10 @@ class RunActor:
             await self._take_mail()
         draft.take_time()
         if not self._hands_back:
-            draft.announce_unsafe()
+            draft.announce()
         if rung and not draft.records:  # Not before it is certain that they lead to no record.
             await self._prove_ownership()
             self._doorbells.answer(rung, cursor=self._cursor, all_read=not self._reads_mailbox)
-        if not (self._hands_back or draft.records):
-            await self._launch_retries()
 
     def _take_outcomes(self, now_ms: int) -> None:
         draft = self._draft
@@ -395,8 +392,7 @@ class RunActor:
             tell_askers(self._door, self._crew.subjects, self.run, state.answers, draft.at_ms)
         if is_first:
             self._begin_to_look(now_s)
-        if self._attempts.running:
-            self._attempts.stop_cancelled()
+        self._attempts.stop_cancelled()
         if draft.is_opening:
             self._ring()
             below = self._journal.opened
@@ -450,7 +446,7 @@ class RunActor:
     async def _ask_for_fresh_lease(self) -> None:
         self._doorbells.changes_lease = False
         message = encode(Relit(owner=self._crew.worker, epoch=self._epoch))
-        await self._eventually(lambda: self._door.publish(self._crew.subjects.wake(self._queue, self.run), message))
+        await self._while_owned(lambda: self._door.publish(self._crew.subjects.wake(self._queue, self.run), message))
 
     async def _hold_again(self) -> None:
         self._is_back = False
@@ -490,15 +486,6 @@ class RunActor:
         steps = self._attempts.launchable()
         if steps:
             self._attempts.launch(steps, self._door.clock.ms_at(now_s))
-
-    async def _launch_retries(self) -> None:
-        """Without a record to append first, what is due is launched once the journal's end is seen to be our own."""
-        if self._attempts.launchable():
-            if self._draft.shelf.is_used:
-                await self._fetch_heartbeats()
-            self._proven_s = float("-inf")
-            await self._prove_ownership()
-            self._launch(self._door.clock.elapsed_s())
 
     # Time.
 
@@ -542,7 +529,7 @@ class RunActor:
             self._reads_mailbox = True
             return False
         await self._prove_ownership()
-        if self._rung or self._attempts.outcomes or self._doorbells.has_unread(self._cursor):
+        if self._rung or self._attempts.outcomes or self._doorbells.newest_unread(self._cursor):
             self._rung = False
             return False
         for delivery in self._doorbells.held():
@@ -555,13 +542,16 @@ class RunActor:
     async def _finish(self) -> None:
         client = (self.state.started.client if self.state.started is not None else "") or "-"
         if self._armed_ms is not None or (self._is_resumed and self.state.has_dues):
-            await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run)))
+            end = self._journal.tail.sequence  # A later run of this id, if this process was stopped, has others.
+            await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run), below=end))
         if has_family(self.state):
-            await self._eventually(lambda: tell_family(self._door, self._crew.subjects, self.run, self.state))
+            await self._while_owned(lambda: tell_family(self._door, self._crew.subjects, self.run, self.state))
         self._door.notify(self._crew.subjects.done(client, self.run), notice_of(self.state.end))
-        if self._doorbells.has_unread(self._cursor) and not has_family(self.state):
+        unread = self._doorbells.newest_unread(self._cursor)
+        if unread and not has_family(self.state):
             # Nobody reads them any more; whoever gets this id after the retirement must not find them.
-            await self._eventually(lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run)))
+            mailbox = self._crew.subjects.wake(self._queue, self.run)
+            await self._eventually(lambda: self._door.purge(mailbox, below=unread + 1))
         for delivery in self._doorbells.held():
             self._door.ack(delivery)
         self._leave(())
@@ -575,7 +565,7 @@ class RunActor:
             return
         subjects, message = self._crew.subjects, encode(alarm.message)
         timer, mailbox = subjects.timer(self.run, alarm.timer), subjects.wake(self._queue, self.run)
-        await self._eventually(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
+        await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
         self._armed_ms = alarm.due_ms
 
     def _hand_over(self) -> None:
@@ -588,6 +578,15 @@ class RunActor:
         self._doorbells.drop()
         self.discard()
         self._crew.leaves(self, unfinished)
+
+    async def _while_owned(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Like `_eventually`, for what would reach a later run of this id when the server is back after hours."""
+
+        async def attempt() -> T:
+            await self._prove_ownership()
+            return await operation()
+
+        return await self._eventually(attempt)
 
     async def _eventually(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat an idempotent operation until the server has answered."""

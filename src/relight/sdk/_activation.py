@@ -348,7 +348,8 @@ class Activation:
         if isinstance(error, Continuation):
             if self._cancel_reason is not None:
                 return r.RunCancelled(self._cancel_reason, not_undone)
-            return p.Continue(error.arguments, max(self._occurrences.values(), default=self._calls_before))
+            calls = max(self._occurrences.values(), default=self._calls_before)
+            return p.Continue(error.arguments, calls, frozenset(self._children))
         if error is None:
             error = self._never_awaited()
         if error is not None:
@@ -519,8 +520,10 @@ class Activation:
     def has_ended(self, child: str) -> bool:
         return self._arrivals is not None and child in self._arrivals.ends
 
-    def forget_child(self, child: Child[Any]) -> None:
-        """It was not started: nobody waits for its end."""
+    def forget_child(self, child: Child[Any], *, is_first: bool) -> None:
+        """It was not started: nobody waits for its end. If it is not the first of its id, that one lives on."""
+        if is_first:
+            self._children.discard(child.id)
         if child in self._kept_back:
             self._kept_back.remove(child)
 

@@ -118,7 +118,7 @@ class ChildCall(Generic[R]):
         """Return when the start is durable; also when cancelled meanwhile, so that it is certain that there is one."""
         data = encode(self._started)
         if len(data) > LIMITS.value_bytes_max:
-            self._activation.forget_child(self.child)
+            self._activation.forget_child(self.child, is_first=self._is_first)
             raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
         call = self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}, self._place)
         self._sending = self._activation.loop.create_task(call)
@@ -129,7 +129,7 @@ class ChildCall(Generic[R]):
                 raise
         finally:
             if self._is_refused():
-                self._activation.forget_child(self.child)
+                self._activation.forget_child(self.child, is_first=self._is_first)
         return self.child
 
     async def run(self) -> R:

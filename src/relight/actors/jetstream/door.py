@@ -18,7 +18,7 @@ from relight.actors.jetstream.clock import ServerClock
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.everyone import Everyone
 from relight.actors.jetstream.mux import Mux, NoResponders
-from relight.actors.jetstream.publisher import FENCE, Publisher, fence_headers
+from relight.actors.jetstream.publisher import Publisher, fence_headers
 from relight.actors.jetstream.pull import Consuming
 from relight.actors.jetstream.reader import Reader
 from relight.actors.jetstream.streams import consumer_name
@@ -152,12 +152,14 @@ class JetStreamDoor:
         headers = f"NATS/1.0\r\nNats-Schedule:@at {_rfc3339(due_ms)}\r\nNats-Schedule-Target:{target}\r\n\r\n"
         await self._publisher.publish(subject, data, headers)
 
-    async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
+    async def entomb(
+        self, subject: str, data: bytes, *, fence: int, ttl_s: int, fence_subject: str | None = None
+    ) -> int:
         """See `Door.entomb`."""
         # A roll-up costs the server more than a message, and where nothing is stored there is nothing to roll up.
-        rollup = "Nats-Rollup:sub\r\n" if fence else ""
-        headers = f"NATS/1.0\r\n{rollup}Nats-TTL:{ttl_s}s\r\n{FENCE}:{fence}\r\n\r\n"
-        await self._publisher.publish(subject, data, headers)
+        rollup = "Nats-Rollup:sub\r\n" if fence and fence_subject is None else ""
+        headers = f"{fence_headers(fence, fence_subject)[:-2]}{rollup}Nats-TTL:{ttl_s}s\r\n\r\n"
+        return await self._publisher.publish(subject, data, headers)
 
     async def purge(self, subject: str, *, below: int | None = None) -> None:
         """See `Door.purge`."""

@@ -45,7 +45,11 @@ def opening(
         suspensions=_latest(state.suspensions_seen),
         request_ids=tuple(state.request_ids)[-LIMITS.requests_carried_max :],
         answers=state.answers.answers,
-        children=tuple(r.ChildScheduled(one.id, one.workflow, one.queue, one.close) for one in state.children.values()),
+        children=tuple(
+            r.ChildScheduled(one.id, one.workflow, one.queue, one.close)
+            for one in state.children.values()
+            if one.id in asked.children
+        ),
     )
     started = msgspec.structs.replace(
         state.started,

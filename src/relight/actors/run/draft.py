@@ -123,7 +123,7 @@ class Draft:
             self.record(r.Unparked("code"))
         if self.state.parked is None and self.state.deaths >= LIMITS.deaths_max:
             self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
-        self._interrupted = [step.key for step in self.state.steps.values() if step.started]
+        self._interrupted = [step.key for step in self.state.steps.values() if step.started and step.unsafe]
         self._ask_about_interrupted()
 
     def _ask_about_interrupted(self) -> None:
@@ -262,11 +262,14 @@ class Draft:
     def has_beats(self) -> bool:
         return bool(self._beats)
 
-    def announce_unsafe(self) -> None:
-        """Record the start of each attempt that must not be repeated unasked."""
-        if self.state.has_unsafe:
+    def announce(self) -> None:
+        """Record the start of each attempt that must not be repeated unasked, or that no other record asks for.
+
+        Who reads the history sees then whether a retry may be under way.
+        """
+        if self.state.has_unsafe or self.state.has_dues:
             for step in self.launchable():
-                if step.unsafe and not step.started:
+                if (step.unsafe or step.attempts) and not step.started:
                     self.record(r.StepStarted(step.key, step.attempts + 1))
 
     def launchable(self) -> list[OpenStep]:
@@ -298,7 +301,7 @@ class Draft:
     def _continue(self, asked: p.Continue) -> None:
         """Open a new history. What this turn has so far is part of the old one, of which nothing is read any more."""
         arguments = tuple(self.shelf.kept(one, is_fed=True) for one in asked.arguments)
-        kept = p.Continue(arguments, asked.calls)
+        kept = p.Continue(arguments, asked.calls, asked.children)
         missed = self._script.missed
         records = opening(self.state, kept, missed=missed, unwritten=len(self.records))
         size = sum(len(encode(one)) for one in records) if missed else 0

@@ -25,7 +25,7 @@ class OpenStep(Struct):
 
     Attributes:
         attempts: Attempts that failed.
-        started: For an `unsafe` step: an attempt was announced and nothing is known of its end.
+        started: An attempt of an `unsafe` step, or a retry, was announced, and nothing is known of its end.
         retry_at_ms: When the next attempt is due; 0 before the first.
     """
 

@@ -117,9 +117,12 @@ class MemoryDoor:
         schedule = partial(self._server.stream.schedule, subject, data, target=target, due_ms=due_ms)
         await self._write("schedule", subject, schedule)
 
-    async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
-        entomb = partial(self._server.stream.entomb, subject, data, fence=fence, ttl_s=ttl_s)
-        await self._write("entomb", subject, entomb)
+    async def entomb(
+        self, subject: str, data: bytes, *, fence: int, ttl_s: int, fence_subject: str | None = None
+    ) -> int:
+        stream = self._server.stream
+        entomb = partial(stream.entomb, subject, data, fence=fence, ttl_s=ttl_s, fence_subject=fence_subject)
+        return await self._write("entomb", subject, entomb)
 
     async def purge(self, subject: str, *, below: int | None = None) -> None:
         await self._write("purge", subject, partial(self._server.stream.purge, subject, below=below))

@@ -53,12 +53,13 @@ class MemoryStream:
         scheduled = self._store(subject, data, None)
         self._call_later(scheduled, (due_ms - self._clock.now_ms()) / 1000, partial(self._fire, scheduled, target))
 
-    def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
+    def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int, fence_subject: str | None) -> int:
         """Replace all messages of `subject` by one that goes after `ttl_s`. Raises `FencedError` like `publish`."""
-        self._check(fence, subject)
+        self._check(fence, fence_subject or subject)
         tombstone = self._store(subject, data, fence)
         self._remove(subject, below=tombstone.sequence)
         self._call_later(tombstone, ttl_s, partial(self._remove, subject, below=tombstone.sequence + 1))
+        return tombstone.sequence
 
     def purge(self, filter: str, *, below: int | None) -> None:
         for subject in list(self._matching(filter)):
