@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from relight.actors.door import Clock, Door
 from relight.actors.journal import read_tail
 from relight.actors.run.state import Child, RunState
@@ -24,6 +26,8 @@ from relight.subjects.references import references_in
 from relight.subjects.turn import Tombstone
 
 __all__ = ("CLOSES", "has_family", "is_orphan", "may_be_orphan", "tell_family", "tell_parent")
+
+log = structlog.get_logger("relight")
 
 CLOSES = ("cancel", "detach", "wait")
 """What becomes of a child whose parent ends before it."""
@@ -50,7 +54,11 @@ async def tell_parent(door: Door, subjects: Subjects, run: str, started: r.RunSt
     assert started.parent is not None, "a child"
     assert end is not None, "that has ended"
     if references_in(end) and await _may_read(door, subjects, started.parent):
-        await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
+        try:
+            await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
+        except ProtocolError as error:
+            # The parent will miss it, and say so; if it were not told, it would wait for ever.
+            log.error("value_damaged", run=run, error=str(error))
     await door.publish(subjects.wake(started.parent_queue, started.parent), encode(ChildOver(child=run, end=end)))
 
 
