@@ -173,8 +173,7 @@ async def cleans_up(ctx: WorkflowContext) -> None:
         _left.append("cleaned up")
 
 
-async def test_the_code_of_a_run_that_rests_does_not_go_on_when_its_worker_leaves() -> None:
-    _left.clear()
+async def _rests_at_a_worker_that_leaves() -> None:
     async with workers_in_memory() as site:
         worker = await site.add(cleans_up)
         run = await site.result(site.client.start(cleans_up))
@@ -182,7 +181,11 @@ async def test_the_code_of_a_run_that_rests_does_not_go_on_when_its_worker_leave
         await site.pass_time(LIMITS.linger_s / 2)
         await site.result(worker.host.drain(0))
 
-    del site, worker, run
+
+async def test_the_code_of_a_run_that_rests_does_not_go_on_when_its_worker_leaves() -> None:
+    _left.clear()
+
+    await _rests_at_a_worker_that_leaves()
     gc.collect()
 
     assert _left == []

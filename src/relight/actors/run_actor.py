@@ -258,7 +258,7 @@ class RunActor:
                 elif draft.state.end is not None and not self._has_local_work() and await self._let_go():
                     return None
             elif self._has_local_work():
-                self._watch_clock()  # What came may have made no record, a retry for example.
+                self._watch_clock()  # What came may have made no record: an alarm that was early, for example.
                 await self._wait()
             elif self._hands_back and draft.state.end is None:
                 # Its steps were stopped just now: to let it go would leave nobody who runs them.
