@@ -389,10 +389,11 @@ class Relight:
             raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
         give_up_s = self.door.clock.elapsed_s() + _START_S
         backoff: Backoff | None = None
-        with self.ends.expecting(run_id, started.client):
+        with self.ends.starting(run_id, started.client) as expect:
             while True:
                 try:
                     await self._store_start(run_id, started.queue, data)
+                    expect()
                     return started
                 except FencedError:
                     stored = await self.door.last(self.subjects.start_any_queue(run_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
@@ -15,7 +16,7 @@ from relight.actors import letters
 from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, how_children_stand
 from relight.actors.values import filled
-from relight.errors import RequestRejected, WaitTimedOut
+from relight.errors import RequestRejected, UnavailableError, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
@@ -34,6 +35,9 @@ __all__ = ("Parked", "Record", "Run", "RunStatus")
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+_LAST_LOOK_S = 1.0
+"""Longer nobody waits beyond the time-out that he has given."""
 
 RunStatus: TypeAlias = Literal[
     "queued", "running", "waiting", "paused", "parked", "completed", "failed", "cancelled", "terminated", "timed_out"
@@ -126,7 +130,17 @@ class Run(Generic[R]):
         except TimeoutError as error:
             if not limit.expired():
                 raise
+            end = await self._last_look()
+            if end is not None:
+                return end
             raise WaitTimedOut(f"run {self.id!r} had no result within {limit_s:g} s; it goes on") from error
+
+    async def _last_look(self) -> r.Record | None:
+        """Before it is said that a run goes on: the time-out may be too short for any look, or a notice was lost."""
+        with suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK_S):
+                return await self._relight.ends.look(self.id)
+        return None
 
     async def resume(self, name: str, data: object = None) -> None:
         """Answer a suspension. Returns when durable. The first answer wins; one that comes early is kept.
