@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 from msgspec import Raw
 
 from relight.actors.door import Door, Stored
+from relight.actors.foresight import Foresight, foreseen
 from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
 from relight.actors.mailbox import decoded
-from relight.actors.reading import Reading, read
+from relight.actors.reading import Reading, read_on
 from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
 from relight.actors.run.length import check_takes_messages
@@ -216,38 +218,16 @@ class Letterbox:
             InvalidIdError: The run has not made the awakeable.
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
-        subject = await self._subject()
-        data = b""
-        while True:
-            state, fence = await self._foreseen(subject)
-            if state.end is not None:
-                raise RunEndedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
-            if not receive(state, wake, code=""):
-                await self._check_was_made(wake, state)
-                raise AlreadyAnsweredError(self._run, name)
-            data = data or await self._encoded(wake, relieve)
-            try:
-                await self._door.publish(subject, data, fence=fence)
-                return
-            except FencedError:
-                continue
-            except UnavailableError:
-                last = await self._door.last(subject)
-                if last is not None and last.data == data and last.sequence > fence:
-                    return
-                raise
+        await self._post_decided(wake, partial(self._check_answer, wake, name), relieve)
 
     async def post_to_parked(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
-        """Put in what only a parked run takes.
+        """Put in what only a parked run takes; of two decisions at once one is refused, as of two answers.
 
         Raises:
-            RefusedError: The run is not parked.
+            RefusedError: The run is not parked, or will not be any more when it has read its mailbox.
             RunNotFoundError, UnavailableError: As `post`.
         """
-        sight = await self.look()
-        if sight.state.parked is None:
-            raise RefusedError(f"run {self._run!r} is {sight.state.status}, not parked; there is nothing to decide")
-        await self._door.publish(await self._subject(), await self._encoded(wake, relieve))
+        await self._post_decided(wake, partial(self._check_parked, wake), relieve)
 
     async def post_to_paused(self, wake: m.Wake) -> None:
         """Put in what only a paused run takes, or one that will be when it has read its mailbox.
@@ -256,11 +236,49 @@ class Letterbox:
             RefusedError: The run is not paused.
             RunNotFoundError, UnavailableError: As `post`.
         """
+        await self._post_decided(wake, self._check_paused, as_it_is)
+
+    async def _post_decided(
+        self, wake: m.Wake, check: Callable[[Foresight], Awaitable[None]], relieve: Relieve
+    ) -> None:
+        """Put in a message that `check` lets pass, if nothing comes between what it saw and the message."""
         subject = await self._subject()
-        state, _ = await self._foreseen(subject)
-        if not state.is_paused:
+        data = b""
+        seen: Foresight | None = None
+        while True:
+            seen = await self._foresee(subject, seen)
+            await check(seen)
+            data = data or await self._encoded(wake, relieve)
+            try:
+                await self._door.publish(subject, data, fence=seen.fence)
+                return
+            except FencedError:
+                continue
+            except UnavailableError:
+                last = await self._door.last(subject)
+                if last is not None and last.data == data and last.sequence > seen.fence:
+                    return
+                raise
+
+    async def _check_answer(self, wake: m.Wake, name: str, seen: Foresight) -> None:
+        if seen.state.end is not None:
+            raise RunEndedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
+        if not receive(seen.state, wake, code=""):
+            await self._check_was_made(wake, seen.state)
+            raise AlreadyAnsweredError(self._run, name)
+
+    async def _check_parked(self, wake: m.Wake, seen: Foresight) -> None:
+        if receive(seen.state, wake, code=""):
+            return
+        if seen.history.state.parked is None:
+            raise RefusedError(f"run {self._run!r} is {seen.state.status}, not parked; there is nothing to decide")
+        if seen.state.parked is None:
+            raise RefusedError(f"run {self._run!r} is parked, but what is unread in its mailbox decides that already")
+        raise RefusedError(f"run {self._run!r} is parked, but does not wait for this decision")
+
+    async def _check_paused(self, seen: Foresight) -> None:
+        if not seen.state.is_paused:
             raise RefusedError(f"run {self._run!r} is not paused; there is nothing to unpause")
-        await self._door.publish(subject, await self._encoded(wake, as_it_is))
 
     # What these need.
 
@@ -311,29 +329,26 @@ class Letterbox:
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 
-    async def _foreseen(self, subject: str) -> tuple[RunState, int]:
-        """What the run will have become when it has consumed its mailbox, and the mailbox's last sequence."""
-        last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
-        up_to = last.sequence if last is not None else 0
-        history = await self._history_up_to(tail)
+    async def _foresee(self, subject: str, before: Foresight | None) -> Foresight:
+        """Look what the run will have become when it has consumed its mailbox; only at what is new since `before`."""
+        log = self._subjects.log(self._run)
+        last, tail = await self._door.last_of_each((subject, log))
+        fence = last.sequence if last is not None else 0
+        seen = max(_cursor_in(tail), before.fence if before is not None else 0)
+        unread = [] if before is None else before.unread
+        if fence > seen:
+            new = await self._unread(seen)
+            unread = [*unread, *new]
+            fence = max(fence, new[-1].sequence if new else 0)
+            tail = await self._door.last(log)
+        history = await self._history_up_to(tail, None if before is None else before.history)
         if history.state.generation > 1 or history.state.records >= LIMITS.mailbox_purge:
             # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
-            history = await self._history()
-        return await self._state_with_unread(history, up_to), up_to
-
-    async def _state_with_unread(self, history: Reading, up_to: int) -> RunState:
-        """What the run will have become when it has consumed its mailbox."""
-        state = history.state
-        if history.last is None:
+            history = await self._history_up_to(await self._last(), history)
+        if history.last is None and history.state.started is None:
             start = await self._start()
-            state.apply(start.started, start.stored_at_ms)
-        cursor = history.last.cursor if history.last is not None else 0
-        if up_to > cursor:
-            for stored in await self._unread(cursor):
-                wake = decoded(stored.subject, stored.data)
-                for record in () if wake is None else receive(state, wake, code=""):
-                    state.apply(record, state.at_ms)
-        return state
+            history.state.apply(start.started, start.stored_at_ms)
+        return foreseen(history, unread, fence, before)
 
     async def _last(self) -> Stored | None:
         last = await self._door.last(self._subjects.log(self._run))
@@ -344,18 +359,22 @@ class Letterbox:
     async def _history(self) -> Reading:
         return await self._history_up_to(await self._last())
 
-    async def _history_up_to(self, last: Stored | None) -> Reading:
+    async def _history_up_to(self, last: Stored | None, before: Reading | None = None) -> Reading:
+        """Read the history; if some of it was read before, what has come since."""
+        reading = Reading(RunState(), [], None, Tail()) if before is None or before.last is None else before
         if last is None:
-            return Reading(RunState(), [], None, Tail())
+            return before or reading
         turn = decode_turn(last.data)
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(self._run)
         self._sealed = turn.sealed
         try:
-            return await read(self._door, self._subjects.log(self._run), last)
+            await read_on(self._door, self._subjects.log(self._run), last, reading)
+            return reading
         except BrokenChainError:
             turn = _turn_in(last)
-            return Reading(fold([(turn.at_ms, turn.records)]), [turn], turn, Tail(), len(last.data))
+            tail = Tail(last.sequence, turn.number)
+            return Reading(fold([(turn.at_ms, turn.records)]), [turn], turn, tail, len(last.data))
 
     async def _unread(self, cursor: int) -> list[Stored]:
         subject = await self._subject()
@@ -375,6 +394,11 @@ async def _pages(door: Door, subject: str, last: Stored | None, after: Tail) -> 
     if last is not None:
         async for page in read_pages(door, subject, last, after=after):
             yield page
+
+
+def _cursor_in(last: Stored | None) -> int:
+    turn = None if last is None else decode_turn(last.data)
+    return turn.cursor if isinstance(turn, Turn) else 0
 
 
 def _is_cancel(wake: m.Wake | None) -> bool:

@@ -296,7 +296,7 @@ class Run(Generic[R]):
         """Let a parked run go on: after a fix was deployed, or from the step whose retries were used up.
 
         Raises:
-            RefusedError: The run is not parked.
+            RefusedError: The run is not parked, or a decision that it has not read yet was put in before.
             RunNotFoundError: The run is not known.
         """
         await self._letterbox.post_to_parked(m.Retry())
@@ -311,7 +311,8 @@ class Run(Generic[R]):
             rerun: Run it again.
 
         Raises:
-            RefusedError: No such step waits for a person, or two of the three are given.
+            RefusedError: No such step waits for a person, or two of the three are given, or a decision that the run
+                has not read yet was put in before.
             RunNotFoundError: The run is not known.
         """
         letters.check_one_answer(result, error, rerun=rerun)
