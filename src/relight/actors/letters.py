@@ -191,16 +191,21 @@ class Letterbox:
 
         Raises:
             RunNotFoundError: The run is not known.
-            RunEndedError: The run has ended.
-            MailboxFullError: It has too many unread messages.
-            RefusedError: A signal, and the run is parked for the length of its history.
+            RunEndedError: The run has ended; and never had this signal, if it is one with an id.
+            MailboxFullError: It has too many unread messages; likewise.
+            RefusedError: A signal, and the run is parked for the length of its history; likewise.
             UnavailableError: No acknowledgement. The message may have been stored; with an id, sending it again is
                 harmless.
         """
-        last = await self._check_alive()
-        if last is not None and isinstance(wake, m.Signal):
-            check_takes_messages(self._run, last)
-        await self.deposit(wake, relieve)
+        try:
+            last = await self._check_alive()
+            if last is not None and isinstance(wake, m.Signal):
+                check_takes_messages(self._run, last)
+            await self.deposit(wake, relieve)
+        except RefusedError:
+            # Whoever repeats a signal can't know that it came the first time, and what has become of the run since.
+            if not isinstance(wake, m.Signal) or not await self._has_signal(wake.id):
+                raise
 
     async def deposit(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
         """What `post` does, for a run of which the caller knows whether it has ended."""
@@ -281,6 +286,14 @@ class Letterbox:
             raise RefusedError(f"run {self._run!r} is not paused; there is nothing to unpause")
 
     # What these need.
+
+    async def _has_signal(self, id: str) -> bool:
+        """Whether a signal of this id has counted, or is in the mailbox."""
+        if not id:
+            return False
+        seen = await self._foresee(await self._subject(), None)
+        unread = (decoded(one.subject, one.data) for one in seen.unread)
+        return id in seen.state.signal_ids or any(isinstance(one, m.Signal) and one.id == id for one in unread)
 
     async def _encoded(self, wake: m.Wake, relieve: Relieve) -> bytes:
         """Return a message as it is sent; a sealed run is sent nothing that is not sealed."""

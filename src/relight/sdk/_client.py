@@ -290,7 +290,7 @@ class Relight:
         it counts once, however often this is repeated, whichever of the two it did before.
 
         Raises:
-            RunEndedError: The run with this id has ended.
+            RunEndedError: The run with this id has ended, and never had this signal.
             MailboxFullError: It has `limits.mailbox_messages_max` unread messages.
             Exception: What `start` raises. After `UnavailableError` repeat it with this id and `signal_id`.
         """

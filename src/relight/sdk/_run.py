@@ -157,7 +157,9 @@ class Run(Generic[R]):
         await self._post_once(m.Answer(name=name, data=answer), name)
 
     async def signal(self, name: str, data: object = None, *, id: str | None = None) -> None:
-        """Send a signal. Returns when durable. With an `id` it counts once, however often it is sent.
+        """Send a signal. Returns when durable.
+
+        With an `id` it counts once, however often it is sent. A run that has had it refuses it never.
 
         Raises:
             MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
