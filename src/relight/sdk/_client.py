@@ -20,7 +20,7 @@ from relight.actors.backoff import Backoff
 from relight.actors.codecs import Codec, Encryption, Keys
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
-from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, planned, read_origin
+from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, planned, read_origin, started_in
 from relight.actors.letters import Letterbox
 from relight.actors.sealing import with_codecs
 from relight.actors.starts import read_start, start_in
@@ -384,9 +384,7 @@ class Relight:
                 task.cancel()
 
     async def _publish_start(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
-        data = encode(Start(v=VERSION, run=started))
-        if len(data) > LIMITS.payload_bytes_max:
-            raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+        data = _start_of(started)
         give_up_s = self.door.clock.elapsed_s() + _START_S
         backoff: Backoff | None = None
         with self.ends.starting(run_id, started.client) as expect:
@@ -440,6 +438,7 @@ class Relight:
         found = await read_start(self.door, self.subjects, fork_id)
         if found is not None and is_start_of(found.started, plan):
             return fork_id, found.queue
+        _ = _start_of(started_in(plan))  # Refused before the copy takes the id.
         started = await self._copied(run_id, fork_id, plan)
         taken = await self._publish_start(fork_id, started, "fail")
         return fork_id, taken.queue
@@ -581,6 +580,14 @@ class Relight:
     async def send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
         """What the step behind `ctx.signal` does."""
         await self.get_run(run_id).signal(name, data, id=id)
+
+
+def _start_of(started: RunStarted) -> bytes:
+    """Return the message that starts a run. Raises `PayloadTooLargeError`."""
+    data = encode(Start(v=VERSION, run=started))
+    if len(data) > LIMITS.payload_bytes_max:
+        raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+    return data
 
 
 def _check_options(options: StartOptions) -> None:
