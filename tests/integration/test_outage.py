@@ -169,3 +169,26 @@ async def test_a_request_that_is_made_while_the_server_is_away_is_sent_when_it_i
 
         async with Relight(server.url) as other, Worker(other, [doubles]):
             assert await asking == 4
+
+
+async def test_who_follows_a_history_goes_on_when_the_server_is_back(server: EmbeddedServer) -> None:
+    begun = asyncio.Event()
+    followed: list[str] = []
+
+    async def follow(run: Run[None]) -> None:
+        async for record in run.history(follow=True):
+            followed.append(record.kind)
+            begun.set()
+
+    async with Relight(server.url) as client, Relight(server.url) as other, Worker(other, [doubles]):
+        run = await client.start(doubles)
+        following = asyncio.create_task(follow(run))
+        await asyncio.wait_for(begun.wait(), 10)
+
+        await asyncio.to_thread(server.stop)
+        await asyncio.wait((following,), timeout=1)
+        await asyncio.to_thread(server.start)
+
+        assert await run.request("double", 2, type=int) == 4
+        await asyncio.wait_for(following, 20)
+        assert followed[-1] == "RunCompleted"

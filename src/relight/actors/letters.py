@@ -10,9 +10,10 @@ from typing import final
 
 from msgspec import Raw
 
+from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
 from relight.actors.foresight import Foresight, foreseen
-from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
+from relight.actors.journal import BrokenChainError, Page, Tail, checked, read_pages
 from relight.actors.mailbox import decoded
 from relight.actors.reading import Reading, read_on
 from relight.actors.run.awakeables import was_made
@@ -58,6 +59,7 @@ class Sight:
         unread: Messages in its mailbox that it has not consumed.
         bytes: Size of its history.
         has_unread_cancel: Whether a cancel is among the unread messages.
+        problem: Why its history can't be believed; then `state` is what its start and its last turn say.
     """
 
     run: str
@@ -66,13 +68,27 @@ class Sight:
     unread: int
     bytes: int
     has_unread_cancel: bool = False
+    problem: str = ""
 
+    @property
+    def status(self) -> str:
+        """One of the closed list of `RunStatus`."""
+        return self.state.status if self.tail is not None else "queued"
+
+
+_QUEUE_KNOWN_S = LIMITS.tombstone_s / 2
+"""So long an id certainly names the same run: once it is retired its id stays taken for twice that time. Later it may
+name another one, in another queue."""
 
 _CHILDREN_SHOWN = 10
 """Of those for which a run waits; each is a look at its history."""
 
 Relieve = Callable[[m.Wake], Awaitable[m.Wake]]
 """Stores the large values of a message for its run, and returns what is sent in its place."""
+
+
+def _nothing() -> None:
+    """Nothing speaks against it."""
 
 
 async def as_it_is(wake: m.Wake) -> m.Wake:
@@ -82,13 +98,24 @@ async def as_it_is(wake: m.Wake) -> m.Wake:
 
 @final
 class Letterbox:
-    """Reads one run and writes to its mailbox."""
+    """Reads one run and writes to its mailbox.
 
-    def __init__(self, door: Door, subjects: Subjects, run: str, *, queue: str = "") -> None:
+    Args:
+        door: By which it does.
+        subjects: Of the namespace.
+        run: Its id.
+        queue: In which it was at the moment `known_s`.
+        known_s: As `Clock.elapsed_s` says it; None: now.
+    """
+
+    def __init__(
+        self, door: Door, subjects: Subjects, run: str, *, queue: str = "", known_s: float | None = None
+    ) -> None:
         self._door = door
         self._subjects = subjects
         self._run = run
         self._queue = queue
+        self._known_s = door.clock.elapsed_s() if known_s is None else known_s
         self._sealed = ""
 
     # Reading.
@@ -108,6 +135,7 @@ class Letterbox:
         elif history.state.started is None:
             # Its history is corrupt, but not what it was started with.
             history.state.started, history.state.is_begun = start.started, True
+            history.state.started_at_ms = start.stored_at_ms
         await self._fill(history.state)
         unread = await self._unread(history.last.cursor if history.last is not None else 0)
         return Sight(
@@ -117,6 +145,7 @@ class Letterbox:
             unread=len(unread),
             bytes=history.bytes,
             has_unread_cancel=any(_is_cancel(decoded(one.subject, one.data)) for one in unread),
+            problem=history.problem,
         )
 
     async def _fill(self, state: RunState) -> None:
@@ -135,27 +164,65 @@ class Letterbox:
         except ProtocolError:
             return value  # It is missing or damaged; how the run stands can be said all the same.
 
-    async def turns(self, *, follow: bool) -> AsyncIterator[Turn]:
-        """Iterate over the turns; with `follow` until the run ends."""
+    async def turns(self, *, follow: bool, check_open: Callable[[], object] = _nothing) -> AsyncIterator[Turn]:
+        """Iterate over the turns; with `follow` until the run ends, also while the server is away.
+
+        Args:
+            follow: Wait for those to come.
+            check_open: Called before the server is asked again: raises if there is no use in it any more.
+
+        Raises:
+            RunNotFoundError: Neither start nor journal is stored.
+            ProtocolError: The history is damaged here, or of a later version. All that came before was given.
+            UnavailableError: The server was not reached; with `follow`: at the first look.
+        """
         tail = Tail()
         await self._start()
+        backoff = self._patience()
         while True:
             has_ended = False
-            last = await self._last()
             try:
-                async for page in _pages(self._door, self._subjects.log(self._run), last, tail):
+                async for page in self._pages(await self._last(), tail):
                     for turn in page.turns:
                         yield turn
                         has_ended = isinstance(turn.records[-1], r.ENDS)
                     tail = page.tail
+                if not follow or has_ended:
+                    return
+                await self._more_than(tail)
+                backoff = self._patience()
+            except UnavailableError:
+                if not follow:
+                    raise
+                check_open()
+                await backoff.wait()
+
+    def _patience(self) -> Backoff:
+        return Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+
+    async def _pages(self, last: Stored | None, tail: Tail) -> AsyncIterator[Page]:
+        """Read the turns behind `tail`. Raises `ProtocolError` where the history is damaged, not before."""
+        if last is None:
+            return
+        log = self._subjects.log(self._run)
+        try:
+            async for page in read_pages(self._door, log, last, after=tail):
+                yield page
+                tail = page.tail
+        except BrokenChainError as error:
+            async for page in self._pages_before_the_break(last, tail):
+                yield page
+            await self._check_not_retired()
+            raise ProtocolError(f"the history of run {self._run!r} is damaged: {error}") from error
+
+    async def _pages_before_the_break(self, last: Stored, tail: Tail) -> AsyncIterator[Page]:
+        while (stored := await self._door.next(self._subjects.log(self._run), after=tail.sequence)) is not None:
+            try:
+                page = checked((stored,), tail, last)
             except BrokenChainError:
-                assert last is not None, "something was read"
-                turn = _turn_in(last)
-                yield turn
-                has_ended, tail = isinstance(turn.records[-1], r.ENDS), Tail(last.sequence, turn.number)
-            if not follow or has_ended:
                 return
-            await self._more_than(tail)
+            yield page
+            tail = page.tail
 
     async def _more_than(self, seen: Tail) -> None:
         """Return when there may be more turns: of the end a notice tells, of others a look from time to time."""
@@ -311,15 +378,17 @@ class Letterbox:
             raise InvalidIdError("awakeable token", wake.token, f"is none of run {self._run!r}; {remedy}")
 
     async def _subject(self) -> str:
-        if not self._queue:
-            self._queue = (await self._start()).queue
+        if not self._queue or self._door.clock.elapsed_s() - self._known_s > _QUEUE_KNOWN_S:
+            await self._start()
         return self._subjects.wake(self._queue, self._run)
 
     async def _start(self) -> StoredStart:
+        known_s = self._door.clock.elapsed_s()
         start = await read_start(self._door, self._subjects, self._run)
         if start is None:
             raise RunNotFoundError(self._run)
         self._sealed = start.sealed
+        self._queue, self._known_s = start.queue, known_s
         return start
 
     async def _check_alive(self) -> r.Record | None:
@@ -384,10 +453,13 @@ class Letterbox:
         try:
             await read_on(self._door, self._subjects.log(self._run), last, reading)
             return reading
-        except BrokenChainError:
-            turn = _turn_in(last)
-            tail = Tail(last.sequence, turn.number)
-            return Reading(fold([(turn.at_ms, turn.records)]), [turn], turn, tail, len(last.data))
+        except BrokenChainError as error:
+            await self._check_not_retired()
+            return _damaged(last, turn, str(error))
+
+    async def _check_not_retired(self) -> None:
+        """What was removed while it was read looks like damage. Raises `RunNotFoundError`."""
+        await self._last()
 
     async def _unread(self, cursor: int) -> list[Stored]:
         subject = await self._subject()
@@ -403,12 +475,6 @@ class Letterbox:
             unread += page
 
 
-async def _pages(door: Door, subject: str, last: Stored | None, after: Tail) -> AsyncIterator[Page]:
-    if last is not None:
-        async for page in read_pages(door, subject, last, after=after):
-            yield page
-
-
 def _cursor_in(last: Stored | None) -> int:
     turn = None if last is None else decode_turn(last.data)
     return turn.cursor if isinstance(turn, Turn) else 0
@@ -418,10 +484,14 @@ def _is_cancel(wake: m.Wake | None) -> bool:
     return isinstance(wake, m.Cancel) or (isinstance(wake, m.ParentOver) and not wake.terminates)
 
 
-def _turn_in(last: Stored) -> Turn:
-    turn = decode_turn(last.data)
-    assert isinstance(turn, Turn), "a tombstone was found before"
-    return turn
+def _damaged(last: Stored, turn: Turn, problem: str) -> Reading:
+    """What can be said of a run whose history can't be believed: whether its last turn has parked or ended it."""
+    # What else stands there is about steps and waits of which nothing is known.
+    said = [one for one in turn.records if isinstance(one, (r.Parked, *r.ENDS))]
+    state = fold([(turn.at_ms, said)])
+    state.since_ms = turn.at_ms
+    tail = Tail(last.sequence, turn.number)
+    return Reading(state, [turn], turn, tail, len(last.data), problem=problem)
 
 
 async def how_children_stand(door: Door, subjects: Subjects, sight: Sight) -> dict[str, str]:
@@ -433,10 +503,13 @@ async def how_children_stand(door: Door, subjects: Subjects, sight: Sight) -> di
 
 async def _how_it_stands(door: Door, subjects: Subjects, child: str) -> str:
     try:
-        state = (await Letterbox(door, subjects, child).look()).state
+        sight = await Letterbox(door, subjects, child).look()
     except RunNotFoundError:
         return "not started yet"
-    return state.status if state.parked is None else f"parked: {state.parked.reason}"
+    except ProtocolError as error:
+        return f"can't be read: {error}"
+    parked = sight.state.parked
+    return sight.status if parked is None else f"parked: {parked.reason}"
 
 
 def check_one_answer(result: object, error: str | None, *, rerun: bool) -> None:

@@ -28,6 +28,7 @@ class Reading:
         has_older: Turns from before it are still stored.
         may_refer: Values may be stored apart.
         began_s: When it was begun to read, by `Clock.elapsed_s`.
+        problem: Why it can't be believed; then the state is what its last turn alone says.
     """
 
     state: RunState
@@ -39,6 +40,7 @@ class Reading:
     has_older: bool = False
     may_refer: bool = False
     began_s: float = 0.0
+    problem: str = ""
 
     @property
     def started(self) -> RunStarted:

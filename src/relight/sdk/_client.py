@@ -41,6 +41,7 @@ from relight.errors import (
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._backend import Backend, JetStreamBackend
 from relight.sdk._interceptors import Interceptor, SignalCall, StartCall, through
+from relight.sdk._listing import listed
 from relight.sdk._run import Run, RunStatus
 from relight.sdk._starting import arguments_of, result_type_of, run_started
 from relight.sdk._values import value_type
@@ -541,18 +542,11 @@ class Relight:
     ) -> AsyncIterator[Run[object]]:
         """Iterate over the newest runs, at most `limits.runs_listed_max` of them, the newest first.
 
-        It scans subjects; with `status` it reads each run's history.
+        It scans subjects; with `status` it reads each run's history. A run that can't be read, because it is damaged or
+        of a later version, is left out, and a warning logged: nobody knows how it stands.
         """
-        stored = await self.door.newest(self.subjects.every_start(), limit=LIMITS.runs_listed_max)
-        for one in stored:
-            start = start_in(one)
-            if start is None or (workflow is not None and start.started.workflow != workflow):
-                continue
-            if any(start.started.tags.get(name) != value for name, value in (tags or {}).items()):
-                continue
-            run: Run[object] = Run(self, start.run, value_type(object), queue=start.queue)
-            if status is None or (await run.describe()).status == status:
-                yield run
+        async for run in listed(self, workflow=workflow, status=status, tags=tags or {}):
+            yield run
 
     # Answering.
 
