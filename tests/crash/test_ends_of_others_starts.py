@@ -7,7 +7,11 @@ import asyncio
 from tests.crash.workers_in_memory import workers_in_memory
 
 from relight import WorkflowContext, workflow
+from relight.subjects import records as r
 from relight.testing.memory import Faults
+
+_LATE = 1_000
+"""Passes of the loop."""
 
 
 @workflow
@@ -31,3 +35,36 @@ async def test_after_a_start_that_was_given_up_the_end_of_anothers_is_found_at_o
             assert await site.result(site.client.get_run("run", type=int).result()) == 1
 
             assert site.server.clock.now_ms() - before_ms < 1_000
+
+
+async def test_while_a_run_that_has_ended_is_started_again_its_end_is_found_at_once() -> None:
+    async with workers_in_memory() as site:
+        await site.add(ends)
+        run = await site.result(site.client.start(ends, id="run"))
+        await site.pass_time(1)
+        before_ms = site.server.clock.now_ms()
+
+        _, result = await site.result(asyncio.gather(site.client.start(ends, id="run"), run.result()))
+
+        assert result == 1
+        assert site.server.clock.now_ms() - before_ms < 1_000
+
+
+async def test_an_end_that_is_heard_before_the_start_is_acknowledged_is_not_missed() -> None:
+    async with workers_in_memory() as site:
+        await site.add(ends)
+        late: list[int] = []
+        site.server.on_operation = lambda _door, operation, moment: (
+            late.append(_LATE) if ".start." in operation.subject and moment == "after" else None
+        )
+        site.server.hops = lambda name: late.pop() if name == "client" and late else 1
+        starting = asyncio.ensure_future(site.client.start(ends, id="run"))
+        await site.until(lambda: bool(site.records("run", r.RunCompleted)))
+        await site.passes(starting.done)
+        assert not starting.done()
+        run = await site.result(starting)
+        before_ms = site.server.clock.now_ms()
+
+        assert await site.result(run.result()) == 1
+
+        assert site.server.clock.now_ms() - before_ms < 1_000

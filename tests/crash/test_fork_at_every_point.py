@@ -8,7 +8,7 @@ import pytest
 from tests.crash.workers_in_memory import workers_in_memory
 from tests.crash.workflows import LARGE, grown, in_sequence, suspends_and_sleeps, waits_with_a_step
 
-from relight import ConflictError, RefusedError, Run, RunNotFoundError, WorkflowContext, workflow
+from relight import ConflictError, PayloadTooLargeError, RefusedError, Run, RunNotFoundError, WorkflowContext, workflow
 from relight.actors.retire import retire
 from relight.actors.values import remove_all
 from relight.config.limits import LIMITS
@@ -44,6 +44,12 @@ async def restart_it(stage: Stage, run: Run[Any]) -> None:
 @workflow
 async def grows(ctx: WorkflowContext, text: str) -> str:
     return await grown(text)
+
+
+@workflow
+async def joins(ctx: WorkflowContext, *texts: str) -> str:
+    await grown("")
+    return "".join(texts)
 
 
 async def test_a_fork_ends_alike_wherever_a_process_dies() -> None:
@@ -240,6 +246,21 @@ async def test_a_fork_is_repeated_also_when_it_has_continued_as_new() -> None:
         assert again.id == "fork"
         with pytest.raises(ConflictError):
             await site.result(run.fork(after="grown#1", args=[2], id="fork"))
+
+
+async def test_arguments_that_are_too_large_do_not_take_the_id() -> None:
+    async with workers_in_memory() as site:
+        await site.add(joins)
+        run = await site.result(site.client.start(joins, "a"))
+        await site.result(run.result())
+        too_many = LIMITS.payload_bytes_max // 60_000 + 1
+
+        with pytest.raises(PayloadTooLargeError):
+            await site.result(run.fork(after="grown#1", args=["b" * 60_000] * too_many, id="fork"))
+
+        assert not site.turns("fork")
+        fork = await site.result(run.fork(after="grown#1", args=["b"], id="fork"))
+        assert await site.result(fork.result()) == "b"
 
 
 async def test_what_is_not_known_is_refused() -> None:

@@ -23,6 +23,11 @@ async def waits_for_hours(ctx: WorkflowContext) -> str:
     return await ctx.wait_for_signal("go", type=str, timeout=timedelta(hours=6))
 
 
+@workflow
+async def ends_at_once(ctx: WorkflowContext) -> None:
+    pass
+
+
 Stops = Callable[[Operation], bool]
 
 
@@ -108,3 +113,18 @@ async def test_a_retirement_that_stood_still(site: WorkersInMemory, stops: Stops
     await site.add(waits_for_hours)
     await site.pass_time(5)
     assert await site.result(run.result()) == "on"
+
+
+async def test_an_old_handle_sends_to_the_queue_of_the_run_that_has_the_id_now(site: WorkersInMemory) -> None:
+    first = await site.add(ends_at_once)
+    old = await site.result(site.client.start(ends_at_once, id="run"))
+    await site.result(old.result())
+    await site.result(retire(site.client.door, site.client.subjects, "run"))
+    await site.pass_time(LIMITS.tombstone_s + 60)
+    first.kill()
+    await site.add(waits_for_hours, queue="other")
+    new = await site.result(site.client.start(waits_for_hours, id="run", queue="other"))
+
+    await site.result(old.signal("go", "now"))
+
+    assert await site.result(new.result()) == "now"

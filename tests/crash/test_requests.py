@@ -14,6 +14,7 @@ from relight import (
     MailboxFullError,
     PayloadTooLargeError,
     RefusedError,
+    RelightError,
     RequestRejected,
     Run,
     RunEndedError,
@@ -338,3 +339,15 @@ async def test_a_large_answer_is_carried_over_as_a_reference(site: WorkersInMemo
     assert len(await site.result(asking(run, size, name="size", id="r-1"))) == size
 
     assert (await site.result(run.describe())).history_bytes < 10_000
+
+
+async def test_who_waits_for_an_answer_is_told_that_the_client_was_closed(site: WorkersInMemory) -> None:
+    await site.result(site.client.start(shouts, 1, id="run"))
+    async with site.another_client() as client:
+        asking = asyncio.create_task(client.get_run("run").request("shout", "hello", type=str, id="mine"))
+        await site.passes()
+
+    await site.passes(asking.done)
+
+    with pytest.raises(RelightError, match="'mine' to run 'run'; it may be handled"):
+        asking.result()

@@ -62,6 +62,27 @@ async def started(client: Relight, workflow: str, *arguments: object, until: Run
     return run.id
 
 
+async def test_history_prints_what_stands_before_a_break_and_then_tells_of_it(
+    terminal: Terminal, client: Relight
+) -> None:
+    run = client.get_run(await started(client, "notes", until="waiting"))
+    log = client.subjects.log(run.id)
+    await run.signal("other", "x")
+    await runs_until(run, lambda described: described.history_records == 3)
+    await run.signal("other", "y")
+    await runs_until(run, lambda described: described.history_records == 4)
+    await client.door.remove(log, (await client.door.read(log, after=0, limit=9))[1].sequence)
+
+    seen, shown = await asyncio.gather(terminal.run("history", run.id), terminal.run("show", run.id))
+
+    assert seen.code == 1
+    printed = [one for one in ("run started", "signal awaited", "signal received") if one in seen.out]
+    assert printed == ["run started", "signal awaited"]
+    assert re.fullmatch(rf"the history of run '{run.id}' is damaged: turn 3 .* follows turn 1\n", seen.err)
+    assert "1970" not in shown.out
+    assert "its history is damaged" in shown.out
+
+
 async def test_start_prints_the_id_and_with_wait_the_result(terminal: Terminal) -> None:
     plain, waited, machine = await asyncio.gather(
         terminal.run("start", "hello", '"Ann"', "--id", "greeting"),

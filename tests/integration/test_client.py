@@ -393,3 +393,34 @@ async def test_a_parked_run_only_takes_decisions(client: Relight) -> None:
         with pytest.raises(RefusedError, match=r"result, error and rerun exclude each other; pass one"):
             await run.resolve("x#1", result=1, rerun=True)
         await until(run, lambda described: described.status == "waiting")
+
+
+async def test_who_follows_a_history_is_told_that_the_client_was_closed(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    begun = asyncio.Event()
+
+    async def follow(run: Run[str]) -> None:
+        async for _ in run.history(follow=True):
+            begun.set()
+
+    async with Relight(shared_server.url, namespace=namespace) as other, Worker(other, [pauses]):
+        async with Relight(shared_server.url, namespace=namespace) as client:
+            following = asyncio.create_task(follow(await client.start(pauses)))
+            await asyncio.wait_for(begun.wait(), 10)
+
+        with pytest.raises(RelightError, match="not open"):
+            await asyncio.wait_for(following, 10)
+
+
+async def test_a_handle_goes_on_when_its_client_is_opened_again(shared_server: EmbeddedServer, namespace: str) -> None:
+    client = Relight(shared_server.url, namespace=namespace)
+    async with client:
+        run = await client.start(pauses)
+        assert (await run.describe()).status == "queued"
+
+    with pytest.raises(RelightError, match="not open"):
+        await run.describe()
+    async with client:
+        assert (await run.describe()).status == "queued"
+        await run.resume("pause")

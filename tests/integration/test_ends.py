@@ -28,3 +28,12 @@ async def test_an_end_is_heard_although_its_notice_was_lost_with_the_connection(
         proxy.cut()
 
         assert await result == "done"
+
+
+async def test_the_end_is_looked_for_once_more_before_it_is_said_that_a_run_goes_on(client: Relight) -> None:
+    async with Worker(client, [waits_for_go]):
+        run = await client.start(waits_for_go)
+        await run.signal("go", "done")
+        await run.result(timeout=10)
+
+    assert await client.get_run(run.id).result(timeout=0) == "done"

@@ -16,12 +16,19 @@ from tests.crash.apps import gated, quick
 from tests.crash.apps_fleet import Fleet
 from tests.crash.apps_proxy import Proxy
 
-from relight import Relight, Run, UnavailableError
+from relight import Relight, Run, UnavailableError, Worker, WorkflowContext, workflow
 from relight.config.server import EmbeddedServer
 
 T = TypeVar("T")
 
 _RUNS = 200
+
+
+@workflow
+async def doubles(ctx: WorkflowContext) -> None:
+    async for request in ctx.requests("double", type=int):
+        await request.reply(2 * request.data)
+        return
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
@@ -150,3 +157,38 @@ async def nothing_ran_twice(fleet: Fleet, runs: list[str]) -> None:
         await fleet.journal(run)
         steps = [one.step for one in fleet.executions(run=run)]
         assert len(set(steps)) == len(steps), (run, steps)
+
+
+async def test_a_request_that_is_made_while_the_server_is_away_is_sent_when_it_is_back(server: EmbeddedServer) -> None:
+    async with Relight(server.url) as client:
+        run = await client.start(doubles)
+        await asyncio.to_thread(server.stop)
+        asking = asyncio.create_task(run.request("double", 2, type=int))
+        await asyncio.wait((asking,), timeout=1)
+        await asyncio.to_thread(server.start)
+
+        async with Relight(server.url) as other, Worker(other, [doubles]):
+            assert await asking == 4
+
+
+async def test_who_follows_a_history_goes_on_when_the_server_is_back(server: EmbeddedServer) -> None:
+    begun = asyncio.Event()
+    followed: list[str] = []
+
+    async def follow(run: Run[None]) -> None:
+        async for record in run.history(follow=True):
+            followed.append(record.kind)
+            begun.set()
+
+    async with Relight(server.url) as client, Relight(server.url) as other, Worker(other, [doubles]):
+        run = await client.start(doubles)
+        following = asyncio.create_task(follow(run))
+        await asyncio.wait_for(begun.wait(), 10)
+
+        await asyncio.to_thread(server.stop)
+        await asyncio.wait((following,), timeout=1)
+        await asyncio.to_thread(server.start)
+
+        assert await run.request("double", 2, type=int) == 4
+        await asyncio.wait_for(following, 20)
+        assert followed[-1] == "RunCompleted"

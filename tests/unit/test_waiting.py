@@ -7,6 +7,8 @@ from msgspec import Raw
 
 from relight.actors.letters import Sight
 from relight.actors.run.state import RunState
+from relight.sdk._description import describe
+from relight.sdk._durations import moment
 from relight.sdk._waiting import waits_for
 from relight.subjects import records as r
 from relight.subjects.turn import Turn
@@ -167,6 +169,30 @@ def test_a_parked_run_and_who_can_help_it(reason: str, who: str) -> None:
     sentence = said(seen(r.StepScheduled("charge#1", ""), r.Parked(reason, "why", "charge#1")))
 
     assert sentence == f"a person or a fix ({reason}) since 2026-01-01 00:00:02 UTC: why; {who}"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        r.SignalReceived("note", r.NULL),
+        r.AnswerReceived("ask", r.NULL),
+        r.CancelRequested(""),
+        r.StepCompleted("mail#1", r.NULL),
+        r.Paused(),
+    ],
+)
+def test_what_comes_later_does_not_change_since_when_a_run_is_parked(later: r.Record) -> None:
+    open_steps = (r.StepScheduled("charge#1", ""), r.StepScheduled("mail#1", ""))
+    sight = seen(*open_steps, r.Parked("quarantined", "why"), later)
+
+    assert "(quarantined) since 2026-01-01 00:00:03 UTC" in waits_for(sight, {})[0]
+    assert describe(sight).since == moment(STARTED_MS + 3_000)
+
+
+def test_since_when_it_goes_on_counts_anew() -> None:
+    sight = seen(r.Parked("quarantined", "why"), r.SignalReceived("note", r.NULL), r.Unparked("retry"))
+
+    assert describe(sight).since == moment(STARTED_MS + 3_000)
 
 
 def test_a_pause_comes_first() -> None:

@@ -17,7 +17,14 @@ from relight.actors.run.answers import Answer
 from relight.actors.run.length import check_takes_messages
 from relight.actors.starts import read_start
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError, RefusedError, RunEndedError, RunNotFoundError, UnavailableError
+from relight.errors import (
+    ProtocolError,
+    RefusedError,
+    RelightError,
+    RunEndedError,
+    RunNotFoundError,
+    UnavailableError,
+)
 from relight.subjects import records as r
 from relight.subjects.codec import decode_answer_notice, decode_turn
 from relight.subjects.envelope import check_open, check_sealed
@@ -41,6 +48,7 @@ class _Ear:
         self.id = id
         self.heard = asyncio.Event()
         self.answer: Answer | None = None
+        self.ends: Watch | None = None
 
     def hear(self, answer: Answer | None = None) -> None:
         self.answer = self.answer or answer
@@ -58,9 +66,12 @@ class Answers:
         self._ears: dict[str, set[_Ear]] = {}
         self._opening: asyncio.Task[Watch] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         door.watch_reconnects(self._doubt)
 
     async def close(self) -> None:
+        self._is_closed = True
+        self._doubt()  # Who still waits is told that nothing more will come.
         await asyncio.gather(*self._closing)
         if self._opening is not None:
             await asyncio.wait((self._opening,))
@@ -83,20 +94,22 @@ class Answers:
             RefusedError: It was answered, and the answer not kept when the run continued as new. Or the run is parked
                 for the length of its history.
             UnavailableError: It could not be sent within 30 s.
+            RelightError: The client was closed meanwhile.
         """
         ear = _Ear(run, id)
         looks = _Looks(self._door, self._subjects, run, id)
         self._ears.setdefault(run, set()).add(ear)
         try:
-            await self._open()
-            ends = await self._door.watch(self._subjects.done("*", run), lambda _subject, _data: ear.hear())
-            try:
-                answer = await self._sent(looks, send, skips=is_new)
-                return answer or await self._wait(ear, looks)
-            finally:
-                self._close_soon(ends)
+            answer = await self._sent(ear, looks, send, skips=is_new)
+            return answer or await self._wait(ear, looks)
         finally:
             self._leave(ear)
+
+    async def _listen(self, ear: _Ear) -> None:
+        """Hear of the answer, and of the run's end."""
+        await self._open()
+        if ear.ends is None:
+            ear.ends = await self._door.watch(self._subjects.done("*", ear.run), lambda _subject, _data: ear.hear())
 
     async def _open(self) -> None:
         """Listen for notices: once, when the first request is made."""
@@ -106,16 +119,20 @@ class Answers:
         try:
             await asyncio.shield(opening)
         except UnavailableError:
-            self._opening = None
+            if self._opening is opening:  # Somebody else may have tried again.
+                self._opening = None
             raise
 
-    async def _sent(self, looks: _Looks, send: Callable[[], Awaitable[None]], *, skips: bool) -> Answer | None:
+    async def _sent(
+        self, ear: _Ear, looks: _Looks, send: Callable[[], Awaitable[None]], *, skips: bool
+    ) -> Answer | None:
         """Return when the request is stored; or its answer, if it was asked before and answered already."""
         clock = self._door.clock
         backoff = Backoff(clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         give_up_s = clock.elapsed_s() + _SEND_S
         while True:
             try:
+                await self._listen(ear)
                 # After an attempt of unknown outcome too: a run that has ended may have answered before.
                 answer = await looks.look(skips=skips)
                 if answer is None:
@@ -125,6 +142,7 @@ class Answers:
                     await send()
                 return answer
             except UnavailableError as error:
+                self._check_open(ear)
                 if clock.elapsed_s() > give_up_s:
                     remedy = f"the run may have been asked; ask again with id={looks.id!r}"
                     raise UnavailableError(f"{error}; {remedy}") from error
@@ -140,6 +158,8 @@ class Answers:
                 alarm.cancel()
             # Cleared before the look: what is heard while it is under way asks for another one.
             ear.heard.clear()
+            if ear.answer is None:
+                self._check_open(ear)
             answer = ear.answer or await self._look_until_answered(looks)
             if answer is not None:
                 return answer
@@ -151,7 +171,14 @@ class Answers:
             try:
                 return await looks.look()
             except UnavailableError:
+                if self._is_closed:
+                    return None
                 await backoff.wait()
+
+    def _check_open(self, ear: _Ear) -> None:
+        if self._is_closed:
+            what = f"request {ear.id!r} to run {ear.run!r}"
+            raise RelightError(f"the client was closed while it waited for the answer to {what}; it may be handled")
 
     def _hear(self, subject: str, data: bytes) -> None:
         waiting = self._ears.get(subject.rsplit(".", 1)[1], ())
@@ -176,6 +203,8 @@ class Answers:
         closing.add_done_callback(self._closing.discard)
 
     def _leave(self, ear: _Ear) -> None:
+        if ear.ends is not None:
+            self._close_soon(ear.ends)
         waiting = self._ears.get(ear.run)
         if waiting is not None:
             waiting.discard(ear)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Self, final
 
 from relight.actors.backoff import Backoff
@@ -34,28 +35,28 @@ _LOOK_AGAIN_S = 60.0
 
 
 class _Ear:
-    """What one waiting caller has heard."""
+    """What one waiting caller has heard: who waits for an end, or for the acknowledgement of a start."""
 
-    __slots__ = ("_has_heard", "_loop", "_waiting", "end")
+    __slots__ = ("_loop", "_waiting", "end", "has_heard")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.end: r.End | None = None
+        self.has_heard = False
         self._loop = loop
-        self._has_heard = False
         self._waiting: asyncio.Future[None] | None = None
 
     def hear(self, end: r.End | None = None) -> None:
         self.end = self.end or end
-        self._has_heard = True
+        self.has_heard = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     async def listen(self) -> None:
         """Return when something was heard since the last time."""
-        if not self._has_heard:
+        if not self.has_heard:
             self._waiting = self._loop.create_future()
             await self._waiting
-        self._has_heard = False
+        self.has_heard = False
 
 
 @final
@@ -85,20 +86,24 @@ class Ends:
             await self._own.close()
 
     @contextmanager
-    def expecting(self, run: str, client: str) -> Generator[None]:
-        """A run is about to be started in a client's name: if that is this one, its end can't be missed from now on.
+    def starting(self, run: str, client: str) -> Generator[Callable[[], None]]:
+        """A run is about to be started in a client's name: call what this gives once the start is acknowledged.
 
-        Whoever leaves with an error may have started nothing.
+        If the name is that of this client, the run's end can't be missed from now on. Until then nobody knows who
+        starts it, and whoever asks for its end looks.
         """
-        if client == self._client:
-            self._expected[run] = False
-            if len(self._expected) > _EXPECTED_MAX:
-                self._expected.popitem(last=False)
+        ear = _Ear(self._loop)
+        self._waiting.setdefault(run, set()).add(ear)
         try:
-            yield
-        except BaseException:
-            self.forget(run)
-            raise
+            yield partial(self._expect, run, ear) if client == self._client else _expect_nothing
+        finally:
+            self._leave(run, ear)
+
+    def _expect(self, run: str, ear: _Ear) -> None:
+        # What was heard since an earlier start of this id still counts: then the next one looks.
+        self._expected[run] = ear.has_heard or self._expected.get(run, False)
+        if len(self._expected) > _EXPECTED_MAX:
+            self._expected.popitem(last=False)
 
     def forget(self, run: str) -> None:
         """Somebody else has started it: its end may have come already."""
@@ -114,7 +119,7 @@ class Ends:
         heard = self._expected.pop(run, None)
         if heard is False:
             return await self._wait(run)
-        end = await self._look(run)
+        end = await self.look(run)
         if end is not None:
             return end
         watch = await self._door.watch(self._subjects.done("*", run), self._hear)
@@ -122,6 +127,20 @@ class Ends:
             return await self._wait(run, looks_first=True)
         finally:
             await watch.close()
+
+    async def look(self, run: str) -> r.Record | None:
+        """Return the record that ended the run, None if the leader has none. Raises like `end_of`."""
+        tail = await read_tail(self._door, self._subjects.log(run))
+        if tail is None:
+            if await read_start(self._door, self._subjects, run) is None:
+                raise RunNotFoundError(run)
+            return None
+        turn = tail[1]
+        if isinstance(turn, Tombstone):
+            raise RunNotFoundError(run)
+        check_open(turn, run)
+        last = turn.records[-1]
+        return last if isinstance(last, r.ENDS) else None
 
     async def _wait(self, run: str, *, looks_first: bool = False) -> r.Record:
         ear = _Ear(self._loop)
@@ -151,24 +170,11 @@ class Ends:
         backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         while True:
             try:
-                return await self._look(run)
+                return await self.look(run)
             except UnavailableError:
                 if self._is_closed:
                     return None
                 await backoff.wait()
-
-    async def _look(self, run: str) -> r.Record | None:
-        tail = await read_tail(self._door, self._subjects.log(run))
-        if tail is None:
-            if await read_start(self._door, self._subjects, run) is None:
-                raise RunNotFoundError(run)
-            return None
-        turn = tail[1]
-        if isinstance(turn, Tombstone):
-            raise RunNotFoundError(run)
-        check_open(turn, run)
-        last = turn.records[-1]
-        return last if isinstance(last, r.ENDS) else None
 
     def _hear(self, subject: str, data: bytes) -> None:
         run = subject.rsplit(".", 1)[1]
@@ -193,6 +199,10 @@ class Ends:
             waiting.discard(ear)
             if not waiting:
                 del self._waiting[run]
+
+
+def _expect_nothing() -> None:
+    """Somebody else hears of the end."""
 
 
 def _end_in(notice: bytes) -> r.End | None:

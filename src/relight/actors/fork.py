@@ -34,6 +34,7 @@ __all__ = (
     "is_start_of",
     "planned",
     "read_origin",
+    "started_in",
 )
 
 _NOBODY = ""
@@ -227,7 +228,7 @@ async def copied(door: Door, subject: str, run: str, plan: Copy, *, new_append_i
             raise ConflictError(f"run {run!r} was retired; its id is free again later; choose another") from error
         if history is None:
             journal = Journal(door, subject, owner=_NOBODY, new_append_id=new_append_id, tail=Tail())
-            started, done = _started_in(plan), 0
+            started, done = started_in(plan), 0
         else:
             started, done = _same(history, plan, run), sum(len(one.records) for one in history.turns)
             journal = Journal(door, subject, owner=_NOBODY, new_append_id=new_append_id, tail=history.tail)
@@ -241,10 +242,11 @@ async def copied(door: Door, subject: str, run: str, plan: Copy, *, new_append_i
 
 def is_start_of(started: r.RunStarted, plan: Copy) -> bool:
     """Whether a start that is stored is that of this copy: then the fork runs, or has run, and may have continued."""
-    return _head(started) == _head(_started_in(plan))
+    return _head(started) == _head(started_in(plan))
 
 
-def _started_in(plan: Copy) -> r.RunStarted:
+def started_in(plan: Copy) -> r.RunStarted:
+    """Return what the fork is started with."""
     return next(record for record in plan[0].records if isinstance(record, r.RunStarted))
 
 

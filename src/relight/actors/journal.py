@@ -32,6 +32,7 @@ __all__ = (
     "Journal",
     "Page",
     "Tail",
+    "checked",
     "read_history",
     "read_pages",
     "read_tail",
@@ -281,7 +282,7 @@ async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _N
                 # The server looks for the next page while this one is checked.
                 reading = asyncio.create_task(_page(door, subject, stored[-1].sequence, last))
                 await asyncio.sleep(0)
-            page = _checked(stored, tail, last)
+            page = checked(stored, tail, last)
             tail = page.tail
             yield page
     finally:
@@ -289,7 +290,8 @@ async def read_pages(door: Door, subject: str, last: Stored, *, after: Tail = _N
             reading.exception()  # Looked at: whoever stopped reading does not miss the page.
 
 
-def _checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
+def checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
+    """Return the turns in these messages, up to `last`, which follow `tail`. Raises `BrokenChainError`."""
     turns: list[Turn] = []
     size = opened = 0
     has_older = may_refer = False

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 from msgspec import Raw
 
+from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
-from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
+from relight.actors.foresight import Foresight, foreseen
+from relight.actors.journal import BrokenChainError, Page, Tail, checked, read_pages
 from relight.actors.mailbox import decoded
-from relight.actors.reading import Reading, read
+from relight.actors.reading import Reading, read_on
 from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
 from relight.actors.run.length import check_takes_messages
@@ -56,6 +59,7 @@ class Sight:
         unread: Messages in its mailbox that it has not consumed.
         bytes: Size of its history.
         has_unread_cancel: Whether a cancel is among the unread messages.
+        problem: Why its history can't be believed; then `state` is what its start and its last turn say.
     """
 
     run: str
@@ -64,13 +68,27 @@ class Sight:
     unread: int
     bytes: int
     has_unread_cancel: bool = False
+    problem: str = ""
 
+    @property
+    def status(self) -> str:
+        """One of the closed list of `RunStatus`."""
+        return self.state.status if self.tail is not None else "queued"
+
+
+_QUEUE_KNOWN_S = LIMITS.tombstone_s / 2
+"""So long an id certainly names the same run: once it is retired its id stays taken for twice that time. Later it may
+name another one, in another queue."""
 
 _CHILDREN_SHOWN = 10
 """Of those for which a run waits; each is a look at its history."""
 
 Relieve = Callable[[m.Wake], Awaitable[m.Wake]]
 """Stores the large values of a message for its run, and returns what is sent in its place."""
+
+
+def _nothing() -> None:
+    """Nothing speaks against it."""
 
 
 async def as_it_is(wake: m.Wake) -> m.Wake:
@@ -80,13 +98,24 @@ async def as_it_is(wake: m.Wake) -> m.Wake:
 
 @final
 class Letterbox:
-    """Reads one run and writes to its mailbox."""
+    """Reads one run and writes to its mailbox.
 
-    def __init__(self, door: Door, subjects: Subjects, run: str, *, queue: str = "") -> None:
+    Args:
+        door: By which it does.
+        subjects: Of the namespace.
+        run: Its id.
+        queue: In which it was at the moment `known_s`.
+        known_s: As `Clock.elapsed_s` says it; None: now.
+    """
+
+    def __init__(
+        self, door: Door, subjects: Subjects, run: str, *, queue: str = "", known_s: float | None = None
+    ) -> None:
         self._door = door
         self._subjects = subjects
         self._run = run
         self._queue = queue
+        self._known_s = door.clock.elapsed_s() if known_s is None else known_s
         self._sealed = ""
 
     # Reading.
@@ -106,6 +135,7 @@ class Letterbox:
         elif history.state.started is None:
             # Its history is corrupt, but not what it was started with.
             history.state.started, history.state.is_begun = start.started, True
+            history.state.started_at_ms = start.stored_at_ms
         await self._fill(history.state)
         unread = await self._unread(history.last.cursor if history.last is not None else 0)
         return Sight(
@@ -115,6 +145,7 @@ class Letterbox:
             unread=len(unread),
             bytes=history.bytes,
             has_unread_cancel=any(_is_cancel(decoded(one.subject, one.data)) for one in unread),
+            problem=history.problem,
         )
 
     async def _fill(self, state: RunState) -> None:
@@ -133,27 +164,65 @@ class Letterbox:
         except ProtocolError:
             return value  # It is missing or damaged; how the run stands can be said all the same.
 
-    async def turns(self, *, follow: bool) -> AsyncIterator[Turn]:
-        """Iterate over the turns; with `follow` until the run ends."""
+    async def turns(self, *, follow: bool, check_open: Callable[[], object] = _nothing) -> AsyncIterator[Turn]:
+        """Iterate over the turns; with `follow` until the run ends, also while the server is away.
+
+        Args:
+            follow: Wait for those to come.
+            check_open: Called before the server is asked again: raises if there is no use in it any more.
+
+        Raises:
+            RunNotFoundError: Neither start nor journal is stored.
+            ProtocolError: The history is damaged here, or of a later version. All that came before was given.
+            UnavailableError: The server was not reached; with `follow`: at the first look.
+        """
         tail = Tail()
         await self._start()
+        backoff = self._patience()
         while True:
             has_ended = False
-            last = await self._last()
             try:
-                async for page in _pages(self._door, self._subjects.log(self._run), last, tail):
+                async for page in self._pages(await self._last(), tail):
                     for turn in page.turns:
                         yield turn
                         has_ended = isinstance(turn.records[-1], r.ENDS)
                     tail = page.tail
+                if not follow or has_ended:
+                    return
+                await self._more_than(tail)
+                backoff = self._patience()
+            except UnavailableError:
+                if not follow:
+                    raise
+                check_open()
+                await backoff.wait()
+
+    def _patience(self) -> Backoff:
+        return Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+
+    async def _pages(self, last: Stored | None, tail: Tail) -> AsyncIterator[Page]:
+        """Read the turns behind `tail`. Raises `ProtocolError` where the history is damaged, not before."""
+        if last is None:
+            return
+        log = self._subjects.log(self._run)
+        try:
+            async for page in read_pages(self._door, log, last, after=tail):
+                yield page
+                tail = page.tail
+        except BrokenChainError as error:
+            async for page in self._pages_before_the_break(last, tail):
+                yield page
+            await self._check_not_retired()
+            raise ProtocolError(f"the history of run {self._run!r} is damaged: {error}") from error
+
+    async def _pages_before_the_break(self, last: Stored, tail: Tail) -> AsyncIterator[Page]:
+        while (stored := await self._door.next(self._subjects.log(self._run), after=tail.sequence)) is not None:
+            try:
+                page = checked((stored,), tail, last)
             except BrokenChainError:
-                assert last is not None, "something was read"
-                turn = _turn_in(last)
-                yield turn
-                has_ended, tail = isinstance(turn.records[-1], r.ENDS), Tail(last.sequence, turn.number)
-            if not follow or has_ended:
                 return
-            await self._more_than(tail)
+            yield page
+            tail = page.tail
 
     async def _more_than(self, seen: Tail) -> None:
         """Return when there may be more turns: of the end a notice tells, of others a look from time to time."""
@@ -189,16 +258,21 @@ class Letterbox:
 
         Raises:
             RunNotFoundError: The run is not known.
-            RunEndedError: The run has ended.
-            MailboxFullError: It has too many unread messages.
-            RefusedError: A signal, and the run is parked for the length of its history.
+            RunEndedError: The run has ended; and never had this signal, if it is one with an id.
+            MailboxFullError: It has too many unread messages; likewise.
+            RefusedError: A signal, and the run is parked for the length of its history; likewise.
             UnavailableError: No acknowledgement. The message may have been stored; with an id, sending it again is
                 harmless.
         """
-        last = await self._check_alive()
-        if last is not None and isinstance(wake, m.Signal):
-            check_takes_messages(self._run, last)
-        await self.deposit(wake, relieve)
+        try:
+            last = await self._check_alive()
+            if last is not None and isinstance(wake, m.Signal):
+                check_takes_messages(self._run, last)
+            await self.deposit(wake, relieve)
+        except RefusedError:
+            # Whoever repeats a signal can't know that it came the first time, and what has become of the run since.
+            if not isinstance(wake, m.Signal) or not await self._has_signal(wake.id):
+                raise
 
     async def deposit(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
         """What `post` does, for a run of which the caller knows whether it has ended."""
@@ -216,38 +290,16 @@ class Letterbox:
             InvalidIdError: The run has not made the awakeable.
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
-        subject = await self._subject()
-        data = b""
-        while True:
-            state, fence = await self._foreseen(subject)
-            if state.end is not None:
-                raise RunEndedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
-            if not receive(state, wake, code=""):
-                await self._check_was_made(wake, state)
-                raise AlreadyAnsweredError(self._run, name)
-            data = data or await self._encoded(wake, relieve)
-            try:
-                await self._door.publish(subject, data, fence=fence)
-                return
-            except FencedError:
-                continue
-            except UnavailableError:
-                last = await self._door.last(subject)
-                if last is not None and last.data == data and last.sequence > fence:
-                    return
-                raise
+        await self._post_decided(wake, partial(self._check_answer, wake, name), relieve)
 
     async def post_to_parked(self, wake: m.Wake, relieve: Relieve = as_it_is) -> None:
-        """Put in what only a parked run takes.
+        """Put in what only a parked run takes; of two decisions at once one is refused, as of two answers.
 
         Raises:
-            RefusedError: The run is not parked.
+            RefusedError: The run is not parked, or will not be any more when it has read its mailbox.
             RunNotFoundError, UnavailableError: As `post`.
         """
-        sight = await self.look()
-        if sight.state.parked is None:
-            raise RefusedError(f"run {self._run!r} is {sight.state.status}, not parked; there is nothing to decide")
-        await self._door.publish(await self._subject(), await self._encoded(wake, relieve))
+        await self._post_decided(wake, partial(self._check_parked, wake), relieve)
 
     async def post_to_paused(self, wake: m.Wake) -> None:
         """Put in what only a paused run takes, or one that will be when it has read its mailbox.
@@ -256,13 +308,59 @@ class Letterbox:
             RefusedError: The run is not paused.
             RunNotFoundError, UnavailableError: As `post`.
         """
+        await self._post_decided(wake, self._check_paused, as_it_is)
+
+    async def _post_decided(
+        self, wake: m.Wake, check: Callable[[Foresight], Awaitable[None]], relieve: Relieve
+    ) -> None:
+        """Put in a message that `check` lets pass, if nothing comes between what it saw and the message."""
         subject = await self._subject()
-        state, _ = await self._foreseen(subject)
-        if not state.is_paused:
+        data = b""
+        seen: Foresight | None = None
+        while True:
+            seen = await self._foresee(subject, seen)
+            await check(seen)
+            data = data or await self._encoded(wake, relieve)
+            try:
+                await self._door.publish(subject, data, fence=seen.fence)
+                return
+            except FencedError:
+                continue
+            except UnavailableError:
+                last = await self._door.last(subject)
+                if last is not None and last.data == data and last.sequence > seen.fence:
+                    return
+                raise
+
+    async def _check_answer(self, wake: m.Wake, name: str, seen: Foresight) -> None:
+        if seen.state.end is not None:
+            raise RunEndedError(f"run {self._run!r} has ended; nothing waits for {name!r}")
+        if not receive(seen.state, wake, code=""):
+            await self._check_was_made(wake, seen.state)
+            raise AlreadyAnsweredError(self._run, name)
+
+    async def _check_parked(self, wake: m.Wake, seen: Foresight) -> None:
+        if receive(seen.state, wake, code=""):
+            return
+        if seen.history.state.parked is None:
+            raise RefusedError(f"run {self._run!r} is {seen.state.status}, not parked; there is nothing to decide")
+        if seen.state.parked is None:
+            raise RefusedError(f"run {self._run!r} is parked, but what is unread in its mailbox decides that already")
+        raise RefusedError(f"run {self._run!r} is parked, but does not wait for this decision")
+
+    async def _check_paused(self, seen: Foresight) -> None:
+        if not seen.state.is_paused:
             raise RefusedError(f"run {self._run!r} is not paused; there is nothing to unpause")
-        await self._door.publish(subject, await self._encoded(wake, as_it_is))
 
     # What these need.
+
+    async def _has_signal(self, id: str) -> bool:
+        """Whether a signal of this id has counted, or is in the mailbox."""
+        if not id:
+            return False
+        seen = await self._foresee(await self._subject(), None)
+        unread = (decoded(one.subject, one.data) for one in seen.unread)
+        return id in seen.state.signal_ids or any(isinstance(one, m.Signal) and one.id == id for one in unread)
 
     async def _encoded(self, wake: m.Wake, relieve: Relieve) -> bytes:
         """Return a message as it is sent; a sealed run is sent nothing that is not sealed."""
@@ -280,15 +378,17 @@ class Letterbox:
             raise InvalidIdError("awakeable token", wake.token, f"is none of run {self._run!r}; {remedy}")
 
     async def _subject(self) -> str:
-        if not self._queue:
-            self._queue = (await self._start()).queue
+        if not self._queue or self._door.clock.elapsed_s() - self._known_s > _QUEUE_KNOWN_S:
+            await self._start()
         return self._subjects.wake(self._queue, self._run)
 
     async def _start(self) -> StoredStart:
+        known_s = self._door.clock.elapsed_s()
         start = await read_start(self._door, self._subjects, self._run)
         if start is None:
             raise RunNotFoundError(self._run)
         self._sealed = start.sealed
+        self._queue, self._known_s = start.queue, known_s
         return start
 
     async def _check_alive(self) -> r.Record | None:
@@ -311,29 +411,26 @@ class Letterbox:
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 
-    async def _foreseen(self, subject: str) -> tuple[RunState, int]:
-        """What the run will have become when it has consumed its mailbox, and the mailbox's last sequence."""
-        last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
-        up_to = last.sequence if last is not None else 0
-        history = await self._history_up_to(tail)
+    async def _foresee(self, subject: str, before: Foresight | None) -> Foresight:
+        """Look what the run will have become when it has consumed its mailbox; only at what is new since `before`."""
+        log = self._subjects.log(self._run)
+        last, tail = await self._door.last_of_each((subject, log))
+        fence = last.sequence if last is not None else 0
+        seen = max(_cursor_in(tail), before.fence if before is not None else 0)
+        unread = [] if before is None else before.unread
+        if fence > seen:
+            new = await self._unread(seen)
+            unread = [*unread, *new]
+            fence = max(fence, new[-1].sequence if new else 0)
+            tail = await self._door.last(log)
+        history = await self._history_up_to(tail, None if before is None else before.history)
         if history.state.generation > 1 or history.state.records >= LIMITS.mailbox_purge:
             # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
-            history = await self._history()
-        return await self._state_with_unread(history, up_to), up_to
-
-    async def _state_with_unread(self, history: Reading, up_to: int) -> RunState:
-        """What the run will have become when it has consumed its mailbox."""
-        state = history.state
-        if history.last is None:
+            history = await self._history_up_to(await self._last(), history)
+        if history.last is None and history.state.started is None:
             start = await self._start()
-            state.apply(start.started, start.stored_at_ms)
-        cursor = history.last.cursor if history.last is not None else 0
-        if up_to > cursor:
-            for stored in await self._unread(cursor):
-                wake = decoded(stored.subject, stored.data)
-                for record in () if wake is None else receive(state, wake, code=""):
-                    state.apply(record, state.at_ms)
-        return state
+            history.state.apply(start.started, start.stored_at_ms)
+        return foreseen(history, unread, fence, before)
 
     async def _last(self) -> Stored | None:
         last = await self._door.last(self._subjects.log(self._run))
@@ -344,18 +441,25 @@ class Letterbox:
     async def _history(self) -> Reading:
         return await self._history_up_to(await self._last())
 
-    async def _history_up_to(self, last: Stored | None) -> Reading:
+    async def _history_up_to(self, last: Stored | None, before: Reading | None = None) -> Reading:
+        """Read the history; if some of it was read before, what has come since."""
+        reading = Reading(RunState(), [], None, Tail()) if before is None or before.last is None else before
         if last is None:
-            return Reading(RunState(), [], None, Tail())
+            return before or reading
         turn = decode_turn(last.data)
         if isinstance(turn, Tombstone):
             raise RunNotFoundError(self._run)
         self._sealed = turn.sealed
         try:
-            return await read(self._door, self._subjects.log(self._run), last)
-        except BrokenChainError:
-            turn = _turn_in(last)
-            return Reading(fold([(turn.at_ms, turn.records)]), [turn], turn, Tail(), len(last.data))
+            await read_on(self._door, self._subjects.log(self._run), last, reading)
+            return reading
+        except BrokenChainError as error:
+            await self._check_not_retired()
+            return _damaged(last, turn, str(error))
+
+    async def _check_not_retired(self) -> None:
+        """What was removed while it was read looks like damage. Raises `RunNotFoundError`."""
+        await self._last()
 
     async def _unread(self, cursor: int) -> list[Stored]:
         subject = await self._subject()
@@ -371,20 +475,23 @@ class Letterbox:
             unread += page
 
 
-async def _pages(door: Door, subject: str, last: Stored | None, after: Tail) -> AsyncIterator[Page]:
-    if last is not None:
-        async for page in read_pages(door, subject, last, after=after):
-            yield page
+def _cursor_in(last: Stored | None) -> int:
+    turn = None if last is None else decode_turn(last.data)
+    return turn.cursor if isinstance(turn, Turn) else 0
 
 
 def _is_cancel(wake: m.Wake | None) -> bool:
     return isinstance(wake, m.Cancel) or (isinstance(wake, m.ParentOver) and not wake.terminates)
 
 
-def _turn_in(last: Stored) -> Turn:
-    turn = decode_turn(last.data)
-    assert isinstance(turn, Turn), "a tombstone was found before"
-    return turn
+def _damaged(last: Stored, turn: Turn, problem: str) -> Reading:
+    """What can be said of a run whose history can't be believed: whether its last turn has parked or ended it."""
+    # What else stands there is about steps and waits of which nothing is known.
+    said = [one for one in turn.records if isinstance(one, (r.Parked, *r.ENDS))]
+    state = fold([(turn.at_ms, said)])
+    state.since_ms = turn.at_ms
+    tail = Tail(last.sequence, turn.number)
+    return Reading(state, [turn], turn, tail, len(last.data), problem=problem)
 
 
 async def how_children_stand(door: Door, subjects: Subjects, sight: Sight) -> dict[str, str]:
@@ -396,10 +503,13 @@ async def how_children_stand(door: Door, subjects: Subjects, sight: Sight) -> di
 
 async def _how_it_stands(door: Door, subjects: Subjects, child: str) -> str:
     try:
-        state = (await Letterbox(door, subjects, child).look()).state
+        sight = await Letterbox(door, subjects, child).look()
     except RunNotFoundError:
         return "not started yet"
-    return state.status if state.parked is None else f"parked: {state.parked.reason}"
+    except ProtocolError as error:
+        return f"can't be read: {error}"
+    parked = sight.state.parked
+    return sight.status if parked is None else f"parked: {parked.reason}"
 
 
 def check_one_answer(result: object, error: str | None, *, rerun: bool) -> None:

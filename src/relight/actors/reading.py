@@ -11,7 +11,7 @@ from relight.config.limits import LIMITS
 from relight.subjects.records import RunStarted
 from relight.subjects.turn import Turn
 
-__all__ = ("Reading", "read")
+__all__ = ("Reading", "read", "read_on")
 
 
 @dataclass(slots=True)
@@ -28,6 +28,7 @@ class Reading:
         has_older: Turns from before it are still stored.
         may_refer: Values may be stored apart.
         began_s: When it was begun to read, by `Clock.elapsed_s`.
+        problem: Why it can't be believed; then the state is what its last turn alone says.
     """
 
     state: RunState
@@ -39,6 +40,7 @@ class Reading:
     has_older: bool = False
     may_refer: bool = False
     began_s: float = 0.0
+    problem: str = ""
 
     @property
     def started(self) -> RunStarted:
@@ -80,6 +82,11 @@ async def read(door: Door, subject: str, last: Stored) -> Reading:
         UnavailableError: The server was not reached.
     """
     reading = Reading(RunState(), [], None, Tail(), began_s=door.clock.elapsed_s())
-    async for page in read_pages(door, subject, last):
-        reading.take(page)
+    await read_on(door, subject, last, reading)
     return reading
+
+
+async def read_on(door: Door, subject: str, last: Stored, reading: Reading) -> None:
+    """Add what follows what was read before, up to `last`. Raises like `read`; what was added before that stays."""
+    async for page in read_pages(door, subject, last, after=reading.tail):
+        reading.take(page)

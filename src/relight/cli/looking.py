@@ -11,6 +11,7 @@ from relight.cli.completion import complete_status, complete_workflow
 from relight.cli.output import status_style
 from relight.cli.session import client
 from relight.cli.verb import Edge, verb
+from relight.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,8 +116,15 @@ async def _table(output: Output, relight: Relight, run: str, after: int) -> None
     from relight.cli.timeline import COLUMNS, Timeline
 
     timeline = Timeline()
-    stored = [cast("StoredRecord", one) async for one in relight.get_run(run).history(after=after)]
-    rows: Sequence[Sequence[Cell]] = [timeline.row(one.at, one.worker, one.data) for one in stored]
+    rows: list[Sequence[Cell]] = []
+    try:
+        async for one in relight.get_run(run).history(after=after):
+            stored = cast("StoredRecord", one)
+            rows.append(timeline.row(stored.at, stored.worker, stored.data))
+    except ProtocolError:
+        if rows:  # They stand before the break, of which the error tells.
+            output.table(COLUMNS, rows)
+        raise
     output.table(COLUMNS, rows)
 
 

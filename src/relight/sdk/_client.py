@@ -20,7 +20,7 @@ from relight.actors.backoff import Backoff
 from relight.actors.codecs import Codec, Encryption, Keys
 from relight.actors.door import Door, Stored
 from relight.actors.ends import Ends
-from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, planned, read_origin
+from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, planned, read_origin, started_in
 from relight.actors.letters import Letterbox
 from relight.actors.sealing import with_codecs
 from relight.actors.starts import read_start, start_in
@@ -41,6 +41,7 @@ from relight.errors import (
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._backend import Backend, JetStreamBackend
 from relight.sdk._interceptors import Interceptor, SignalCall, StartCall, through
+from relight.sdk._listing import listed
 from relight.sdk._run import Run, RunStatus
 from relight.sdk._starting import arguments_of, result_type_of, run_started
 from relight.sdk._values import value_type
@@ -290,7 +291,7 @@ class Relight:
         it counts once, however often this is repeated, whichever of the two it did before.
 
         Raises:
-            RunEndedError: The run with this id has ended.
+            RunEndedError: The run with this id has ended, and never had this signal.
             MailboxFullError: It has `limits.mailbox_messages_max` unread messages.
             Exception: What `start` raises. After `UnavailableError` repeat it with this id and `signal_id`.
         """
@@ -384,15 +385,14 @@ class Relight:
                 task.cancel()
 
     async def _publish_start(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
-        data = encode(Start(v=VERSION, run=started))
-        if len(data) > LIMITS.payload_bytes_max:
-            raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+        data = _start_of(started)
         give_up_s = self.door.clock.elapsed_s() + _START_S
         backoff: Backoff | None = None
-        with self.ends.expecting(run_id, started.client):
+        with self.ends.starting(run_id, started.client) as expect:
             while True:
                 try:
                     await self._store_start(run_id, started.queue, data)
+                    expect()
                     return started
                 except FencedError:
                     stored = await self.door.last(self.subjects.start_any_queue(run_id))
@@ -439,6 +439,7 @@ class Relight:
         found = await read_start(self.door, self.subjects, fork_id)
         if found is not None and is_start_of(found.started, plan):
             return fork_id, found.queue
+        _ = _start_of(started_in(plan))  # Refused before the copy takes the id.
         started = await self._copied(run_id, fork_id, plan)
         taken = await self._publish_start(fork_id, started, "fail")
         return fork_id, taken.queue
@@ -539,18 +540,11 @@ class Relight:
     ) -> AsyncIterator[Run[object]]:
         """Iterate over the newest runs, at most `limits.runs_listed_max` of them, the newest first.
 
-        It scans subjects; with `status` it reads each run's history.
+        It scans subjects; with `status` it reads each run's history. A run that can't be read, because it is damaged or
+        of a later version, is left out, and a warning logged: nobody knows how it stands.
         """
-        stored = await self.door.newest(self.subjects.every_start(), limit=LIMITS.runs_listed_max)
-        for one in stored:
-            start = start_in(one)
-            if start is None or (workflow is not None and start.started.workflow != workflow):
-                continue
-            if any(start.started.tags.get(name) != value for name, value in (tags or {}).items()):
-                continue
-            run: Run[object] = Run(self, start.run, value_type(object), queue=start.queue)
-            if status is None or (await run.describe()).status == status:
-                yield run
+        async for run in listed(self, workflow=workflow, status=status, tags=tags or {}):
+            yield run
 
     # Answering.
 
@@ -578,6 +572,14 @@ class Relight:
     async def send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
         """What the step behind `ctx.signal` does."""
         await self.get_run(run_id).signal(name, data, id=id)
+
+
+def _start_of(started: RunStarted) -> bytes:
+    """Return the message that starts a run. Raises `PayloadTooLargeError`."""
+    data = encode(Start(v=VERSION, run=started))
+    if len(data) > LIMITS.payload_bytes_max:
+        raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+    return data
 
 
 def _check_options(options: StartOptions) -> None:

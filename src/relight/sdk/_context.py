@@ -264,7 +264,7 @@ class WorkflowContext:
         """Send a signal to another run; it counts once, however often this is replayed or repeated.
 
         Raises:
-            StepFailed: The run is unknown or its mailbox is full.
+            StepFailed: The run is unknown or has ended, or its mailbox is full.
         """
         token("run id", run_id)
         name_of("signal name", name)

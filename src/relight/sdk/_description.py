@@ -72,7 +72,7 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
     if isinstance(state.end, r.RunFailed | r.RunCancelled) and state.end.not_undone:
         error = f"{error}; not undone: {', '.join(state.end.not_undone)}"
     return RunDescription(
-        status=cast("RunStatus", state.status if sight.tail is not None else "queued"),
+        status=cast("RunStatus", sight.status),
         parked=None if parked is None else cast("Parked", parked.reason),
         waits_for=waits_for(sight, children),
         suspended=tuple(one.name for one in state.waits.values() if one.kind == "suspension"),
@@ -84,5 +84,11 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
         history_records=state.records if sight.tail is not None else 0,
         history_bytes=sight.bytes,
         origin=None if state.started is None else state.started.origin,
-        warnings=(f"its history has {state.records} records; {REMEDY}",) if is_long(state) else (),
+        warnings=_warnings(sight),
     )
+
+
+def _warnings(sight: Sight) -> tuple[str, ...]:
+    if sight.problem:
+        return (f"its history is damaged, and only its last turn is shown: {sight.problem}",)
+    return (f"its history has {sight.state.records} records; {REMEDY}",) if is_long(sight.state) else ()

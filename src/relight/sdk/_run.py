@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
@@ -12,10 +13,11 @@ from msgspec.structs import replace
 from typing_extensions import TypeForm
 
 from relight.actors import letters
+from relight.actors.door import Door
 from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, how_children_stand
 from relight.actors.values import filled
-from relight.errors import RequestRejected, WaitTimedOut
+from relight.errors import RelightError, RequestRejected, UnavailableError, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
@@ -34,6 +36,9 @@ __all__ = ("Parked", "Record", "Run", "RunStatus")
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+_LAST_LOOK_S = 1.0
+"""Longer nobody waits beyond the time-out that he has given."""
 
 RunStatus: TypeAlias = Literal[
     "queued", "running", "waiting", "paused", "parked", "completed", "failed", "cancelled", "terminated", "timed_out"
@@ -90,14 +95,17 @@ class Run(Generic[R]):
         self._relight = relight
         self._type = type
         self._queue = queue
-        self._kept: Letterbox | None = None
+        self._known_s = relight.door.clock.elapsed_s() if queue else 0.0
+        self._kept: tuple[Door, Letterbox] | None = None
 
     @property
     def _letterbox(self) -> Letterbox:
-        """Made when it is needed: who only waits for the result needs none."""
-        if self._kept is None:
-            self._kept = Letterbox(self._relight.door, self._relight.subjects, self.id, queue=self._queue)
-        return self._kept
+        """Made when it is needed: who only waits for the result needs none. It holds the connection that is open."""
+        door = self._relight.door  # It says so if it is not open.
+        if self._kept is None or self._kept[0] is not door:
+            subjects = self._relight.subjects
+            self._kept = door, Letterbox(door, subjects, self.id, queue=self._queue, known_s=self._known_s)
+        return self._kept[1]
 
     async def result(self, *, timeout: Duration | None = None) -> R:
         """Wait for the end and return the result.
@@ -126,7 +134,17 @@ class Run(Generic[R]):
         except TimeoutError as error:
             if not limit.expired():
                 raise
+            end = await self._last_look()
+            if end is not None:
+                return end
             raise WaitTimedOut(f"run {self.id!r} had no result within {limit_s:g} s; it goes on") from error
+
+    async def _last_look(self) -> r.Record | None:
+        """Before it is said that a run goes on: the time-out may be too short for any look, or a notice was lost."""
+        with suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK_S):
+                return await self._relight.ends.look(self.id)
+        return None
 
     async def resume(self, name: str, data: object = None) -> None:
         """Answer a suspension. Returns when durable. The first answer wins; one that comes early is kept.
@@ -143,7 +161,9 @@ class Run(Generic[R]):
         await self._post_once(m.Answer(name=name, data=answer), name)
 
     async def signal(self, name: str, data: object = None, *, id: str | None = None) -> None:
-        """Send a signal. Returns when durable. With an `id` it counts once, however often it is sent.
+        """Send a signal. Returns when durable.
+
+        With an `id` it counts once, however often it is sent. A run that has had it refuses it never.
 
         Raises:
             MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
@@ -282,7 +302,7 @@ class Run(Generic[R]):
         """Let a parked run go on: after a fix was deployed, or from the step whose retries were used up.
 
         Raises:
-            RefusedError: The run is not parked.
+            RefusedError: The run is not parked, or a decision that it has not read yet was put in before.
             RunNotFoundError: The run is not known.
         """
         await self._letterbox.post_to_parked(m.Retry())
@@ -297,7 +317,8 @@ class Run(Generic[R]):
             rerun: Run it again.
 
         Raises:
-            RefusedError: No such step waits for a person, or two of the three are given.
+            RefusedError: No such step waits for a person, or two of the three are given, or a decision that the run
+                has not read yet was put in before.
             RunNotFoundError: The run is not known.
         """
         letters.check_one_answer(result, error, rerun=rerun)
@@ -374,17 +395,24 @@ class Run(Generic[R]):
     async def history(self, *, follow: bool = False, after: int = 0) -> AsyncIterator[Record]:
         """Iterate over the run's records from the one after `after`; with `follow` until the run ends.
 
-        Of a run that has continued as new: those since then.
+        Of a run that has continued as new: those since then. Who follows waits while the server is away.
 
         Raises:
             RunNotFoundError: The run is not known, or was retired.
+            ProtocolError: Here its history is damaged, or of a later version. Nothing behind the break is believed.
+            UnavailableError: The server was not reached; with `follow`: at the first look.
         """
         sequence = 0
-        async for turn in self._letterbox.turns(follow=follow):
+        letterbox = self._letterbox
+        async for turn in letterbox.turns(follow=follow, check_open=lambda: self._check_still(letterbox)):
             for record in turn.records:
                 sequence = (record.records if isinstance(record, r.Continued) else sequence) + 1
                 if sequence > after:
                     yield StoredRecord(self.id, sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
+
+    def _check_still(self, letterbox: Letterbox) -> None:
+        if self._letterbox is not letterbox:
+            raise RelightError(f"the client was closed while it followed run {self.id!r}, which goes on")
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import blake2b
+
 import msgspec
 
-from relight.errors import PayloadTooLargeError, RefusedError
+from relight.config.limits import LIMITS
+from relight.errors import PayloadTooLargeError, ProtocolError, RefusedError
 from relight.sdk._gate import check_secrets
 from relight.sdk._scope import Sender, step_scope
 from relight.sdk._step import Policy, Retry, Step
@@ -20,7 +24,14 @@ def _sender() -> Sender:
 
 
 async def _send_signal(run_id: str, name: str, data: object) -> None:
-    await _sender().send_signal(run_id, name, data, id=step_scope().info.idempotency_key)
+    await _sender().send_signal(run_id, name, data, id=_signal_id(step_scope().info.idempotency_key))
+
+
+def _signal_id(key: str) -> str:
+    """The key, if that can be an id: a run's own id may have as many characters, and others."""
+    if len(key) <= LIMITS.id_characters_max and key.isprintable():
+        return key
+    return f"relight.signal-{blake2b(key.encode(), digest_size=16).hexdigest()}"
 
 
 async def _start_child(child: str, start: str) -> None:
@@ -32,8 +43,11 @@ async def _cancel_child(child: str, queue: str, parent: str, reason: str) -> Non
     await _sender().cancel_child(child, queue, parent, reason)
 
 
-_UNTIL_DURABLE = Policy(retry=Retry(attempts=None, delay=0.2, delay_max=5, never=(RefusedError, PayloadTooLargeError)))
+_NEVER = (RefusedError, PayloadTooLargeError)
+_UNTIL_DURABLE = Policy(retry=Retry(attempts=None, delay=0.2, delay_max=5, never=_NEVER))
+_UNTIL_DURABLE_IF_READABLE = Policy(retry=replace(_UNTIL_DURABLE.retry, never=(*_NEVER, ProtocolError)))
+"""Who sends looks at the other run first: one that is damaged, or sealed by a key that is gone, never changes."""
 
-SEND_SIGNAL: Step[[str, str, object], None] = Step(_send_signal, "relight.signal", Policy())
+SEND_SIGNAL: Step[[str, str, object], None] = Step(_send_signal, "relight.signal", _UNTIL_DURABLE_IF_READABLE)
 START_CHILD: Step[[str, str], None] = Step(_start_child, "relight.start", _UNTIL_DURABLE)
 CANCEL_CHILD: Step[[str, str, str, str], None] = Step(_cancel_child, "relight.cancel", _UNTIL_DURABLE)

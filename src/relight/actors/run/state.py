@@ -236,15 +236,15 @@ def _continued(state: RunState, record: r.Continued) -> None:
 
 def _progress(state: RunState) -> None:
     state.deaths = 0
-    state.since_ms = state.at_ms
+    if not state.is_held:  # What comes meanwhile does not move it.
+        state.since_ms = state.at_ms
 
 
 def _step_ended(state: RunState, record: r.StepCompleted | r.StepFailed) -> None:
     state.steps.pop(record.step, None)
     if type(record) is r.StepFailed:
         state.last_error = record.error
-    state.deaths = 0
-    state.since_ms = state.at_ms
+    _progress(state)
 
 
 def _timer_fired(state: RunState, record: r.TimerFired) -> None:
@@ -382,7 +382,9 @@ def _unparked(state: RunState, record: r.Unparked) -> None:
 
 def _paused(state: RunState, record: r.Paused) -> None:
     _hold(state)
-    state.paused_at_ms = state.since_ms = state.at_ms
+    state.paused_at_ms = state.at_ms
+    if state.parked is None:
+        state.since_ms = state.at_ms
 
 
 def _unpaused(state: RunState, record: r.Unpaused) -> None:

@@ -1,0 +1,70 @@
+"""What a run will have become when it has consumed its mailbox: what those decide on who may only put in one message.
+
+They publish under the fence of the mailbox that they have seen. Who is refused, because something came between, looks
+only at what is new since: else whoever reads a long history would never get his message in beside a busy sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+from relight.actors.door import Stored
+from relight.actors.mailbox import decoded
+from relight.actors.reading import Reading
+from relight.actors.run.inbox import receive
+from relight.actors.run.state import RunState
+
+__all__ = ("Foresight", "foreseen")
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """One look ahead.
+
+    Attributes:
+        history: What is recorded.
+        at: Sequence of its last turn; 0 before the first.
+        unread: The messages that it has not consumed, in order.
+        fence: Sequence of the mailbox's last message.
+        state: What the history will amount to with these messages.
+    """
+
+    history: Reading
+    at: int
+    unread: list[Stored]
+    fence: int
+    state: RunState
+
+
+def foreseen(history: Reading, stored: Sequence[Stored], fence: int, before: Foresight | None) -> Foresight:
+    """Look ahead from a history and the messages that were not consumed, or were by its last turns.
+
+    Args:
+        history: What is recorded.
+        stored: Messages in order; what is missing the history has consumed.
+        fence: Sequence of the mailbox's last message.
+        before: The look before this one, with the same history and the first of these messages.
+    """
+    cursor = 0 if history.last is None else history.last.cursor
+    unread = [one for one in stored if one.sequence > cursor]
+    at = history.tail.sequence
+    if not unread:
+        state = history.state
+    elif before is not None and before.at == at and before.unread:
+        state = before.state
+        _consume(state, unread[len(before.unread) :])
+    else:
+        state = deepcopy(history.state)
+        _consume(state, unread)
+    return Foresight(history, at, unread, fence, state)
+
+
+def _consume(state: RunState, messages: Iterable[Stored]) -> None:
+    for stored in messages:
+        wake = decoded(stored.subject, stored.data)
+        # Whether a worker's code is another one only the worker knows: a run that is stuck stays so here.
+        code = "" if state.parked is None else state.parked.code
+        for record in () if wake is None else receive(state, wake, code=code):
+            state.apply(record, state.at_ms)
