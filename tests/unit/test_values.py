@@ -570,6 +570,31 @@ def test_an_annotation_that_pydantic_does_not_know_is_one_clear_error() -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value", "path"),
+    [
+        (object, {object()}, "result{…}"),
+        (set[str], {"caf\udce9"}, "result{…}"),
+        (dict[str, frozenset[str]], {"a": frozenset({"b", "caf\udce9"})}, "result['a']{…}"),
+        (Line, Line(5, tags=frozenset({"caf\udce9"})), "result.tags{…}"),
+        (frozenset[frozenset[str]], frozenset({frozenset({"caf\udce9"})}), "result{…}{…}"),
+    ],
+)
+def test_a_set_whose_members_no_json_can_hold_is_refused_like_any_other_value(
+    annotation: object, value: object, path: str
+) -> None:
+    assert refused(annotation, value).path == path
+
+
+def test_a_set_in_a_field_that_is_left_out_may_hold_anything() -> None:
+    class Pool(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        size: int
+        idle: set[object] = Field(default=set(), exclude=True)
+
+    assert value_type(Pool).encode(Pool(size=1, idle={object()}), what="it") == b'{"size":1}'
+
+
 def test_sets_are_written_in_the_same_order_by_every_process() -> None:
     program = (
         "from dataclasses import dataclass\n"

@@ -2,7 +2,8 @@
 
 The order of a set of strings differs from process to process (hash randomisation). The digest of a step's arguments and
 the bytes of a workflow's are compared across processes, so sets are put in the order of their members' JSON before they
-are encoded. pydantic asks the set for its iterator; so a subclass with another `__iter__` is all that it takes.
+are encoded. pydantic asks the set for its iterator; so a subclass with another `__iter__` is all that it takes. It can't
+bear an error of the iterator (it panics, past every `except Exception`), so the members are sorted before it asks.
 """
 
 from __future__ import annotations
@@ -21,17 +22,24 @@ __all__ = ("with_ordered_sets",)
 
 
 class _OrderedSet(set[object]):
-    __slots__ = ()
+    __slots__ = ("_in_order",)
+
+    def __init__(self, in_order: list[object]) -> None:
+        super().__init__(in_order)
+        self._in_order = in_order
 
     def __iter__(self) -> Iterator[object]:
-        return iter(sorted(super().__iter__(), key=_json))
+        return iter(self._in_order)
 
 
 class _OrderedFrozenSet(frozenset[object]):
-    __slots__ = ()
+    __slots__ = ("_in_order",)
+
+    def __init__(self, in_order: list[object]) -> None:
+        self._in_order = in_order
 
     def __iter__(self) -> Iterator[object]:
-        return iter(sorted(super().__iter__(), key=_json))
+        return iter(self._in_order)
 
 
 def with_ordered_sets(value: object) -> object:
@@ -43,13 +51,20 @@ def with_ordered_sets(value: object) -> object:
         return _sequence(cast("list[object]", value))
     if kind is dict:
         return _dict(cast("dict[object, object]", value))
-    if kind is set:
-        return _OrderedSet(map(with_ordered_sets, cast("set[object]", value)))
-    if kind is frozenset:
-        return _OrderedFrozenSet(map(with_ordered_sets, cast("frozenset[object]", value)))
+    if kind is set or kind is frozenset:
+        return _set(cast("set[object] | frozenset[object]", value))
     if isinstance(value, BaseModel) or hasattr(kind, "__dataclass_fields__"):
         return _object(value)
     return value
+
+
+def _set(value: set[object] | frozenset[object]) -> object:
+    try:
+        in_order = sorted(map(with_ordered_sets, value), key=_json)
+    except Exception:  # noqa: BLE001 - a member's own code can raise anything
+        # It may never be written: a field may be left out. If it is, pydantic says what is wrong with it.
+        return value
+    return _OrderedSet(in_order) if type(value) is set else _OrderedFrozenSet(in_order)
 
 
 def _json(member: object) -> bytes:
