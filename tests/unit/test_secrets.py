@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 import structlog
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, field_serializer, field_validator
 
 from relight import (
     InvalidValueError,
@@ -207,6 +207,50 @@ async def test_a_key_that_is_a_secret_stands_in_no_error_about_the_value() -> No
         await env.replay(run)
 
 
+class Token(BaseModel):
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def check(cls, text: str) -> str:
+        raise ValueError(f"no token: {text}")
+
+    @field_serializer("text")
+    def write(self, text: str) -> str:
+        raise ValueError(f"no token: {text}")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda revealed: value_type(object).record({revealed: object()}, what="it"),
+        lambda revealed: value_type(dict[str, int]).accept({revealed: "x"}, what="it"),
+        lambda revealed: value_type(Token).accept({"text": revealed}, what="it"),
+        lambda revealed: encode_any(Token.model_construct(text=revealed), what="it"),
+    ],
+)
+async def test_no_part_of_a_long_secret_is_left_where_a_text_is_cut(refused: Callable[[str], object]) -> None:
+    long = "sk-" + "0123456789" * 30
+
+    @step(retry=Retry(attempts=1))
+    async def refuses(secret: Secret) -> None:
+        refused(secret.reveal())
+
+    @workflow
+    async def calls(ctx: WorkflowContext, secret: Secret) -> str:
+        try:
+            await refuses(secret)
+        except StepFailed as error:
+            return f"{error} {error.traceback}"
+        return "passed"
+
+    async with TestEnvironment([calls], secrets={"db": long}.get) as env:
+        said = await (await env.start(calls, Secret("db"))).result()
+
+    assert said.startswith("it")
+    assert long[:10] not in said
+
+
 async def test_a_step_that_hides_the_refusal_of_its_heartbeat_has_left_nothing() -> None:
     @step(retry=Retry(attempts=2, delay=0.01))
     def insists(secret: Secret) -> object:
@@ -243,6 +287,12 @@ def test_all_lines_of_the_log_pass_through_the_redaction() -> None:
 
     assert lines.getvalue().count("[secret db]") == 2
     assert "abcdefgh" not in lines.getvalue()
+
+
+def test_where_it_stands_is_said_in_few_words() -> None:
+    data = json.dumps({"k" * 600_000: {"a": "hunter2-hunter2"}}).encode()
+
+    assert exposed(knowing("hunter2-hunter2"), data).path == "result[a key of 600002 characters].a"
 
 
 def test_what_only_looks_alike_passes() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections import OrderedDict, defaultdict, deque
@@ -530,6 +531,31 @@ def test_decode_refuses_with_the_path() -> None:
             value_type(annotation).decode(data, what="signal 'note'")
         assert caught.value.path == path
         assert str(caught.value).startswith("signal 'note'")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "path"),
+    [
+        (dict[str, int], {"k" * 600_000: "x"}, "value[a key of 600002 characters]"),
+        (dict[str, dict[str, int]], {"a": {"k" * 81: "x"}}, "value.a[a key of 83 characters]"),
+        (dict[str, int], {"k" * 80: "x"}, f"value.{'k' * 80}"),
+    ],
+)
+def test_a_path_is_short_and_shows_a_key_whole_or_not_at_all(annotation: Any, value: object, path: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        value_type(annotation).accept(value, what="it")
+
+    assert caught.value.path == path
+
+
+def test_a_long_path_is_cut_between_two_steps() -> None:
+    value: object = object()
+    for _ in range(40):
+        value = {"k" * 70: value}
+
+    path = refused(object, value).path
+
+    assert re.fullmatch(rf"result(\['{'k' * 70}'\]){{1,6}}…", path)
 
 
 def test_decode_reads_fields_by_name_and_by_alias() -> None:

@@ -6,7 +6,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, PayloadTooLargeError
-from relight.sdk._gate import check_secrets
+from relight.sdk._gate import check_secrets, shortened
 
 __all__ = ("check_size", "checked_text", "encode_any")
 
@@ -22,8 +22,9 @@ def encode_any(value: object, *, what: str, bytes_max: int = LIMITS.payload_byte
     try:
         data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
     except (PydanticSerializationError, ValueError) as error:
-        problem = str(error)[:200]
-        raise InvalidValueError(what, "", problem, "pass JSON values, models or dataclasses") from None
+        raise InvalidValueError(
+            what, "", shortened(str(error), 200), "pass JSON values, models or dataclasses"
+        ) from None
     check_size(data, bytes_max, what=what)
     check_secrets(data, what=what)
     return data

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias, cast, final
 from urllib.parse import quote, quote_plus
 
 from relight.errors import InvalidValueError, SecretExposedError, SecretNotFoundError
+from relight.sdk._values_path import at_name, joined
 
 __all__ = ("KNOWN_MAX", "LENGTH_MIN", "SecretProvider", "Secrets", "from_environment")
 
@@ -128,21 +129,21 @@ class Secrets:
         return next(_places(value, [form.text for form in self._forms if form.secret == secret]), "")
 
 
-def _places(value: object, texts: Sequence[str], path: str = "") -> Iterator[str]:
+def _places(value: object, texts: Sequence[str]) -> Iterator[str]:
     """Where one of the texts stands, as far down as it goes; a key that holds it is not named."""
     if isinstance(value, dict):
         for key, item in cast("dict[str, object]", value).items():
             if any(text in key for text in texts):
-                yield f"{path} (in a key)"
+                yield " (in a key)"
             else:
-                yield from _places(item, texts, f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]")
+                yield from (joined(at_name(key), rest) for rest in _places(item, texts))
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[object]", value)):
-            yield from _places(item, texts, f"{path}[{index}]")
+            yield from (joined(f"[{index}]", rest) for rest in _places(item, texts))
     else:
         leaf = value if isinstance(value, str) else json.dumps(value)
         if any(text in leaf for text in texts):
-            yield path
+            yield ""
 
 
 def _variable(name: str) -> str:
