@@ -11,7 +11,7 @@ from relight.actors.fork import Arguments
 from relight.config.limits import LIMITS
 from relight.errors import RefusedError
 from relight.sdk._any_value import encode_as_ever, encode_sent
-from relight.sdk._durations import moment_ms, seconds
+from relight.sdk._durations import due_ms, moment_ms, seconds
 from relight.sdk._scope import activation
 from relight.sdk._values import ValueType, digest, value_type
 from relight.sdk._workflow import DEFAULT_QUEUE, StartOptions, Workflow
@@ -78,7 +78,8 @@ def result_type_of(workflow: object, type: object) -> ValueType[Any]:
 
 def _not_before_ms(options: StartOptions, now_ms: int) -> int | None:
     if "at" in options:
-        return moment_ms("at", options["at"])
+        # A workflow's far time is not refused: old histories have it. It waits until the server can count no further.
+        return (due_ms if activation() is None else moment_ms)("at", options["at"])
     if "delay" in options:
         return now_ms + round(seconds("delay", options["delay"]) * 1000)
     return None
