@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import is_
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -23,7 +23,9 @@ __all__ = ("with_ordered_sets",)
 
 _Container: TypeAlias = list[object] | tuple[object, ...] | deque[object] | dict[object, object]
 
-_BASES = (OrderedDict, dict, tuple, list, deque)
+_LIST: type[list[object]] = list
+_TUPLE: type[tuple[object, ...]] = tuple
+_DEQUE: type[deque[object]] = deque
 _NUMBERS: frozenset[type] = frozenset({int, float, bool})
 
 
@@ -98,21 +100,45 @@ def _dict(value: dict[object, object], are_numbers_kept: bool) -> object:
 
 def _of_subclass(value: _Container) -> object:
     """A named tuple, a deque, a defaultdict, … Its class stays, and none of its own code is called."""
-    base: Any = next(one for one in _BASES if isinstance(value, one))
-    before: list[object] = list(base.values(value) if isinstance(value, dict) else base.__iter__(value))
+    before = list(_items(value))
     # Numbers have the same order everywhere, and old histories hold digests of them in the order in which they came.
     items = [with_ordered_sets(item, True) for item in before]
     if all(map(is_, items, before)):
         return value
-    ordered = base.__new__(type(value), items) if base is tuple else base.__new__(type(value))
-    if isinstance(value, dict):
-        for key, item in zip(base.keys(value), items, strict=True):
-            base.__setitem__(ordered, key, item)
-    elif base is not tuple:
-        base.extend(ordered, items)
+    ordered = _filled(value, items)
     for name, held in state_of(value).items():
         object.__setattr__(ordered, name, held)
     return ordered
+
+
+def _items(value: _Container) -> Iterable[object]:
+    if isinstance(value, dict):
+        return _dict_class(value).values(value)
+    if isinstance(value, tuple):
+        return _TUPLE.__iter__(value)
+    return _LIST.__iter__(value) if isinstance(value, list) else _DEQUE.__iter__(value)
+
+
+def _filled(value: _Container, items: list[object]) -> object:
+    if isinstance(value, tuple):
+        return _TUPLE.__new__(type(value), items)
+    if isinstance(value, list):
+        ordered_list = list.__new__(type(value))
+        _LIST.extend(ordered_list, items)
+        return ordered_list
+    if isinstance(value, deque):
+        ordered_deque = deque.__new__(type(value))
+        _DEQUE.extend(ordered_deque, items)
+        return ordered_deque
+    base, ordered = _dict_class(value), dict.__new__(type(value))
+    for key, item in zip(base.keys(value), items, strict=True):
+        base.__setitem__(ordered, key, item)
+    return ordered
+
+
+def _dict_class(value: dict[object, object]) -> type[dict[object, object]]:
+    """The class that knows the order."""
+    return OrderedDict if isinstance(value, OrderedDict) else dict
 
 
 def _object(value: object, are_numbers_kept: bool) -> object:
