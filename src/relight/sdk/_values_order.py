@@ -11,8 +11,11 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from decimal import Decimal
 from operator import is_
 from typing import TypeAlias, cast
+from uuid import UUID
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -26,7 +29,8 @@ _Container: TypeAlias = list[object] | tuple[object, ...] | deque[object] | dict
 _LIST: type[list[object]] = list
 _TUPLE: type[tuple[object, ...]] = tuple
 _DEQUE: type[deque[object]] = deque
-_NUMBERS: frozenset[type] = frozenset({int, float, bool})
+_NUMBERS: frozenset[type] = frozenset({int, float, bool, complex, Decimal, UUID, timedelta})
+"""What hashes alike in every process: numbers, and what is one inside."""
 
 
 class _OrderedSet(set[object]):
