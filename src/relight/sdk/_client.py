@@ -241,7 +241,8 @@ class Relight:
         Raises:
             ConflictError: The id belongs to a run of another workflow or with other arguments, or it is taken and
                 `on_conflict="fail"`.
-            InvalidValueError: An argument does not fit its annotation, or would not survive being recorded.
+            InvalidValueError: An argument does not fit its annotation, or would not survive being recorded; or `at` is
+                after 2262.
             InvalidIdError: The id or the queue can't be one.
             PayloadTooLargeError: An argument is larger than the setting `value_bytes_max`, or what is left of the
                 start without the large ones than `limits.payload_bytes_max`.
