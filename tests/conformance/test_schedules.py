@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relight.config.limits import LIMITS
+
 if TYPE_CHECKING:
     from tests.conformance.conftest import Site
 
@@ -45,6 +47,20 @@ async def test_a_time_in_the_past_is_due_at_once(site: Site, wakes: list[Deliver
     await door.schedule(site.subjects.timer(RUN, "1"), b"due", target=site.subjects.wake("q", RUN), due_ms=due_ms)
 
     await site.until(lambda: [one.data for one in wakes] == [b"due"])
+
+
+@pytest.mark.parametrize("far_ms", [LIMITS.due_ms_max, 10_000_000_000_000, 253_402_300_800_000])
+async def test_a_time_that_is_far_away_is_not_due_at_once(site: Site, wakes: list[Delivery], far_ms: int) -> None:
+    door = await site.door("a")
+    await door.consume("wake", "q", wakes.append, places=10)
+    wake, far = site.subjects.wake("q", RUN), site.subjects.timer(RUN, "1")
+
+    await door.schedule(far, b"far", target=wake, due_ms=far_ms)
+    await door.schedule(site.subjects.timer(RUN, "2"), b"near", target=wake, due_ms=door.clock.now_ms() + 300)
+    await site.until(lambda: bool(wakes))
+
+    assert [one.data for one in wakes] == [b"near"]
+    assert await door.count(far) == 1
 
 
 async def test_a_new_schedule_replaces_the_one_on_its_subject(site: Site, wakes: list[Delivery]) -> None:

@@ -8,13 +8,14 @@ import io
 import json
 import logging
 import pickle
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
 import structlog
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, field_serializer, field_validator
 
 from relight import (
     InvalidValueError,
@@ -134,6 +135,8 @@ def test_a_provider_may_say_that_there_is_none_by_a_lookup_error() -> None:
         Secrets(empty.__getitem__).reveal("db")
 
 
+SUB_DELIMITERS = "!$&'()*+,;="
+
 WAYS: dict[str, Callable[[str], object]] = {
     "plain": lambda value: value,
     "in a text": lambda value: f"postgres://ann:{value}@host",
@@ -143,6 +146,15 @@ WAYS: dict[str, Callable[[str], object]] = {
     "as bytes": lambda value: f"user:{value}".encode(),
     "in base64": lambda value: base64.b64encode(f"user:{value}!".encode()).decode(),
     "in a URL": lambda value: quote(value, safe=""),
+    "in a URL by default": lambda value: f"https://host/?key={quote(value)}",
+    "in a URL in small letters": lambda value: re.sub("%..", lambda escape: escape[0].lower(), quote(value)),
+    "before a host": lambda value: f"https://ann:{quote(value, safe=SUB_DELIMITERS)}@host",
+    "in a query": lambda value: f"https://host/?key={quote(value, safe=SUB_DELIMITERS + ':@/?')}",
+    "in hexadecimal in capitals": lambda value: value.encode().hex().upper(),
+    "by repr of its bytes": lambda value: repr(f"user:{value}".encode()),
+    "by repr of a text with quotes": lambda value: repr(f"""login("{value}", 'ann')"""),
+    "by repr of bytes with quotes": lambda value: repr(f"""login("{value}", 'ann')""".encode()),
+    "by ascii": ascii,
     "in hexadecimal": lambda value: value.encode().hex(),
     "by repr": repr,
     "in a model": lambda value: Login(user=value, passwords={}),
@@ -153,7 +165,14 @@ WAYS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize(
-    "value", [VALUE, "sk-live-0123456789", " spaces at both ends\n", "-----BEGIN\nabc\n-----END\n"]
+    "value",
+    [
+        VALUE,
+        "sk-live-0123456789",
+        "it's wJalr/UtnFEMI+K7MDENG/bPx=R@fi:?&$",
+        " spaces at both ends\n",
+        "-----BEGIN\nabc\n-----END\n",
+    ],
 )
 @pytest.mark.parametrize("way", WAYS)
 def test_a_known_value_is_found_in_whichever_way_it_is_written(way: str, value: str) -> None:
@@ -207,6 +226,50 @@ async def test_a_key_that_is_a_secret_stands_in_no_error_about_the_value() -> No
         await env.replay(run)
 
 
+class Token(BaseModel):
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def check(cls, text: str) -> str:
+        raise ValueError(f"no token: {text}")
+
+    @field_serializer("text")
+    def write(self, text: str) -> str:
+        raise ValueError(f"no token: {text}")
+
+
+REFUSED: list[Callable[[str], object]] = [
+    lambda revealed: value_type(object).record({revealed: object()}, what="it"),
+    lambda revealed: value_type(dict[str, int]).accept({revealed: "x"}, what="it"),
+    lambda revealed: value_type(Token).accept({"text": revealed}, what="it"),
+    lambda revealed: encode_any(Token.model_construct(text=revealed), what="it"),
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+async def test_no_part_of_a_long_secret_is_left_where_a_text_is_cut(refused: Callable[[str], object]) -> None:
+    long = "sk-" + "0123456789" * 30
+
+    @step(retry=Retry(attempts=1))
+    async def refuses(secret: Secret) -> None:
+        refused(secret.reveal())
+
+    @workflow
+    async def calls(ctx: WorkflowContext, secret: Secret) -> str:
+        try:
+            await refuses(secret)
+        except StepFailed as error:
+            return f"{error} {error.traceback}"
+        return "passed"
+
+    async with TestEnvironment([calls], secrets={"db": long}.get) as env:
+        said = await (await env.start(calls, Secret("db"))).result()
+
+    assert said.startswith("it")
+    assert long[:10] not in said
+
+
 async def test_a_step_that_hides_the_refusal_of_its_heartbeat_has_left_nothing() -> None:
     @step(retry=Retry(attempts=2, delay=0.01))
     def insists(secret: Secret) -> object:
@@ -245,6 +308,12 @@ def test_all_lines_of_the_log_pass_through_the_redaction() -> None:
     assert "abcdefgh" not in lines.getvalue()
 
 
+def test_where_it_stands_is_said_in_few_words() -> None:
+    data = json.dumps({"k" * 600_000: {"a": "hunter2-hunter2"}}).encode()
+
+    assert exposed(knowing("hunter2-hunter2"), data).path == "result[a key of 600002 characters].a"
+
+
 def test_what_only_looks_alike_passes() -> None:
     knowing().check(b'{"$relight.secret":"db","text":"password"}', what="the result", root="result")
 
@@ -276,3 +345,15 @@ def test_rotated_values_are_known_until_they_are_too_many() -> None:
 
     assert known.redacted("value-number-0!") == "value-number-0!"
     assert known.redacted(f"value-number-{KNOWN_MAX}!, value-number-1!") == "[secret db], [secret db]"
+
+
+def test_the_one_that_was_revealed_least_recently_is_forgotten_first() -> None:
+    values = {f"key-{number}": f"value-number-{number}!" for number in range(KNOWN_MAX + 1)}
+    known = Secrets(values.get)
+    for number in range(KNOWN_MAX):
+        known.reveal(f"key-{number}")
+
+    known.reveal("key-0")
+    known.reveal(f"key-{KNOWN_MAX}")
+
+    assert known.redacted("value-number-0!, value-number-1!") == "[secret key-0], value-number-1!"

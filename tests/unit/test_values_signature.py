@@ -340,4 +340,4 @@ def test_values_import_neither_asyncio_nor_nats() -> None:
 
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
 
-    assert out.strip() == "5 []"
+    assert out.strip() == "6 []"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec import Raw
 
+from relight.sdk._durations import moment as sdk_moment
 from relight.subjects.references import reference_in
 
 __all__ = ("age", "clock_time", "command", "kind_in_words", "moment", "size", "value")
@@ -22,8 +23,8 @@ def command(*words: str) -> str:
 
 
 def moment(milliseconds: int) -> datetime:
-    """Return the UTC time of milliseconds since 1970."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """Return the UTC time of milliseconds since 1970; the last one that there is for a later one."""
+    return sdk_moment(milliseconds)
 
 
 def age(milliseconds: int) -> str:

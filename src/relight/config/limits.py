@@ -54,6 +54,9 @@ class Limits:
     callbacks_per_record_max: int = 100_000
     """Loop callbacks one record may cause before the run parks: user code that never blocks would hang a worker."""
 
+    due_ms_max: int = 9_214_646_400_000
+    """In ms since 1970: 2262. nats-server counts nanoseconds in 64 bits; what is scheduled later is due at once."""
+
     ack_wait_s: float = 10.0
     """After this long without a renewal the server redelivers a lease. Longer than a leader election (6 s seen)."""
 

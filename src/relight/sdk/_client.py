@@ -38,7 +38,7 @@ from relight.errors import (
     SealedError,
     UnavailableError,
 )
-from relight.sdk._any_value import checked_text, encode_any
+from relight.sdk._any_value import checked_text, encode_sent
 from relight.sdk._backend import Backend, JetStreamBackend
 from relight.sdk._interceptors import Interceptor, SignalCall, StartCall, through
 from relight.sdk._listing import listed
@@ -242,7 +242,8 @@ class Relight:
         Raises:
             ConflictError: The id belongs to a run of another workflow or with other arguments, or it is taken and
                 `on_conflict="fail"`.
-            InvalidValueError: An argument does not fit its annotation, or would not survive being recorded.
+            InvalidValueError: An argument does not fit its annotation, or would not survive being recorded; or `at` is
+                after 2262.
             InvalidIdError: The id or the queue can't be one.
             PayloadTooLargeError: An argument is larger than the setting `value_bytes_max`, or what is left of the
                 start without the large ones than `limits.payload_bytes_max`.
@@ -297,7 +298,7 @@ class Relight:
         """
         received = SignalReceived(
             name_of("signal name", signal),
-            Raw(encode_any(data, what=f"signal {signal!r}", bytes_max=self.settings.value_bytes_max)),
+            Raw(encode_sent(data, what=f"signal {signal!r}", bytes_max=self.settings.value_bytes_max)),
             self.new_id() if signal_id is None else name_of("signal id", signal_id),
         )
         options["id"] = token("run id", options["id"]) if "id" in options else self.new_id()
@@ -556,7 +557,7 @@ class Relight:
             RunNotFoundError: Its run is not known.
             AlreadyAnsweredError: It was answered, or its run has ended.
         """
-        data = Raw(encode_any(value, what="the answer", bytes_max=self.settings.value_bytes_max))
+        data = Raw(encode_sent(value, what="the answer", bytes_max=self.settings.value_bytes_max))
         await self._answer_awakeable(token, AnswerAwakeable(token=token, data=data))
 
     async def fail(self, token: str, reason: str) -> None:

@@ -181,7 +181,11 @@ class WorkflowContext:
         await asyncio.sleep(seconds("sleep", duration))
 
     async def sleep_until(self, time: datetime) -> None:
-        """Wait until a moment; one in the past is now. Raises `InvalidValueError` for a naive datetime."""
+        """Wait until a moment; one in the past is now, one after 2262 never comes.
+
+        Raises:
+            InvalidValueError: The datetime is naive.
+        """
         await asyncio.sleep(max(0, moment_ms("sleep_until", time) - self._activation.at_ms) / 1000)
 
     @overload

@@ -76,7 +76,7 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
         parked=None if parked is None else cast("Parked", parked.reason),
         waits_for=waits_for(sight, children),
         suspended=tuple(one.name for one in state.waits.values() if one.kind == "suspension"),
-        details=None if state.details is None else json.loads(bytes(state.details)),
+        details=None if state.details is None else json.loads(bytes(state.details), parse_int=_int),
         since=moment(state.since_ms),
         attempt=1 + max((step.attempts for step in state.steps.values()), default=0),
         last_error=error,
@@ -92,3 +92,10 @@ def _warnings(sight: Sight) -> tuple[str, ...]:
     if sight.problem:
         return (f"its history is damaged, and only its last turn is shown: {sight.problem}",)
     return (f"its history has {sight.state.records} records; {REMEDY}",) if is_long(sight.state) else ()
+
+
+def _int(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits  # More digits than Python reads.

@@ -6,14 +6,16 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError
 
-__all__ = ("Duration", "moment", "moment_ms", "seconds")
+__all__ = ("Duration", "due_ms", "moment", "moment_ms", "seconds")
 
 Duration: TypeAlias = timedelta | float
 """A `timedelta`, or seconds. One alias for every time-out, delay and window of the API."""
 
 _SECONDS_MAX = 100 * 365 * 86_400.0
+_LAST_MS = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() * 1000
 
 
 def seconds(what: str, duration: Duration) -> float:
@@ -40,6 +42,19 @@ def moment_ms(what: str, time: datetime) -> int:
     return math.ceil(time.timestamp() * 1000)
 
 
+def due_ms(what: str, time: datetime) -> int:
+    """Return `moment_ms` of a time at which something is to happen.
+
+    Raises:
+        InvalidValueError: It is naive, or later than `limits.due_ms_max`.
+    """
+    milliseconds = moment_ms(what, time)
+    if milliseconds > LIMITS.due_ms_max:
+        limit = f"{moment(LIMITS.due_ms_max):%Y}"
+        raise InvalidValueError(what, "", f"{time} is out of range", f"pass a time before {limit}")
+    return milliseconds
+
+
 def moment(milliseconds: float) -> datetime:
-    """Return milliseconds since 1970 as an aware datetime in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """Return milliseconds since 1970 as an aware datetime in UTC; the last one that there is for a later one."""
+    return datetime.fromtimestamp(min(milliseconds, _LAST_MS) / 1000, UTC)

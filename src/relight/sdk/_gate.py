@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from relight.sdk._known_secrets import Secrets
 from relight.sdk._scope import SCOPE, StepScope
 
-__all__ = ("check_secrets",)
+__all__ = ("check_secrets", "shortened")
 
 
 def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
@@ -15,6 +16,19 @@ def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
     Raises:
         SecretExposedError: It names the secret and the place.
     """
+    known = _known()
+    if known is not None:
+        known.check(data, what=what, root=root)
+
+
+def shortened(text: str, characters_max: int) -> str:
+    """Return the beginning of a text, in a step without known secrets: of one that is cut, a part could be left."""
+    known = _known()
+    return (text if known is None else known.redacted(text))[:characters_max]
+
+
+def _known() -> Secrets | None:
+    """Return what the worker of the step here has revealed, if anything."""
     scope = SCOPE.get()
-    if isinstance(scope, StepScope) and scope.secrets is not None and scope.secrets.is_used:
-        scope.secrets.check(data, what=what, root=root)
+    known = scope.secrets if isinstance(scope, StepScope) else None
+    return known if known is not None and known.is_used else None

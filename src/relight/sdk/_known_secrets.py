@@ -1,14 +1,15 @@
 """The secrets of one worker: where their values come from, and the gate through which no known value passes.
 
 A value is known from when it was first revealed. It is looked for as it is and as it is usually written: in JSON (also
-in JSON within JSON), as `repr` shows it, percent-encoded, in base64 and in hexadecimal. What user code makes of it
-otherwise (a part of it, a hash, a compressed form) can't be recognised.
+in JSON within JSON), as `repr` and `ascii` show it or its bytes, percent-encoded, in base64 and in hexadecimal. What
+user code makes of it otherwise (a part of it, a hash, a compressed form) can't be recognised.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias, cast, final
 from urllib.parse import quote, quote_plus
 
 from relight.errors import InvalidValueError, SecretExposedError, SecretNotFoundError
+from relight.sdk._values_path import at_name, joined
 
 __all__ = ("KNOWN_MAX", "LENGTH_MIN", "SecretProvider", "Secrets", "from_environment")
 
@@ -25,11 +27,15 @@ SecretProvider: TypeAlias = Callable[[str], str | None]
 LENGTH_MIN = 8
 """A shorter value stands in too many texts by chance: the gate would refuse what has nothing to do with it."""
 KNOWN_MAX = 256
-"""Values that the gate knows at a time; the one that was learned first goes first, until it is revealed again."""
+"""Values that the gate knows at a time; the one that was revealed least recently goes first."""
 
 _JSON_LAYERS = 3
 _LINE_MIN = 16
 _PREFIX = "RELIGHT_SECRET_"
+_QUOTES = "'\""
+_URL_SAFE = ("", "/", "!$&'()*+,;=", "!$&'()*+,;=:@/?")
+"""What stays as it is: nothing, by default in `urllib.parse.quote`, before a host and in a query by RFC 3986."""
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
 class _Form(NamedTuple):
@@ -82,6 +88,8 @@ class Secrets:
             raise InvalidValueError(f"secret {name!r}", "", problem, "use a longer one")
         if self._values.get(value) != name:
             self._learn(name, value)
+        elif next(reversed(self._values)) != value:
+            self._renew(name, value)
         return value
 
     def check(self, data: bytes, *, what: str, root: str) -> None:
@@ -120,6 +128,15 @@ class Secrets:
             self._forms = tuple(_Form(of, text, text.encode("utf-8", "surrogatepass")) for text, of in longest_first)
             self.is_used = True
 
+    def _renew(self, name: str, value: str) -> None:
+        """Give a known value the place of the latest. Other threads may have forgotten it meanwhile."""
+        with self._lock:
+            is_known = value in self._values
+            if is_known:
+                self._values = {one: of for one, of in self._values.items() if one != value} | {value: name}
+        if not is_known:
+            self._learn(name, value)
+
     def _path(self, data: bytes, secret: str) -> str:
         try:
             value: object = json.loads(data)
@@ -128,21 +145,21 @@ class Secrets:
         return next(_places(value, [form.text for form in self._forms if form.secret == secret]), "")
 
 
-def _places(value: object, texts: Sequence[str], path: str = "") -> Iterator[str]:
+def _places(value: object, texts: Sequence[str]) -> Iterator[str]:
     """Where one of the texts stands, as far down as it goes; a key that holds it is not named."""
     if isinstance(value, dict):
         for key, item in cast("dict[str, object]", value).items():
             if any(text in key for text in texts):
-                yield f"{path} (in a key)"
+                yield " (in a key)"
             else:
-                yield from _places(item, texts, f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]")
+                yield from (joined(at_name(key), rest) for rest in _places(item, texts))
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[object]", value)):
-            yield from _places(item, texts, f"{path}[{index}]")
+            yield from (joined(f"[{index}]", rest) for rest in _places(item, texts))
     else:
         leaf = value if isinstance(value, str) else json.dumps(value)
         if any(text in leaf for text in texts):
-            yield path
+            yield ""
 
 
 def _variable(name: str) -> str:
@@ -168,10 +185,15 @@ def _written(text: str) -> Iterator[str]:
     data = text.encode("utf-8", "backslashreplace")
     yield text
     yield data.decode()
-    yield repr(text)[1:-1]
-    yield quote(data, safe="")
+    yield from (repr(text)[1:-1], repr(data)[2:-1], ascii(text)[1:-1])
+    # As it stands in a text with both quotes, for which one of them is escaped.
+    yield from (repr(_QUOTES + text)[4:-1], repr(_QUOTES.encode() + data)[5:-1], ascii(_QUOTES + text)[4:-1])
     yield quote_plus(data)
+    for safe in _URL_SAFE:
+        yield (quoted := quote(data, safe=safe))
+        yield _ESCAPE.sub(lambda escape: escape[0].lower(), quoted)
     yield data.hex()
+    yield data.hex().upper()
     # What of it is the same wherever it stands in something that is encoded as a whole.
     for before, skipped in ((0, 0), (1, 2), (2, 3)):
         end = (before + len(data)) * 8 // 6

@@ -18,7 +18,7 @@ from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, how_children_stand
 from relight.actors.values import filled
 from relight.errors import RelightError, RequestRejected, UnavailableError, WaitTimedOut
-from relight.sdk._any_value import checked_text, encode_any
+from relight.sdk._any_value import checked_text, encode_sent
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
 from relight.sdk._interceptors import RequestCall, SignalCall, through
@@ -153,7 +153,7 @@ class Run(Generic[R]):
             AlreadyAnsweredError: It was answered already, or has timed out.
             RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
-            InvalidValueError: The data can't be written as JSON.
+            InvalidValueError: The data can't be written as JSON, or would not be read as it is.
             PayloadTooLargeError: It is larger than the setting `value_bytes_max`.
         """
         name_of("suspension name", name)
@@ -170,7 +170,7 @@ class Run(Generic[R]):
             RefusedError: It is parked for the length of its history.
             RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
-            InvalidValueError: The data can't be written as JSON.
+            InvalidValueError: The data can't be written as JSON, or would not be read as it is.
             PayloadTooLargeError: It is larger than the setting `value_bytes_max`.
         """
         name_of("signal name", name)
@@ -207,7 +207,7 @@ class Run(Generic[R]):
             RunNotFoundError: The run is not known.
             RefusedError: This `id` was answered long before the run continued as new; the answer was not kept.
             MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
-            InvalidValueError: The data can't be written as JSON, or the answer is no `type`.
+            InvalidValueError: The data can't be sent as JSON that is read as it is, or the answer is no `type`.
             PayloadTooLargeError: The data is larger than the setting `value_bytes_max`.
             UnavailableError: It could not be sent within 30 s. The run may have been asked; ask again with its `id`.
         """
@@ -254,7 +254,7 @@ class Run(Generic[R]):
         await self._letterbox.post_once(wake, name, self._relieved)
 
     def _encoded(self, data: object, *, what: str) -> Raw:
-        return Raw(encode_any(data, what=what, bytes_max=self._relight.settings.value_bytes_max))
+        return Raw(encode_sent(data, what=what, bytes_max=self._relight.settings.value_bytes_max))
 
     async def _filled(self, record: T) -> T:
         """Return a record with the large values that are stored apart."""

@@ -10,8 +10,9 @@ from msgspec import Raw
 from relight.actors.fork import Arguments
 from relight.config.limits import LIMITS
 from relight.errors import RefusedError
-from relight.sdk._any_value import encode_any
-from relight.sdk._durations import moment_ms, seconds
+from relight.sdk._any_value import encode_as_ever, encode_sent
+from relight.sdk._durations import due_ms, moment_ms, seconds
+from relight.sdk._scope import activation
 from relight.sdk._values import ValueType, digest, value_type
 from relight.sdk._workflow import DEFAULT_QUEUE, StartOptions, Workflow
 from relight.subjects.ids import QueueName, name_of, queue_name
@@ -36,8 +37,10 @@ def run_started(
         arguments = known.signature.encode_arguments(args)
     elif isinstance(workflow, str):
         name, queue, timeout_s = name_of("workflow name", workflow), queue_name(DEFAULT_QUEUE), None
+        # The bytes of a child's start are part of a step's digest in its parent's history.
+        encode = encode_sent if activation() is None else encode_as_ever
         arguments = tuple(
-            encode_any(one, what=f"argument {n}", bytes_max=LIMITS.value_bytes_max) for n, one in enumerate(args, 1)
+            encode(one, what=f"argument {n}", bytes_max=LIMITS.value_bytes_max) for n, one in enumerate(args, 1)
         )
     else:
         raise RefusedError(f"{workflow!r} is no workflow; decorate it with @workflow, or pass its name")
@@ -64,7 +67,7 @@ def arguments_of(workflow: str, args: Sequence[object], *, bytes_max: int) -> Ar
         InvalidValueError: One can't be written as JSON.
         PayloadTooLargeError: One is larger than `bytes_max`.
     """
-    values = tuple(Raw(encode_any(one, what=f"argument {n}", bytes_max=bytes_max)) for n, one in enumerate(args, 1))
+    values = tuple(Raw(encode_sent(one, what=f"argument {n}", bytes_max=bytes_max)) for n, one in enumerate(args, 1))
     return Arguments(values, digest([workflow.encode(), *(bytes(one) for one in values)]))
 
 
@@ -75,7 +78,8 @@ def result_type_of(workflow: object, type: object) -> ValueType[Any]:
 
 def _not_before_ms(options: StartOptions, now_ms: int) -> int | None:
     if "at" in options:
-        return moment_ms("at", options["at"])
+        # A workflow's far time is not refused: old histories have it. It waits until the server can count no further.
+        return (due_ms if activation() is None else moment_ms)("at", options["at"])
     if "delay" in options:
         return now_ms + round(seconds("delay", options["delay"]) * 1000)
     return None

@@ -22,6 +22,8 @@ from typing import NamedTuple, cast
 
 from pydantic import BaseModel
 
+from relight.sdk._values_path import at_key, at_name, joined
+
 __all__ = ("ATOMS", "Difference", "difference", "state_of")
 
 ATOMS: frozenset[type] = frozenset({str, int, bool, type(None), bytes})
@@ -120,7 +122,7 @@ def _between_sequences(returned: Iterable[object], decoded: Iterable[object]) ->
         return Difference(returned, decoded, f"the {_name(returned)} would come back with another length or bound")
     for index, (one, other) in enumerate(zip(first, second, strict=True)):
         if found := difference(one, other):
-            return replace(found, path=f"[{index}]{found.path}")
+            return replace(found, path=joined(f"[{index}]", found.path))
     return None
 
 
@@ -131,17 +133,12 @@ def _between_dicts(returned: dict[object, object], decoded: dict[object, object]
     for key, item in returned.items():
         # A nan is equal to nothing, so that its entry is lost here and refused: it can't be looked up afterwards.
         if key not in keys or difference(key, keys[key]):
-            return Difference(key, None, f"its key, a {_name(key)}, would not come back", _at(key))
+            return Difference(key, None, f"its key, a {_name(key)}, would not come back", at_key(key))
         if found := difference(item, decoded[key]):
-            return replace(found, path=_at(key) + found.path)
+            return replace(found, path=joined(at_key(key), found.path))
     if len(returned) != len(decoded):
         return Difference(returned, decoded, f"the {_name(returned)} would come back with other keys")
     return None
-
-
-def _at(key: object) -> str:
-    text = repr(key) if type(key) in ATOMS else type(key).__qualname__
-    return f"[{text if len(text) <= 40 else text[:39] + '…'}]"
 
 
 def _between_sets(
@@ -160,9 +157,9 @@ def _between_states(returned: object, decoded: object) -> Difference | None:
     first, second = state_of(returned), state_of(decoded)
     for name in first | second:
         if name not in first or name not in second:
-            return Difference(first.get(name), second.get(name), "the attribute is on one side only", f".{name}")
+            return Difference(first.get(name), second.get(name), "the attribute is on one side only", at_name(name))
         if found := difference(first[name], second[name]):
-            return replace(found, path=f".{name}{found.path}")
+            return replace(found, path=joined(at_name(name), found.path))
     return None
 
 

@@ -8,13 +8,16 @@ from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import reduce
 from typing import Literal, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, from_json, to_json
 
+from relight.sdk._gate import shortened
 from relight.sdk._values_compare import Difference, state_of
+from relight.sdk._values_path import at_key, at_name, joined
 
 __all__ = ("Problem", "annotation_name", "problem_of_difference", "problem_of_encoding", "problem_of_validation")
 
@@ -90,7 +93,7 @@ def _unencodable(value: object, bytes_mode: _BytesMode, depth: int = 0) -> tuple
         return None
     for step, part in _parts(value):
         if found := _unencodable(part, bytes_mode, depth + 1):
-            return step + found[0], found[1]
+            return joined(step, found[0]), found[1]
     return "", value
 
 
@@ -105,23 +108,19 @@ def _is_encodable(value: object, bytes_mode: _BytesMode) -> bool:
 def _parts(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         for key, item in cast("dict[object, object]", value).items():
-            yield _step(key), item
+            yield at_key(key), item
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(cast("list[object]", value)):
             yield f"[{index}]", item
     elif isinstance(value, (set, frozenset)):
         yield from (("{…}", member) for member in cast("set[object]", value))
     else:
-        yield from ((f".{name}", item) for name, item in _attributes(value).items())
+        yield from ((at_name(name), item) for name, item in _attributes(value).items())
 
 
 def _attributes(value: object) -> dict[str, object]:
     is_data = isinstance(value, BaseModel) or is_dataclass(value)
     return state_of(value) if is_data else {}
-
-
-def _step(key: object) -> str:
-    return f"[{str(key)[:40]!r}]"
 
 
 def problem_of_validation(error: ValidationError, given: object, annotation: str, *, is_own: bool = False) -> Problem:
@@ -153,8 +152,8 @@ def problem_of_validation(error: ValidationError, given: object, annotation: str
 def _message(details: ErrorDetails) -> str:
     # The only message of pydantic's that repeats the input.
     if details["type"] == "union_tag_invalid":
-        return f"Input's tag should be one of {details.get('ctx', {}).get('expected_tags', '')}"[:_TEXT_MAX]
-    return details["msg"][:_TEXT_MAX]
+        return shortened(f"Input's tag should be one of {details.get('ctx', {}).get('expected_tags', '')}", _TEXT_MAX)
+    return shortened(details["msg"], _TEXT_MAX)
 
 
 def _json_name(part: object) -> str:
@@ -171,15 +170,15 @@ def _parsed(given: object) -> object:
 
 
 def _place(location: tuple[int | str, ...], value: object, *, missing: bool) -> tuple[str, object]:
-    path = ""
+    steps: list[str] = []
     for depth, step in enumerate(location):
         found = _child(value, step)
         if found:
-            path += found[0]
+            steps.append(found[0])
             value = found[1]
         elif missing and depth == len(location) - 1:
-            path += f".{step}"
-    return path, value
+            steps.append(at_name(str(step)))
+    return reduce(lambda rest, step: joined(step, rest), reversed(steps), ""), value
 
 
 def _child(value: object, step: int | str) -> tuple[str, object] | None:
@@ -187,9 +186,9 @@ def _child(value: object, step: int | str) -> tuple[str, object] | None:
         items = cast("dict[object, object]", value)
         if step not in items:
             return None
-        return (f".{step}" if isinstance(step, str) and step.isidentifier() else _step(step)), items[step]
+        return (at_name(step) if isinstance(step, str) else at_key(step)), items[step]
     if isinstance(value, (list, tuple)) and isinstance(step, int):
         items_list = cast("list[object]", value)
         return (f"[{step}]", items_list[step]) if step < len(items_list) else None
     attributes = _attributes(cast("object", value))  # type: ignore[redundant-cast]  # pyright needs it.
-    return (f".{step}", attributes[step]) if isinstance(step, str) and step in attributes else None
+    return (at_name(step), attributes[step]) if isinstance(step, str) and step in attributes else None

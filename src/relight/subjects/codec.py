@@ -43,6 +43,9 @@ _answer: msgspec.json.Decoder[RequestReplied | RequestRejected] = msgspec.json.D
 
 encode = _encoder.encode
 
+# Whoever can publish may send any bytes: msgspec says so of a text that is no UTF-8 and of thousands of brackets.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 
 class _Versioned(msgspec.Struct):
     v: int
@@ -60,7 +63,7 @@ def decode_turn(data: bytes) -> Turn | Tombstone:
     # Not by `_decoded`: a history is as many calls of this as it has turns.
     try:
         turn = _turn.decode(data)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise _unreadable(data, error) from error
     if turn.v != VERSION:
         _check_version(turn.v)
@@ -73,7 +76,7 @@ def is_of_later_version(data: bytes) -> bool:
     """Whether a message that can't be read is whole, but of a protocol that only a later Relight knows."""
     try:
         return _versioned.decode(data).v > VERSION
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return False
 
 
@@ -137,11 +140,11 @@ def decode_answer_notice(data: bytes) -> RequestReplied | RequestRejected | None
 def _decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise _unreadable(data, error) from error
 
 
-def _unreadable(data: bytes, error: msgspec.MsgspecError) -> ProtocolError:
+def _unreadable(data: bytes, error: Exception) -> ProtocolError:
     return ProtocolError(f"unreadable message ({error}): {data[:80]!r}")
 
 

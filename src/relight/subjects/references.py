@@ -166,5 +166,5 @@ def reference_in(value: Raw) -> Reference | None:
         return None
     try:
         return _decoder.decode(value)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None  # Written by a person: it stands for itself.

@@ -326,5 +326,5 @@ class JetStreamDoor:
 
 
 def _rfc3339(time_ms: int) -> str:
-    seconds, milliseconds = divmod(time_ms, 1000)
+    seconds, milliseconds = divmod(min(time_ms, LIMITS.due_ms_max), 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

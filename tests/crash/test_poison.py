@@ -1,0 +1,118 @@
+"""Messages that fit no type, or that can't be read at all: their run goes on with the next one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.crash.workers_in_memory import WorkersInMemory
+
+from relight import RequestRejected, WorkflowContext, workflow
+from relight.subjects import messages as m
+from relight.subjects import records as r
+from relight.subjects.codec import encode
+
+LONG_KEY = {"k" * 2_000_000: "no number"}
+
+
+@workflow
+async def suspends(ctx: WorkflowContext) -> int:
+    return len(await ctx.suspend("go", type=dict[str, int]))
+
+
+@workflow
+async def hears(ctx: WorkflowContext) -> int:
+    return len(await ctx.wait_for_signal("go", type=dict[str, int]))
+
+
+@workflow
+async def answers(ctx: WorkflowContext) -> int:
+    async for asked in ctx.requests("go", type=dict[str, int]):
+        await asked.reply(0)
+        return len(asked.data)
+    return 0
+
+
+async def test_of_an_answer_with_a_long_key_that_does_not_fit_the_next_one_counts(site: WorkersInMemory) -> None:
+    await site.add(suspends)
+    run = await site.result(site.client.start(suspends, id="run"))
+    await site.until(lambda: bool(site.records("run", r.Suspended)))
+
+    await site.result(run.resume("go", LONG_KEY))
+    await site.until(lambda: len(site.records("run", r.Suspended)) == 2)
+    await site.result(run.resume("go", {"a": 5}))
+
+    assert await site.result(run.result()) == 1
+
+
+async def test_of_a_signal_with_a_long_key_that_does_not_fit_the_next_one_counts(site: WorkersInMemory) -> None:
+    await site.add(hears)
+    run = await site.result(site.client.start(hears, id="run"))
+
+    await site.result(run.signal("go", LONG_KEY))
+    await site.result(run.signal("go", {"a": 5}))
+
+    assert await site.result(run.result()) == 1
+
+
+async def test_a_request_with_a_long_key_that_does_not_fit_is_rejected_in_few_words(site: WorkersInMemory) -> None:
+    await site.add(answers)
+    run = await site.result(site.client.start(answers, id="run"))
+
+    asked = asyncio.ensure_future(run.request("go", LONG_KEY, type=int))
+    with pytest.raises(RequestRejected) as rejected:
+        await site.result(asked)
+    assert await site.result(run.request("go", {"a": 5}, type=int)) == 0
+
+    assert len(str(rejected.value)) < 1_000
+    assert await site.result(run.result()) == 1
+
+
+DEEP = b"[" * 1_200 + b"]" * 1_200
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"kind":"Signal","name":"\xff","data":1}',
+        b'{"kind":"Signal","name":"go","data":{"$relight.value":"\xff","bytes":1}}',
+        b'{"kind":"Signal","name":"go","data":' + DEEP + b"}",
+    ],
+    ids=["no UTF-8", "no UTF-8 in a reference", "too deep"],
+)
+async def test_after_bytes_that_are_no_message_the_next_one_counts(site: WorkersInMemory, message: bytes) -> None:
+    await site.add(hears)
+    run = await site.result(site.client.start(hears, id="run"))
+    await site.until(lambda: bool(site.records("run", r.SignalAwaited)))
+
+    publish(site, site.client.subjects.wake("default", "run"), message)
+    await site.result(run.signal("go", {"a": 5}))
+
+    assert await site.result(run.result()) == 1
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\x01"], ids=["no UTF-8", "no JSON"])
+async def test_a_journal_that_ends_in_such_bytes_parks_its_run_as_corrupt(site: WorkersInMemory, name: bytes) -> None:
+    worker = await site.add(hears)
+    run = await site.result(site.client.start(hears, id="run"))
+    await site.until(lambda: bool(site.records("run", r.SignalAwaited)))
+    worker.kill()
+    log = site.client.subjects.log("run")
+    last = site.server.stream.last(log)
+    assert last is not None
+
+    publish(site, log, last.data.replace(b'"name":"go"', b'"name":"' + name + b'"'))
+    publish(site, site.client.subjects.wake("default", "run"), encode(m.TimerDue(timer=0, due_ms=0)))
+    await site.add(hears)
+    await site.until(lambda: is_corrupt(site, log))
+
+    assert (await site.result(run.describe())).parked == "corrupt"
+
+
+def publish(site: WorkersInMemory, subject: str, data: bytes) -> None:
+    site.server.stream.publish(subject, data, fence=None, fence_subject=None)
+
+
+def is_corrupt(site: WorkersInMemory, log: str) -> bool:
+    last = site.server.stream.last(log)
+    return last is not None and b'"corrupt"' in last.data
