@@ -88,7 +88,10 @@ class KeyProvider(Protocol):
         ...
 
     async def unwrap(self, wrapped: WrappedKey, *, run: str) -> bytes:
-        """Decrypt it. Raises `LookupError` if the key is not known (any more), or does not fit."""
+        """Decrypt it. Raises `LookupError` if the key is not known (any more), or does not fit.
+
+        Anything else that it raises says that it is away, and is asked again.
+        """
         ...
 
 

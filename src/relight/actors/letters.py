@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from relight.actors.door import Door, Stored
 from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
-from relight.actors.mailbox import decoded
+from relight.actors.mailbox import decoded_if_open
 from relight.actors.reading import Reading, read
 from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
@@ -114,7 +114,7 @@ class Letterbox:
             tail=history.last,
             unread=len(unread),
             bytes=history.bytes,
-            has_unread_cancel=any(_is_cancel(decoded(one.subject, one.data)) for one in unread),
+            has_unread_cancel=any(_is_cancel(decoded_if_open(one.subject, one.data)) for one in unread),
         )
 
     async def _fill(self, state: RunState) -> None:
@@ -330,7 +330,7 @@ class Letterbox:
         cursor = history.last.cursor if history.last is not None else 0
         if up_to > cursor:
             for stored in await self._unread(cursor):
-                wake = decoded(stored.subject, stored.data)
+                wake = decoded_if_open(stored.subject, stored.data)
                 for record in () if wake is None else receive(state, wake, code=""):
                     state.apply(record, state.at_ms)
         return state

@@ -32,7 +32,7 @@ from relight.actors.entrance import Entrance
 from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
 from relight.actors.journal import BrokenChainError, Displaced, Tail
 from relight.actors.live_runs import LiveRuns
-from relight.actors.mailbox import Mailbox, decoded
+from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
 from relight.actors.reading import Reading, read
 from relight.actors.roll_call import RollCall
 from relight.actors.run.state import RunState, fold
@@ -223,7 +223,7 @@ class Ownership:
         mailbox = self._subjects.wake(queue, run)
         after = 0
         while stored := await self._door.next(mailbox, after=after):
-            if isinstance(decoded(stored.subject, stored.data), Relit | TimerDue):
+            if isinstance(decoded_if_open(stored.subject, stored.data), Relit | TimerDue):
                 return True
             after = stored.sequence
         return False
@@ -482,7 +482,7 @@ def _is_lease(delivery: Delivery, tail: Turn) -> bool:
 
 
 def _wake_in(delivery: Delivery) -> Wake | None:
-    return decoded(delivery.subject, delivery.data)
+    return decoded_if_open(delivery.subject, delivery.data)
 
 
 def _tail_of(last: Stored, turn: Turn | None) -> Tail:

@@ -7,7 +7,8 @@ A data key is wrapped by the provider and stored on a subject of its own before 
 it makes the run unreadable, while its chain still holds: the chain is over what is stored.
 
 What can't be opened here, because a codec or a key is missing, is handed on as it is stored: nobody drives a run from
-it. What was changed is handed on as nothing: no reader takes that for a message.
+it. What was changed is handed on as nothing: no reader takes that for a message. Whatever a key provider raises says
+nothing of what is stored: it is asked again.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from relight.actors.codecs import Codec, DamagedError, Encryption, WrappedKey, Zstd
-from relight.actors.door import Consumption, Delivery, Door, Stored
+from relight.actors.codecs import Codec, DamagedError, Encryption, KeyProvider, WrappedKey, Zstd
+from relight.actors.door import Consumption, Delivery, Door, KeyDestroyedError, Stored
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, ProtocolError, RefusedError, SealedError
+from relight.errors import FencedError, ProtocolError, RefusedError, SealedError, UnavailableError
 from relight.subjects.codec import decode_start, decode_stored_wake, decode_turn, decode_wake, encode
 from relight.subjects.envelope import envelope_of, header_in, sealed_wake
 from relight.subjects.grammar import RETIRED, Subjects
@@ -75,6 +76,14 @@ _stored_key = msgspec.json.Decoder(_StoredKey)
 
 class _Closed(Exception):
     """It can't be opened here. It says why."""
+
+    error = SealedError
+
+
+class _Destroyed(_Closed):
+    """Its data key is gone: nobody can."""
+
+    error = KeyDestroyedError
 
 
 def with_codecs(door: Door, subjects: Subjects, codecs: Sequence[Codec]) -> Door:
@@ -237,7 +246,8 @@ class SealingDoor:
     async def opened(self, subject: str, data: bytes) -> bytes:
         """Return what was sealed, as it was before; as it is stored if it can't be opened here.
 
-        Nothing is returned of what was changed. Raises `UnavailableError`.
+        Nothing is returned of what was changed, and of a mailbox message that nobody can open for its run: it would
+        hold up all that come after it. Raises `UnavailableError`.
         """
         kind, run = _place_of(subject)
         try:
@@ -245,7 +255,7 @@ class SealingDoor:
             return data if sealed is None else await self._opened_text(run, kind, data, sealed)
         except _Closed as why:
             log.warning("sealed", run=run, reason=str(why))
-            return data
+            return b"" if kind == "wake" and await self._is_lost(run, data, why) else data
         except (DamagedError, ProtocolError, ValueError) as error:
             log.error("sealed_message_damaged", subject=subject, error=str(error))
             return b""
@@ -282,6 +292,14 @@ class SealingDoor:
             return subject
         return _addressed(self._subjects, subject, seal)
 
+    async def _is_lost(self, run: str, data: bytes, why: _Closed) -> bool:
+        """Whether nobody can open it for this run: its key is gone, or it is for an earlier run of this id."""
+        if isinstance(why, _Destroyed):
+            return True
+        wake, own = decode_stored_wake(data), await self._sealed_start(run)
+        assert isinstance(wake, Sealed), "that was to be opened"
+        return own is not None and (not own or header_in(own) != header_in(wake.sealed))
+
     # Data keys.
 
     async def _seal_of(self, run: str) -> _Seal | None:
@@ -302,7 +320,7 @@ class SealingDoor:
         try:
             seal = await self._seal_named(run, *header_in(sealed)) if sealed else None
         except _Closed as why:
-            raise SealedError(f"run {run!r} is sealed: {why}") from None
+            raise why.error(f"run {run!r} is sealed: {why}") from None
         self._remember(run, seal)
         return seal
 
@@ -330,14 +348,12 @@ class SealingDoor:
             raise _Closed("there are no encryption keys here")
         stored = await self._door.last(self._subjects.key(run, name))
         if stored is None:
-            raise _Closed(f"its data key {name} was destroyed")
+            raise _Destroyed(f"its data key {name} was destroyed")
         try:
             found = _stored_key.decode(stored.data)
-            key = await self._provider.unwrap(WrappedKey(found.key, found.wrapped), run=run)
-        except LookupError as error:
-            raise _Closed(str(error)) from error
         except msgspec.MsgspecError as error:
             raise _Closed(f"its data key {name} is damaged") from error
+        key = await _unwrapped(self._provider, WrappedKey(found.key, found.wrapped), run)
         self._keep_key(run, name, key)
         return key
 
@@ -387,6 +403,20 @@ class SealingDoor:
 
 _UNKNOWN = _Seal((), "", b"")
 """Of a run of which nothing is stored."""
+
+
+async def _unwrapped(provider: KeyProvider, wrapped: WrappedKey, run: str) -> bytes:
+    try:
+        key = await provider.unwrap(wrapped, run=run)
+        if len(key) != _DATA_KEY_BYTES:
+            raise ValueError(f"its answer has {len(key)} bytes")
+    except LookupError as error:
+        raise _Closed(str(error)) from error
+    except Exception as error:
+        # Whatever it is: only what was opened by the right key can be found damaged.
+        log.warning("key_provider_failed", run=run, key=wrapped.key_id, error=repr(error))
+        raise UnavailableError(f"the data key of run {run!r} was not unwrapped: {error!r}") from error
+    return key
 
 
 def _without_settings() -> dict[str, Codec]:

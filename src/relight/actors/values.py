@@ -22,7 +22,7 @@ from msgspec import Raw, Struct
 from relight.actors.door import Door
 from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, PayloadTooLargeError, ProtocolError
+from relight.errors import FencedError, PayloadTooLargeError, ProtocolError, SealedError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
@@ -137,6 +137,7 @@ async def fill(door: Door, subjects: Subjects, run: str, shelf: Shelf, holders: 
     """Put on the shelf what these records or messages refer to; what is missing or damaged shows when it is fed.
 
     Raises:
+        SealedError: One can't be opened here: its data key is not at hand.
         UnavailableError: The server was not reached.
     """
     for holder in holders:
@@ -148,6 +149,8 @@ async def fill(door: Door, subjects: Subjects, run: str, shelf: Shelf, holders: 
                 continue
             try:
                 data = shelf.find(one.digest) or await fetch(door, subjects, run, one)
+            except SealedError:
+                raise
             except ProtocolError:
                 continue  # The code can't go on without it, and the run is parked when it comes to it.
             if data is not None:
