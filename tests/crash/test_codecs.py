@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
+from tests.crash.workers_in_memory import WorkersInMemory
 from tests.crash.workflows import SCENARIOS
 
-from relight import Encryption, Keys, Zstd
+from relight import Encryption, Keys, WorkflowContext, Zstd, workflow
 from relight.actors.codecs import Codec
 from relight.actors.journal import Journal, Tail
 from relight.subjects.codec import decode_turn
@@ -71,3 +73,22 @@ async def test_a_turn_is_cut_until_its_parts_fit_however_large_a_codec_makes_the
 
     stored = [decode_turn(one.data.rstrip()) for one in server.stream.read(log, after=0, limit=1_000)]
     assert [record for turn in stored if isinstance(turn, Turn) for record in turn.records] == records
+
+
+@workflow
+async def hears_two(ctx: WorkflowContext) -> str:
+    return await ctx.wait_for_signal("first", type=str) + await ctx.wait_for_signal("Relit", type=str)
+
+
+async def test_a_sealed_signal_may_have_the_name_of_a_message_of_our_own(site: WorkersInMemory) -> None:
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, problem: problems.append(problem))
+    await site.add(hears_two, codecs=codecs())
+    async with site.another_client(*codecs()) as client:
+        run = await site.result(client.start(hears_two))
+        await site.result(run.signal("first", "a"))
+
+        await site.result(run.signal("Relit", "b"))
+
+        assert await site.result(run.result()) == "ab"
+        assert problems == []
