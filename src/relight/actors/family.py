@@ -8,8 +8,9 @@ once, and a child that is cancelled already stays so.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
-from relight.actors.door import Clock, Door
+from relight.actors.door import Clock, Door, KeyDestroyedError
 from relight.actors.journal import read_tail
 from relight.actors.run.state import Child, RunState
 from relight.actors.starts import read_start
@@ -50,7 +51,8 @@ async def tell_parent(door: Door, subjects: Subjects, run: str, started: r.RunSt
     assert started.parent is not None, "a child"
     assert end is not None, "that has ended"
     if references_in(end) and await _may_read(door, subjects, started.parent):
-        await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
+        with suppress(KeyDestroyedError):  # Nobody will ever read what is stored for this parent.
+            await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
     await door.publish(subjects.wake(started.parent_queue, started.parent), encode(ChildOver(child=run, end=end)))
 
 

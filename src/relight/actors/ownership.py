@@ -239,7 +239,7 @@ class Ownership:
             problem = f"the last turn (sequence {last.sequence}): {error}"
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], problem, last)
             return None
-        if isinstance(tail, Turn):
+        if isinstance(tail, Turn) and not isinstance(tail.records[-1], r.ENDS):
             check_open(tail, run)
         return await self._decide_by_tail(delivery, run, last, tail)
 
@@ -427,6 +427,7 @@ class Ownership:
     async def _finish(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> None:
         """What follows the end may have been lost with the worker that wrote it: then its lease comes again."""
         if tail.family and _is_lease(delivery, tail):
+            check_open(tail, run)
             history = await self._history(delivery, run, last)
             if history is not None:
                 await tell_family(self._door, self._subjects, run, history.state)

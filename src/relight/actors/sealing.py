@@ -32,7 +32,7 @@ from relight.errors import FencedError, ProtocolError, RefusedError, SealedError
 from relight.subjects.codec import decode_start, decode_stored_wake, decode_turn, decode_wake, encode
 from relight.subjects.envelope import envelope_of, header_in, sealed_wake
 from relight.subjects.grammar import RETIRED, Subjects
-from relight.subjects.messages import Sealed, Start
+from relight.subjects.messages import ChildOver, ParentOver, Sealed, Start
 from relight.subjects.turn import Tombstone, Turn
 
 __all__ = ("SealingDoor", "with_codecs")
@@ -49,7 +49,7 @@ _KEY_KEPT_S = 300.0
 """After this long a process looks again whether a data key was destroyed."""
 _SEAL_KEPT_S = LIMITS.tombstone_s / 2
 """How a run is sealed is remembered for less time than its id stays taken after its retirement: what is remembered
-never counts for another run of this id."""
+never counts for another run of this id. And, if there is one, no longer than its data key."""
 _TOKEN_BYTES = 8
 _DATA_KEY_BYTES = 32
 
@@ -188,7 +188,12 @@ class SealingDoor:
         wake = decode_wake(data)
         if envelope_of(wake) is wake:
             return data
-        seal = await self._found(run)
+        try:
+            seal = await self._found(run)
+        except KeyDestroyedError:
+            if not isinstance(wake, ChildOver | ParentOver):
+                raise
+            seal = _UNKNOWN  # Its family does not wait until somebody can read what it is told.
         if seal is None:
             return data
         return encode(sealed_wake(wake, _NOBODY if seal == _UNKNOWN else self._text(seal, run, "wake", data)))
@@ -340,10 +345,8 @@ class SealingDoor:
         return _Seal(codecs, key_name, key)
 
     async def _key(self, run: str, name: str) -> bytes:
-        now_s = self.clock.elapsed_s()
-        known = self._keys.get((run, name))
-        if known is not None and known[1] > now_s:
-            return known[0]
+        if (known := self._known_key(run, name)) is not None:
+            return known
         if self._provider is None:
             raise _Closed("there are no encryption keys here")
         stored = await self._door.last(self._subjects.key(run, name))
@@ -389,7 +392,14 @@ class SealingDoor:
             await self._door.purge(self._subjects.key(run, seal.key_name))
 
     def _is_known(self, run: str) -> bool:
-        return run in self._seals and self._seals[run][1] > self.clock.elapsed_s()
+        seal, until_s = self._seals.get(run, (None, 0.0))
+        if until_s <= self.clock.elapsed_s():
+            return False
+        return seal is None or seal.key_name == _NO_KEY or self._known_key(run, seal.key_name) is not None
+
+    def _known_key(self, run: str, name: str) -> bytes | None:
+        key, until_s = self._keys.get((run, name), (None, 0.0))
+        return key if until_s > self.clock.elapsed_s() else None
 
     def _remember(self, run: str, seal: _Seal | None) -> None:
         self._seals.pop(run, None)  # It is the newest now.

@@ -14,8 +14,9 @@ from typing_extensions import TypeForm
 from relight.actors import letters
 from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, how_children_stand
+from relight.actors.starts import read_seal
 from relight.actors.values import filled
-from relight.errors import RequestRejected, WaitTimedOut
+from relight.errors import RefusedError, RequestRejected, RunNotFoundError, WaitTimedOut
 from relight.sdk._any_value import checked_text, encode_any
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
@@ -24,6 +25,7 @@ from relight.sdk._outcome import outcome_of
 from relight.sdk._values import ValueType, value_type
 from relight.subjects import messages as m
 from relight.subjects import records as r
+from relight.subjects.envelope import header_in
 from relight.subjects.ids import name_of
 from relight.subjects.references import references_in
 
@@ -356,11 +358,19 @@ class Run(Generic[R]):
         minutes. A run that has not ended stands still; terminate it before.
 
         Raises:
+            RefusedError: It has none, because it was not encrypted. Nothing was destroyed.
+            RunNotFoundError: The run is not known, or was retired, which has destroyed its data key.
             UnavailableError: No answer in time. It may have been destroyed; do it again.
         """
-        keys = self._relight.subjects.key(self.id, "*")
-        await self._relight.door.last(keys)  # Whoever looks has the bucket made.
-        await self._relight.door.purge(keys)
+        door, subjects = self._relight.door, self._relight.subjects
+        sealed = await read_seal(door, subjects, self.id)
+        if sealed is None:
+            raise RunNotFoundError(self.id)
+        if not sealed or header_in(sealed)[1] == "-":
+            raise RefusedError(f"run {self.id!r} was not encrypted; there is no data key to destroy")
+        keys = subjects.key(self.id, "*")
+        await door.last(keys)  # Whoever looks has the bucket made.
+        await door.purge(keys)
 
     async def describe(self) -> RunDescription:
         """Say how the run stands, in words: status, what it waits for, since when, last error, worker, sizes.
