@@ -14,9 +14,9 @@ from tests.crash.workflows import SCENARIOS
 from relight import Encryption, Keys, WorkflowContext, Zstd, workflow
 from relight.actors.codecs import Codec
 from relight.actors.journal import Journal, Tail
-from relight.subjects.codec import decode_turn
+from relight.subjects.codec import decode_turn, encode
 from relight.subjects.grammar import Subjects
-from relight.subjects.records import ChildScheduled
+from relight.subjects.records import ChildScheduled, Parked
 from relight.subjects.turn import Turn
 from relight.testing.crash import sweep
 from relight.testing.memory import MemoryServer
@@ -47,6 +47,21 @@ async def test_it_ends_alike_wherever_a_process_dies(name: str) -> None:
     report = await sweep(scenario, workers=2)
 
     assert report.crashes >= 4 * report.operations
+
+
+async def test_a_parking_that_was_sealed_with_its_kind_is_read_all_the_same(site: WorkersInMemory) -> None:
+    async with site.another_client(*codecs()) as client:
+        run, seal = await site.result(client.start(hears_two)), client.door.seal
+        assert seal is not None
+        log = client.subjects.log(run.id)
+        turn = encode(Turn(1, 1, "a", "w", 1, 1, 1, "h", (Parked("unknown_outcome", "why", "charge#1"),)))
+
+        stored = await seal.sealed(log, turn)
+        earlier = stored.replace(b'"reason":"unknown_outcome"', b'"reason":"sealed"')
+        changed = stored.replace(b'"reason":"unknown_outcome"', b'"reason":"stuck"')
+
+        assert earlier != stored
+        assert [await seal.opened(log, one) for one in (stored, earlier, changed)] == [turn, turn, b""]
 
 
 class Bloated:

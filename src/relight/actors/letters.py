@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from relight.actors.door import Door, Stored
 from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
-from relight.actors.mailbox import decoded_if_open
+from relight.actors.mailbox import decoded, decoded_if_open
 from relight.actors.reading import Reading, read
 from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
@@ -68,6 +68,8 @@ class Sight:
 
 _CHILDREN_SHOWN = 10
 """Of those for which a run waits; each is a look at its history."""
+
+Decode = Callable[[str, bytes], m.Wake | None]
 
 Relieve = Callable[[m.Wake], Awaitable[m.Wake]]
 """Stores the large values of a message for its run, and returns what is sent in its place."""
@@ -214,6 +216,7 @@ class Letterbox:
         Raises:
             AlreadyAnsweredError: There is an answer already.
             InvalidIdError: The run has not made the awakeable.
+            SealedError: There is an unread message that can't be opened here: it may be the first answer.
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
         subject = await self._subject()
@@ -257,7 +260,7 @@ class Letterbox:
             RunNotFoundError, UnavailableError: As `post`.
         """
         subject = await self._subject()
-        state, _ = await self._foreseen(subject)
+        state, _ = await self._foreseen(subject, decode=decoded_if_open)
         if not state.is_paused:
             raise RefusedError(f"run {self._run!r} is not paused; there is nothing to unpause")
         await self._door.publish(subject, await self._encoded(wake, as_it_is))
@@ -311,7 +314,7 @@ class Letterbox:
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 
-    async def _foreseen(self, subject: str) -> tuple[RunState, int]:
+    async def _foreseen(self, subject: str, *, decode: Decode = decoded) -> tuple[RunState, int]:
         """What the run will have become when it has consumed its mailbox, and the mailbox's last sequence."""
         last, tail = await self._door.last_of_each((subject, self._subjects.log(self._run)))
         up_to = last.sequence if last is not None else 0
@@ -319,9 +322,9 @@ class Letterbox:
         if history.state.generation > 1 or history.state.records >= LIMITS.mailbox_purge:
             # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
             history = await self._history()
-        return await self._state_with_unread(history, up_to), up_to
+        return await self._state_with_unread(history, up_to, decode), up_to
 
-    async def _state_with_unread(self, history: Reading, up_to: int) -> RunState:
+    async def _state_with_unread(self, history: Reading, up_to: int, decode: Decode) -> RunState:
         """What the run will have become when it has consumed its mailbox."""
         state = history.state
         if history.last is None:
@@ -330,7 +333,7 @@ class Letterbox:
         cursor = history.last.cursor if history.last is not None else 0
         if up_to > cursor:
             for stored in await self._unread(cursor):
-                wake = decoded_if_open(stored.subject, stored.data)
+                wake = decode(stored.subject, stored.data)
                 for record in () if wake is None else receive(state, wake, code=""):
                     state.apply(record, state.at_ms)
         return state

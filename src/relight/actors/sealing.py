@@ -30,7 +30,7 @@ from relight.actors.door import Consumption, Delivery, Door, KeyDestroyedError, 
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, ProtocolError, RefusedError, SealedError, UnavailableError
 from relight.subjects.codec import decode_start, decode_stored_wake, decode_turn, decode_wake, encode
-from relight.subjects.envelope import envelope_of, header_in, sealed_wake
+from relight.subjects.envelope import earlier_envelope_of, envelope_of, header_in, sealed_wake
 from relight.subjects.grammar import RETIRED, Subjects
 from relight.subjects.messages import ChildOver, ParentOver, Sealed, Start
 from relight.subjects.turn import Tombstone, Turn
@@ -503,11 +503,18 @@ def _check_envelope(kind: str, stored: bytes, opened: bytes) -> None:
     elif kind == "start":
         is_same = _readable(decode_start(stored)) == _readable(envelope_of(decode_start(opened)))
     elif kind == "log":
-        is_same = _readable(decode_turn(stored)) == _readable(envelope_of(decode_turn(opened)))
+        is_same = _is_envelope_of(decode_turn(stored), decode_turn(opened))
     else:
         is_same = True
     if not is_same:
         raise DamagedError("its readable part was changed")
+
+
+def _is_envelope_of(stored: Turn | Tombstone, opened: Turn | Tombstone) -> bool:
+    readable = _readable(stored)
+    if readable == _readable(envelope_of(opened)):
+        return True
+    return isinstance(opened, Turn) and readable == _readable(earlier_envelope_of(opened))
 
 
 def _readable(message: Start | Turn | Tombstone) -> bytes:

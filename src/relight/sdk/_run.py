@@ -28,6 +28,7 @@ from relight.subjects import records as r
 from relight.subjects.envelope import header_in
 from relight.subjects.ids import name_of
 from relight.subjects.references import references_in
+from relight.subjects.turn import Turn
 
 if TYPE_CHECKING:
     from relight.sdk._client import Relight
@@ -58,17 +59,21 @@ class Record(Protocol):
 
 @final
 class StoredRecord:
-    """A record with its place in the history: `sequence` counts records from 1; `data` is the record itself."""
+    """A record with its place in the history: `sequence` counts records from 1; `data` is the record itself.
 
-    __slots__ = ("at", "data", "epoch", "run_id", "sequence", "worker")
+    `sealed` says how its turn is sealed, if that could not be opened here: then there are placeholders in `data`.
+    """
 
-    def __init__(self, run_id: str, sequence: int, at: datetime, worker: str, epoch: int, data: r.Record) -> None:
+    __slots__ = ("at", "data", "epoch", "run_id", "sealed", "sequence", "worker")
+
+    def __init__(self, run_id: str, sequence: int, turn: Turn, data: r.Record) -> None:
         self.run_id = run_id
         self.sequence = sequence
-        self.at = at
-        self.worker = worker
-        self.epoch = epoch
+        self.at = moment(turn.at_ms)
+        self.worker = turn.owner
+        self.epoch = turn.epoch
         self.data = data
+        self.sealed = turn.sealed
 
     @property
     def kind(self) -> str:
@@ -394,7 +399,7 @@ class Run(Generic[R]):
             for record in turn.records:
                 sequence = (record.records if isinstance(record, r.Continued) else sequence) + 1
                 if sequence > after:
-                    yield StoredRecord(self.id, sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
+                    yield StoredRecord(self.id, sequence, turn, record)
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
