@@ -14,6 +14,7 @@ from tests.crash.workflows import SCENARIOS
 from relight import Encryption, Keys, WorkflowContext, Zstd, workflow
 from relight.actors.codecs import Codec
 from relight.actors.journal import Journal, Tail
+from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.grammar import Subjects
 from relight.subjects.records import ChildScheduled, Parked
@@ -62,6 +63,31 @@ async def test_a_parking_that_was_sealed_with_its_kind_is_read_all_the_same(site
 
         assert earlier != stored
         assert [await seal.opened(log, one) for one in (stored, earlier, changed)] == [turn, turn, b""]
+
+
+@workflow
+async def measures(ctx: WorkflowContext, text: str) -> int:
+    return len(text)
+
+
+@pytest.mark.parametrize("text", ["relight.sealed:", "relight.sealed:a:b", "relight.sealed:a:b:c"])
+async def test_a_plain_value_may_have_a_chunk_that_begins_like_a_sealed_one(site: WorkersInMemory, text: str) -> None:
+    await site.add(measures, codecs=codecs())
+    before = "x" * (LIMITS.value_chunk_bytes - 1)  # And the quote of its JSON.
+
+    run = await site.result(site.client.start(measures, before + text))
+
+    assert await site.result(run.result()) == len(before + text)
+
+
+async def test_what_is_no_sealed_value_is_damaged_and_nothing_worse(site: WorkersInMemory) -> None:
+    async with site.another_client(*codecs()) as client:
+        run = await site.result(client.start(measures, "x" * 100_000))
+        (subject,) = site.server.stream.subjects(client.subjects.value_chunks(f"{run.id}.*.*"), limit=10)
+        seal = client.door.seal
+        assert seal is not None
+
+        assert [await seal.opened(subject, b"relight.sealed:" + one) for one in (b"", b"a:b", b"\xff:b:c")] == [b""] * 3
 
 
 class Bloated:

@@ -256,7 +256,7 @@ class SealingDoor:
         """
         kind, run = _place_of(subject)
         try:
-            sealed = _sealed_in(kind, data)
+            sealed = _sealed_in(kind, subject, data)
             return data if sealed is None else await self._opened_text(run, kind, data, sealed)
         except _Closed as why:
             log.warning("sealed", run=run, reason=str(why))
@@ -286,9 +286,8 @@ class SealingDoor:
             codecs, key_name = header_in(sealed)
             body = b64decode(sealed.rsplit(":", 1)[1])
         else:
-            parts = sealed.split(b":", 3)
-            codecs, key_name = header_in(f"{parts[1].decode()}:{parts[2].decode()}:")
-            body = parts[3]
+            _, written_by, key, body = sealed.split(b":", 3)
+            codecs, key_name = header_in(f"{written_by.decode()}:{key.decode()}:")
         return await self._seal_named(run, codecs, key_name), body
 
     async def _value_subject(self, subject: str) -> str:
@@ -482,9 +481,9 @@ def _hidden(digest: str, seal: _Seal) -> str:
     return "k" + hmac.new(seal.key or b"-", digest.encode(), sha256).hexdigest()
 
 
-def _sealed_in(kind: str, data: bytes) -> str | bytes | None:
-    if kind == "value":
-        return data if data.startswith(_SEALED_VALUE) else None
+def _sealed_in(kind: str, subject: str, data: bytes) -> str | bytes | None:
+    if kind == "value":  # A plain one may begin as its user likes.
+        return data if _is_addressed(subject) and data.startswith(_SEALED_VALUE) else None
     if kind == "wake":
         wake = decode_stored_wake(data) if data.startswith(_SEALED_WAKE) else None
         return wake.sealed if isinstance(wake, Sealed) else None
