@@ -11,7 +11,7 @@ import pytest
 from tests.crash.workers_in_memory import WorkersInMemory
 from tests.crash.workflows import SCENARIOS
 
-from relight import Encryption, Keys, WorkflowContext, Zstd, workflow
+from relight import Encryption, Keys, RefusedError, WorkflowContext, Zstd, workflow
 from relight.actors.codecs import Codec
 from relight.actors.journal import Journal, Tail
 from relight.config.limits import LIMITS
@@ -88,6 +88,35 @@ async def test_what_is_no_sealed_value_is_damaged_and_nothing_worse(site: Worker
         assert seal is not None
 
         assert [await seal.opened(subject, b"relight.sealed:" + one) for one in (b"", b"a:b", b"\xff:b:c")] == [b""] * 3
+
+
+class Named:
+    """Leaves everything as it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def encode(self, data: bytes, *, key: bytes, place: bytes) -> bytes:
+        return data
+
+    def decode(self, data: bytes, *, key: bytes, place: bytes) -> bytes:
+        return data
+
+
+@pytest.mark.parametrize("name", ["acme:deflate", "acme+deflate"])
+async def test_a_codec_by_whose_name_nobody_would_find_it_is_refused(site: WorkersInMemory, name: str) -> None:
+    with pytest.raises(RefusedError, match="is no name for a codec"):
+        async with site.another_client(Named(name)):
+            pass
+
+
+@pytest.mark.parametrize("name", ["", "-", "acme/deflate-2 é"])
+async def test_a_codec_of_ones_own_may_have_any_other_name(site: WorkersInMemory, name: str) -> None:
+    await site.add(measures, codecs=(Named(name),))
+    async with site.another_client(Named(name)) as client:
+        run = await site.result(client.start(measures, "x" * 300_000))
+
+        assert await site.result(run.result()) == 300_000
 
 
 class Bloated:

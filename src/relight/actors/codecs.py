@@ -24,7 +24,10 @@ class DamagedError(Exception):
 
 
 class Codec(Protocol):
-    """One link of the chain. Its name is stored with what it has encoded: by it a reader finds the codec."""
+    """One link of the chain. Its name is stored with what it has encoded: by it a reader finds the codec.
+
+    There is no `:` and no `+` in its name.
+    """
 
     @property
     def name(self) -> str: ...

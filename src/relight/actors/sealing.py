@@ -87,7 +87,14 @@ class _Destroyed(_Closed):
 
 
 def with_codecs(door: Door, subjects: Subjects, codecs: Sequence[Codec]) -> Door:
-    """Return a door that seals and opens by these codecs; without any the door itself."""
+    """Return a door that seals and opens by these codecs; without any the door itself.
+
+    Raises:
+        RefusedError: The name of one can't stand in what it seals. Nobody could open that.
+    """
+    for one in codecs:
+        if ":" in one.name or "+" in one.name:
+            raise RefusedError(f"{one.name!r} is no name for a codec; take one without ':' and '+'")
     return SealingDoor(door, subjects, codecs) if codecs else door
 
 
