@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relight.sdk._scope import SCOPE, StepScope
 
-__all__ = ("check_secrets",)
+__all__ = ("check_secrets", "redacted")
 
 
 def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
@@ -18,3 +18,9 @@ def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
     scope = SCOPE.get()
     if isinstance(scope, StepScope) and scope.secrets is not None and scope.secrets.is_used:
         scope.secrets.check(data, what=what, root=root)
+
+
+def redacted(text: str) -> str:
+    """Return words for others, of the step that runs here, with `[secret NAME]` in place of what is known."""
+    scope = SCOPE.get()
+    return scope.secrets.redacted(text) if isinstance(scope, StepScope) and scope.secrets is not None else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from relight.errors import PayloadTooLargeError, RefusedError
-from relight.sdk._gate import check_secrets
+from relight.sdk._gate import check_secrets, redacted
 from relight.sdk._scope import Sender, step_scope
 from relight.sdk._step import Policy, Retry, Step
 from relight.subjects.records import RunStarted
@@ -29,7 +29,7 @@ async def _start_child(child: str, start: str) -> None:
 
 
 async def _cancel_child(child: str, queue: str, parent: str, reason: str) -> None:
-    await _sender().cancel_child(child, queue, parent, reason)
+    await _sender().cancel_child(child, queue, parent, redacted(reason))
 
 
 _UNTIL_DURABLE = Policy(retry=Retry(attempts=None, delay=0.2, delay_max=5, never=(RefusedError, PayloadTooLargeError)))
