@@ -374,7 +374,8 @@ class RunActor:
             cursor=self._cursor,
             at_ms=draft.at_ms,
             family=state.end is not None and has_family(state),
-            values=state.end is not None and draft.shelf.is_used,
+            # Who had it before may have stored what it did not live to record.
+            values=state.end is not None and (draft.shelf.is_used or state.was_claimed),
             consumed=consumed,
         )
         self._proven_s = self._taken_s
