@@ -205,6 +205,20 @@ async def test_a_large_value_is_not_missing_because_the_provider_is_away(
         assert site.records(run.id, r.Parked) == []
 
 
+async def test_a_chunk_that_can_not_be_opened_just_now_is_not_taken_for_damaged(site: WorkersInMemory) -> None:
+    keys = Failing()
+    keys.error = LookupError("the key is not known here")
+    async with client_of(site) as client, site.another_client(Encryption(keys)) as another:
+        run = await site.result(client.start(measures, "x" * LARGE))
+        (subject,) = site.server.stream.subjects(client.subjects.value_chunks(f"{run.id}.*.*"), limit=10)
+        chunk, seal = site.server.stream.last(subject), another.door.seal
+        assert chunk is not None
+        assert seal is not None
+
+        with pytest.raises(SealedError, match="is not known here"):
+            await seal.opened(subject, chunk.data)
+
+
 async def test_a_client_is_told_that_the_provider_is_away(site: WorkersInMemory) -> None:
     keys = Failing()
     async with client_of(site) as client, site.another_client(Encryption(keys)) as another:

@@ -140,7 +140,7 @@ class Seal(Protocol):
         """Return what was sealed; if it can't be opened here, what is stored.
 
         Nothing of what was changed, nor of a mailbox message that nobody can open for its run. Raises
-        `UnavailableError`: it may be opened later.
+        `UnavailableError`: it may be opened later; and `SealedError` for a large value that can't be opened here.
         """
         ...
 

@@ -259,7 +259,7 @@ class SealingDoor:
         """Return what was sealed, as it was before; as it is stored if it can't be opened here.
 
         Nothing is returned of what was changed, and of a mailbox message that nobody can open for its run: it would
-        hold up all that come after it. Raises `UnavailableError`.
+        hold up all that come after it. Raises `UnavailableError`, and `SealedError` for a large value.
         """
         kind, run = _place_of(subject)
         try:
@@ -267,6 +267,8 @@ class SealingDoor:
             return data if sealed is None else await self._opened_text(run, kind, data, sealed)
         except _Closed as why:
             log.warning("sealed", run=run, reason=str(why))
+            if kind == "value":  # Handed on as it is it would be taken for damaged.
+                raise why.error(f"run {run!r} is sealed: {why}") from None
             return b"" if kind == "wake" and await self._is_lost(run, data, why) else data
         except (DamagedError, ProtocolError, ValueError) as error:
             log.error("sealed_message_damaged", subject=subject, error=str(error))
