@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import Retry, Workflow, WorkflowContext, step, workflow
+from relight.actors.door import Clock
 from relight.testing.memory import MemoryDoor
 
 attempts: list[str] = []
@@ -73,6 +75,38 @@ async def test_a_timeout_in_the_code_passes_while_a_further_attempt_runs(site: W
     assert attempts == ["early", "early"]
     assert (await site.result(run.describe())).status == "completed"
     assert await site.result(run.result()) == "given up"
+
+
+class SetBack:
+    """A worker's view of the server's time, which may be a little behind after a reconnect."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.behind_ms = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms() - self.behind_ms
+
+    def ms_at(self, elapsed_s: float) -> int:
+        return self._clock.ms_at(elapsed_s) - self.behind_ms
+
+
+async def test_a_timeout_passes_although_its_alarm_came_too_early(
+    site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await site.add(has_a_timeout)
+    clock = SetBack(worker.door.clock)
+    monkeypatch.setattr(worker.door, "clock", clock)
+    run = await site.result(site.client.start(has_a_timeout, id="run"))
+    await site.pass_time(30)
+
+    clock.behind_ms = 3
+    await site.pass_time(35)
+
+    assert (await site.result(run.describe())).status == "completed"
 
 
 async def test_a_second_retry_does_not_wait_for_the_first_ones_end(site: WorkersInMemory) -> None:

@@ -19,6 +19,7 @@ from relight import (
     Retry,
     RunCancelled,
     RunFailed,
+    RunTerminated,
     StepFailed,
     Worker,
     WorkflowContext,
@@ -98,6 +99,14 @@ async def parks_and_continues(ctx: WorkflowContext, generation: int) -> None:
     except asyncio.CancelledError:
         await tidied(generation)
         raise
+
+
+@workflow
+async def tidies_as_it_continues(ctx: WorkflowContext, generation: int) -> None:
+    try:
+        ctx.continue_as_new(generation + 1)
+    finally:
+        await ctx.suspend("tidy", type=str)
 
 
 @workflow
@@ -359,6 +368,25 @@ async def test_too_much_to_carry_over_is_refused_where_the_code_can_handle_it() 
         await run.resume("go", "")
 
         assert await run.result() == "50000 True"
+
+
+async def test_what_comes_after_it_has_asked_to_continue_is_bounded_too(site: WorkersInMemory) -> None:
+    await site.add(tidies_as_it_continues)
+    run = await site.result(site.client.start(tidies_as_it_continues, 1, id="run"))
+    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    for _ in range(20):
+        await site.result(run.signal("word", "x" * 60_000))
+    await site.result(run.resume("tidy", ""))
+
+    await site.until(lambda: bool(site.records("run", r.Parked)))
+
+    description = await site.result(run.describe())
+    assert description.parked == "stuck"
+    assert "786432" in description.waits_for[0]
+    assert not site.records("run", r.Continued)
+    await site.result(run.terminate())
+    with pytest.raises(RunTerminated):
+        await site.result(run.result())
 
 
 async def test_only_the_workflow_itself_continues_and_only_with_its_own_arguments() -> None:

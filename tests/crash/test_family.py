@@ -16,7 +16,7 @@ from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, encode
 from relight.subjects.messages import ChildOver, ParentOver, Start
-from relight.testing.memory import MemoryDoor, Operation
+from relight.testing.memory import Faults, MemoryDoor, Operation
 
 NOTED: list[str] = []
 
@@ -92,6 +92,22 @@ async def continues_after_it(ctx: WorkflowContext) -> None:
     ctx.compensate(note, "undone")
     await ctx.start(cleans_up, id="child", on_parent_close="wait")
     ctx.continue_as_new()
+
+
+@workflow
+async def returns_much(ctx: WorkflowContext) -> str:
+    return "x" * 200_000
+
+
+@workflow
+async def takes_much(ctx: WorkflowContext) -> int:
+    return len(await ctx.call(returns_much, id="child"))
+
+
+@workflow
+async def calls_later(ctx: WorkflowContext) -> str:
+    await ctx.sleep(1)
+    return await ctx.call(waits, id="child")
 
 
 async def test_a_parent_hears_of_its_child_although_the_childs_worker_died_after_recording_its_end(
@@ -260,7 +276,7 @@ async def test_the_child_of_a_fork_is_not_the_origins_although_it_has_its_id(sit
 
     fork = await site.result(run.fork(after="one#1"))
 
-    with pytest.raises(RunFailed, match="run 'child' exists, and is no child of this one"):
+    with pytest.raises(RunFailed, match="run 'child' exists already"):
         await site.result(fork.result())
 
 
@@ -341,3 +357,39 @@ def _kill(
             worker.kill()
 
     site.server.on_operation = on_operation
+
+
+async def test_a_parent_hears_of_its_child_although_the_childs_result_is_damaged(site: WorkersInMemory) -> None:
+    def damages(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+        if operation.subject == site.client.subjects.log("child") and now == "after":
+            site.server.stream.purge(site.client.subjects.value_chunks("child.*.*"), below=None)
+
+    await site.add(takes_much, returns_much)
+    site.server.on_operation = damages
+    run = await site.result(site.client.start(takes_much, id="parent"))
+
+    await site.until(lambda: bool(site.records("parent", r.Parked)))
+
+    assert (await site.result(run.describe())).parked == "stuck"
+
+
+async def test_a_child_whose_start_was_under_way_when_its_parent_ended_ends_too(site: WorkersInMemory) -> None:
+    late: list[str] = []
+
+    def outcome(operation: Operation) -> Literal["known", "late"]:
+        if operation.name == "publish" and ".start." in operation.subject and operation.subject.endswith(".child"):
+            late.append(operation.subject)
+            return "late"
+        return "known"
+
+    await site.add(calls_later, waits)
+    site.server.faults = Faults(outcome=outcome, late_s=1.5)
+    run = await site.result(site.client.start(calls_later, id="parent"))
+    await site.until(lambda: bool(late))
+    await site.result(run.terminate())
+    await site.until(lambda: bool(site.records("parent", r.RunTerminated)))
+    assert site.server.stream.last(site.client.subjects.start_any_queue("child")) is None
+
+    await site.pass_time(60)
+
+    assert (await site.result(site.client.get_run("child").describe())).status == "terminated"

@@ -30,12 +30,13 @@ may_end = asyncio.Event()
 
 
 class Failing:
-    """Unwraps unless it is told to fail: then with `error`, or what it says instead."""
+    """Unwraps unless it is told to fail: so many times, for one run, with `error`, or with something else instead."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.instead: bytes | None = None
-        self.fails_once = False
+        self.fails_times = 0
+        self.fails_for = ""
         self.failures = 0
 
     async def wrap(self, data_key: bytes, *, run: str) -> WrappedKey:
@@ -43,10 +44,10 @@ class Failing:
 
     async def unwrap(self, wrapped: WrappedKey, *, run: str) -> bytes:
         error = self.error
-        if error is None and self.instead is None:
+        if (error is None and self.instead is None) or self.fails_for not in ("", run):
             return await KEYS.unwrap(wrapped, run=run)
         self.failures += 1
-        if self.fails_once:
+        if self.failures == self.fails_times:
             self.error = None
         if error is not None:
             raise error
@@ -117,7 +118,7 @@ async def test_a_provider_that_fails_once_damages_no_history(site: WorkersInMemo
         run = await site.result(client.start(answered))
         await site.pass_time(FORGOTTEN_S)
 
-        keys.error, keys.fails_once = error, True
+        keys.error, keys.fails_times = error, 1
         await site.result(run.resume("go", "on"))
 
         assert await site.result(run.result()) == "on"
@@ -217,6 +218,34 @@ async def test_a_chunk_that_can_not_be_opened_just_now_is_not_taken_for_damaged(
 
         with pytest.raises(SealedError, match="is not known here"):
             await seal.opened(subject, chunk.data)
+
+
+@workflow
+async def sends_much(ctx: WorkflowContext) -> str:
+    await ctx.sleep(1000)
+    return "x" * LARGE
+
+
+@workflow
+async def has_a_child(ctx: WorkflowContext) -> int:
+    return len(await ctx.call(sends_much, id="child"))
+
+
+@pytest.mark.parametrize("times", range(1, 5))
+async def test_a_child_waits_until_its_large_result_can_be_stored_for_its_parent(
+    site: WorkersInMemory, times: int
+) -> None:
+    keys = Failing()
+    async with client_of(site) as client:
+        site.client = client
+        await site.add(has_a_child, sends_much, codecs=(Encryption(keys),))
+        run = await site.result(client.start(has_a_child, id="parent"))
+        await site.pass_time(FORGOTTEN_S)
+
+        keys.error, keys.fails_for, keys.fails_times = LookupError("the key is not known here"), "parent", times
+
+        assert await site.result(run.result()) == LARGE
+        assert keys.failures == times
 
 
 async def test_a_client_is_told_that_the_provider_is_away(site: WorkersInMemory) -> None:

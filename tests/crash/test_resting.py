@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any, cast
 
 import pytest
@@ -159,3 +160,32 @@ async def test_of_more_waiting_runs_than_are_kept_those_that_rested_first_are_dr
         await site.passes()
 
         assert sum(worker.host.holds(run.id) for run in runs) == LIMITS.resting_max
+
+
+_left: list[str] = []
+
+
+@workflow
+async def cleans_up(ctx: WorkflowContext) -> None:
+    try:
+        await ctx.suspend("answer", type=str)
+    finally:
+        _left.append("cleaned up")
+
+
+async def _rests_at_a_worker_that_leaves() -> None:
+    async with workers_in_memory() as site:
+        worker = await site.add(cleans_up)
+        run = await site.result(site.client.start(cleans_up))
+        await site.until(lambda: len(site.turns(run.id)) == 1)
+        await site.pass_time(LIMITS.linger_s / 2)
+        await site.result(worker.host.drain(0))
+
+
+async def test_the_code_of_a_run_that_rests_does_not_go_on_when_its_worker_leaves() -> None:
+    _left.clear()
+
+    await _rests_at_a_worker_that_leaves()
+    gc.collect()
+
+    assert _left == []

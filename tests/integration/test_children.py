@@ -22,6 +22,7 @@ from relight import (
     RunTimedOut,
     StepFailed,
     Worker,
+    Workflow,
     WorkflowContext,
     step,
     workflow,
@@ -29,7 +30,7 @@ from relight import (
 from relight.config.limits import KIB, LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import encode
-from relight.testing import TestEnvironment
+from relight.testing import TestEnvironment, replay
 
 
 @step
@@ -361,3 +362,28 @@ async def _most_open(run: Run[Any]) -> int:
         now += {"StepScheduled": 1, "StepCompleted": -1}.get(kind, 0)
         most = max(most, now)
     return most
+
+
+def _family(**options: Any) -> list[Workflow[..., Any]]:
+    @workflow(name="leaf", **options)
+    async def small(ctx: WorkflowContext) -> int:
+        return 1
+
+    @workflow(name="parent")
+    async def above(ctx: WorkflowContext) -> int:
+        number = await ctx.call(small)
+        await ctx.suspend("go")
+        return number
+
+    return [above, small]
+
+
+async def test_the_time_out_and_the_queue_of_a_child_may_change_under_its_parent() -> None:
+    workflows = _family(timeout=60)
+    async with TestEnvironment(workflows) as environment:
+        run = await environment.start(workflows[0])
+        await environment.until(run, suspended="go")
+        history = [one async for one in run.history()]
+
+    for options in ({"timeout": 120}, {}, {"timeout": 60, "queue": "leaves"}):
+        replay(history, workflows=_family(**options))

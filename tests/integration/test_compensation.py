@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from tests.runs import recorded, suspended, until
@@ -269,3 +270,46 @@ async def test_an_undo_that_parks_waits_for_a_person_before_the_others_go_on(cli
 
     assert failed.value.not_undone == {}
     assert happened[-1] == "unbook first"
+
+
+@workflow
+async def exits(ctx: WorkflowContext) -> None:
+    ctx.compensate(unbook, "flight")
+    await book("flight")
+    sys.exit("enough")
+
+
+@workflow
+async def sleeps(ctx: WorkflowContext) -> None:
+    await ctx.sleep(60)
+
+
+@workflow
+async def books_while_it_waits_for_a_child(ctx: WorkflowContext) -> None:
+    async def leg(what: str, after_s: int) -> None:
+        await ctx.sleep(after_s)
+        ctx.compensate(unbook, what)
+        await book(what)
+
+    async def pays() -> None:
+        await ctx.sleep(2)
+        await pay()
+
+    await ctx.start(sleeps, on_parent_close="wait")
+    await asyncio.gather(leg("hotel", 1), leg("flight", 10), pays())
+
+
+async def test_a_run_whose_code_exits_is_undone_like_any_that_fails() -> None:
+    async with TestEnvironment([exits]) as environment:
+        with pytest.raises(RunFailed, match="enough"):
+            await (await environment.start(exits)).result()
+
+    assert happened == ["book flight", "unbook flight"]
+
+
+async def test_what_is_registered_while_a_failed_run_waits_for_its_children_is_undone_too() -> None:
+    async with TestEnvironment([books_while_it_waits_for_a_child, sleeps]) as environment:
+        with pytest.raises(RunFailed, match="no money"):
+            await (await environment.start(books_while_it_waits_for_a_child)).result()
+
+    assert happened == ["book hotel", "unbook hotel", "book flight", "unbook flight"]

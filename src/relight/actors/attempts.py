@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from msgspec import Raw
 
 from relight.actors import program as p
+from relight.actors.door import Clock, Handle
 from relight.actors.run.draft import Draft
 from relight.actors.run.state import OpenStep
 
-__all__ = ("Attempts",)
+__all__ = ("Attempts", "Beats")
 
 
 class Attempts:
@@ -84,6 +85,37 @@ class Attempts:
     def _report(self, step: str, outcome: p.Outcome) -> None:
         self.outcomes.append((step, outcome))
         self._ring()
+
+
+class Beats:
+    """Heartbeats of one second become one record."""
+
+    __slots__ = ("_alarm", "_clock", "_draft", "_ring")
+
+    def __init__(self, draft: Draft, clock: Clock, ring: Callable[[], None]) -> None:
+        self._draft = draft
+        self._clock = clock
+        self._ring = ring
+        self._alarm: Handle | None = None
+
+    def record(self) -> None:
+        """Record the latest ones, now or when a second has passed since others were."""
+        if self._alarm is None:
+            self._draft.take_beats()
+            self._alarm = self._clock.call_later(1.0, self._is_due)
+
+    def close(self) -> None:
+        """Record no more."""
+        self._ring = _tell_nobody
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _is_due(self) -> None:
+        self._alarm = None
+        if self._draft.has_beats:
+            self.record()
+            self._ring()
 
 
 def _tell_nobody() -> None:

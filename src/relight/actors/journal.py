@@ -92,16 +92,17 @@ class Journal:
         tail: The last turn.
         opened: Sequence of the last turn appended here that opens a history; 0: none.
         bytes: Of the history, as stored.
+        cursor: Up to where the turns have consumed the mailbox.
     """
 
     __slots__ = (
-        "_cursor",
         "_door",
         "_is_held",
         "_new_append_id",
         "_owner",
         "_subject",
         "bytes",
+        "cursor",
         "opened",
         "tail",
     )
@@ -126,7 +127,7 @@ class Journal:
         self.tail = tail
         self.opened = 0
         self.bytes = bytes
-        self._cursor = cursor
+        self.cursor = cursor
 
     async def append(
         self,
@@ -171,7 +172,7 @@ class Journal:
             data = await self._sealed(seal, data)
         if len(data) > LIMITS.turn_bytes_max and not opens_history(turn):
             cuts = cuts_of(records, LIMITS.turn_bytes_max // (1 if seal is None else 3), consumed)
-            known = (Consumed(0, 0, self._cursor), *consumed)
+            known = (Consumed(0, 0, self.cursor), *consumed)
             for begin, end in pairwise((0, *cuts) if len(cuts) > 1 else ()):
                 await self.append(
                     records[begin:end],
@@ -190,7 +191,7 @@ class Journal:
         except (FencedError, UnavailableError):
             sequence = await self._found_or_written(turn.append, data)
         self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
-        self._cursor = cursor
+        self.cursor = cursor
         self.bytes += len(data)
         if opens_history(turn):
             self.opened = sequence

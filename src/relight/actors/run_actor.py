@@ -21,7 +21,7 @@ from typing import TypeVar
 import structlog
 
 from relight.actors import program as p
-from relight.actors.attempts import Attempts
+from relight.actors.attempts import Attempts, Beats
 from relight.actors.backoff import while_held
 from relight.actors.crew import Crew
 from relight.actors.door import Delivery, Handle, KeyDestroyedError
@@ -38,7 +38,7 @@ from relight.actors.run.state import RunState
 from relight.actors.starts import is_current
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError
+from relight.errors import PayloadTooLargeError, ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import Relit, Terminate
@@ -59,7 +59,7 @@ class RunActor:
         "_alarm_ms",
         "_armed_ms",
         "_attempts",
-        "_beat_alarm",
+        "_beats",
         "_bell",
         "_claim",
         "_consumed",
@@ -106,7 +106,7 @@ class RunActor:
         self._claim: Handle | None = None
         self._alarm: Handle | None = None
         self._alarm_ms: int | None = None
-        self._beat_alarm: Handle | None = None
+        self._beats = Beats(draft, crew.door.clock, self._ring)
         self._mailbox_alarm: Handle | None = None
         self._armed_ms: int | None = None
         self._proven_s = self._taken_s = crew.door.clock.elapsed_s()
@@ -193,7 +193,7 @@ class RunActor:
         """Launch nothing more, and leave once the steps under way have ended."""
         self._hands_back = True
         if self._task is None:
-            self._crew.leaves(self, ())
+            self._leave(())
         self._ring()
 
     def stop_steps(self) -> None:
@@ -216,7 +216,7 @@ class RunActor:
 
     async def _drive(self) -> None:
         try:
-            await self._turns()
+            await self._turns_or_park()
         except Displaced:
             self._leave(self._doorbells.held())
         except KeyDestroyedError as error:
@@ -225,6 +225,19 @@ class RunActor:
             self._leave(())
         except Exception:  # noqa: BLE001 - the one supervisor of this actor
             log.error("run_actor_failed", run=self.run, exception=traceback.format_exc())
+            self._doorbells.postpone()
+            self._leave(())
+
+    async def _turns_or_park(self) -> None:
+        """What no message can hold fits at no later try: the run waits for other code, or a person."""
+        try:
+            await self._turns()
+        except PayloadTooLargeError as error:
+            if self._journal.tail.number == 0 or self.state.parked is not None:
+                raise
+            parked = r.Parked("stuck", f"what its code asks for does not fit: {error}", "", self._crew.programs.code)
+            lease, cursor, at_ms = self._doorbells.lease_sequence, self._journal.cursor, self._draft.at_ms
+            await self._journal.append([parked], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=at_ms)
             self._doorbells.postpone()
             self._leave(())
 
@@ -249,7 +262,7 @@ class RunActor:
                 elif draft.state.end is not None and not self._has_local_work() and await self._let_go():
                     return None
             elif self._has_local_work():
-                self._watch_clock()  # What came may have made no record, a retry for example.
+                self._watch_clock()  # What came may have made no record: an alarm that was early, for example.
                 await self._wait()
             elif self._hands_back and draft.state.end is None:
                 # Its steps were stopped just now: to let it go would leave nobody who runs them.
@@ -302,21 +315,8 @@ class RunActor:
         for step, outcome in self._attempts.take():
             draft.take_outcome(step, outcome, now_ms)
             if isinstance(outcome, p.Beat):
-                self._beat()
+                self._beats.record()
         self._holds_first_turn = False
-
-    def _beat(self) -> None:
-        """Heartbeats of one second become one record."""
-        if self._beat_alarm is None:
-            self._draft.take_beats()
-            self._beat_alarm = self._door.clock.call_later(1.0, self._beats_due)
-
-    def _beats_due(self) -> None:
-        self._beat_alarm = None
-        if self._draft.has_beats:
-            self._draft.take_beats()
-            self._beat()
-            self._ring()
 
     async def _take_mail(self) -> None:
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
@@ -364,13 +364,13 @@ class RunActor:
         if draft.shelf.pending:
             for digest, value in draft.shelf.take_pending(records).items():
                 await self._eventually(partial(store, self._door, self._crew.subjects, self.run, digest, value))
-        lease, doorbells = self._doorbells.lease, tuple(self._doorbells.rung.values())
+        lease, doorbells = self._doorbells.lease_sequence, tuple(self._doorbells.rung.values())
         if is_first:
             await self._prove_start()
         await self._journal.append(
             records,
             epoch=self._epoch,
-            lease=lease.sequence if lease is not None else 0,
+            lease=lease,
             cursor=self._cursor,
             at_ms=draft.at_ms,
             family=state.end is not None and has_family(state),
@@ -514,10 +514,11 @@ class RunActor:
         self._ring()
 
     def _cancel_alarms(self) -> None:
-        for alarm in (self._claim, self._alarm, self._beat_alarm, self._mailbox_alarm):
+        for alarm in (self._claim, self._alarm, self._mailbox_alarm):
             if alarm is not None:
                 alarm.cancel()
-        self._claim = self._alarm = self._beat_alarm = self._mailbox_alarm = self._alarm_ms = None
+        self._claim = self._alarm = self._mailbox_alarm = self._alarm_ms = None
+        self._beats.close()
 
     # Leaving.
 

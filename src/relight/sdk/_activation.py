@@ -16,6 +16,7 @@ from collections.abc import Collection, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias, TypeVar, final
 
+import msgspec
 import structlog
 from msgspec import Raw
 
@@ -25,7 +26,7 @@ from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RelightError, StepFailed
 from relight.sdk._any_value import check_size
 from relight.sdk._arrivals import Arrivals, Waits
-from relight.sdk._child import Child
+from relight.sdk._child import ChildCall
 from relight.sdk._compensation import Compensations
 from relight.sdk._context import WorkflowContext
 from relight.sdk._continuation import Continuation, check_room, continuation_in
@@ -104,9 +105,9 @@ class Activation:
         self._waits = 0
         self._arrivals: Arrivals | None = None
         self._requests: Requests | None = None
-        self._kept_back: list[Child[Any]] = []
+        self._kept_back: list[ChildCall[Any]] = []
         self._compensations: Compensations | None = None
-        self._children: set[str] = set()
+        self._children: dict[str, r.ChildScheduled] = {}
         self._changes: dict[str, bool] = {}
         self._marked: set[str] = set()
         self._calls = 0
@@ -248,7 +249,7 @@ class Activation:
             case r.AwakeableFailed(awakeable=number, reason=reason):
                 self.arrivals.fail(number, reason)
             case r.ChildEnded(child=child, end=end):
-                self._children.discard(child)
+                self._children.pop(child, None)
                 self.arrivals.take_end(child, end)
             case r.CancelRequested(reason=reason):
                 self._cancel_reason = reason
@@ -259,7 +260,7 @@ class Activation:
                 self.started_at_ms = fact.started_at_ms
                 if fact.request_ids:
                     self.requests.carry_on(fact)
-                self._children.update(one.child for one in fact.children)
+                self._children.update({one.child: one for one in fact.children})
 
     def _begin(self) -> None:
         self.started_at_ms = self.started_at_ms or self.at_ms
@@ -283,12 +284,16 @@ class Activation:
             result = await self._launcher.run_workflow(self.workflow, ctx, args, self.started.headers)
             if self._compensations is not None:
                 self._check_end(result)
-        # Not `GeneratorExit`: what is thrown away does nothing more.
-        except (Exception, BaseExceptionGroup, asyncio.CancelledError, Continuation) as error:
+        except (GeneratorExit, KeyboardInterrupt):
+            raise  # The run is thrown away, or this process is ending: nothing more is done here.
+        except BaseException as error:
             continuation = continuation_in(error)
-            if self._cancel_reason is not None or continuation is None:
+            undoes = self._cancel_reason is not None or continuation is None
+            if undoes:
                 await self._compensate()
             await self._release_children()
+            if undoes:
+                await self._compensate()  # What tasks of its own have registered meanwhile.
             if continuation is not None:
                 raise continuation from None
             raise
@@ -317,13 +322,13 @@ class Activation:
             await self._await_children()
         except asyncio.CancelledError:
             await self._compensate()
-            self._kept_back = [child for child in self._kept_back if not self.has_ended(child.id)]
+            self._kept_back = [call for call in self._kept_back if not self.has_ended(call.child.id)]
             await self._await_children()
             raise
 
     async def _await_children(self) -> None:
-        for child in self._kept_back:
-            await (self.wait_end(child.id, "") if self._cancel_reason is None else child.stop())
+        for call in list(self._kept_back):
+            await call.wait_end(stops=self._cancel_reason is not None)
 
     def _complete(self, pending: PendingStep, result: Raw, value: object) -> None:
         if pending.future.done():
@@ -445,6 +450,11 @@ class Activation:
         """A larger value is refused."""
         return self._launcher.bytes_max
 
+    @property
+    def inline_bytes_max(self) -> int:
+        """A larger value is stored apart."""
+        return self._launcher.inline_bytes_max
+
     def ask(self, request: r.Request) -> None:
         self._asked.append(request)
 
@@ -506,12 +516,15 @@ class Activation:
         own_ms = self.started_at_ms + timeout_ms
         return own_ms if latest_ms is None else min(own_ms, latest_ms)
 
-    def schedule_child(self, scheduled: r.ChildScheduled, child: Child[Any]) -> None:
+    def schedule_child(self, scheduled: r.ChildScheduled, call: ChildCall[Any]) -> None:
         """Announce a child, so that whoever ends this run knows of it."""
-        self.ask(scheduled)
-        self._children.add(scheduled.child)
         if scheduled.close == "wait":
-            self._kept_back.append(child)
+            self._kept_back.append(call)
+        if (open_one := self._children.get(scheduled.child)) is not None:
+            # This start will be refused: it changes nothing of the child that has the id.
+            scheduled = msgspec.structs.replace(scheduled, queue=open_one.queue, close=open_one.close)
+        self.ask(scheduled)
+        self._children[scheduled.child] = scheduled
 
     def knows_child(self, child: str) -> bool:
         """Whether a child of this id was announced in this history."""
@@ -520,12 +533,12 @@ class Activation:
     def has_ended(self, child: str) -> bool:
         return self._arrivals is not None and child in self._arrivals.ends
 
-    def forget_child(self, child: Child[Any], *, is_first: bool) -> None:
+    def forget_child(self, call: ChildCall[Any], *, is_first: bool) -> None:
         """It was not started: nobody waits for its end. If it is not the first of its id, that one lives on."""
         if is_first:
-            self._children.discard(child.id)
-        if child in self._kept_back:
-            self._kept_back.remove(child)
+            self._children.pop(call.child.id, None)
+        if call in self._kept_back:
+            self._kept_back.remove(call)
 
     def make_awakeable(self, place: str) -> tuple[int, str]:
         """Create an awakeable; its token names the run and can't be guessed."""

@@ -21,12 +21,13 @@ from relight.sdk._values import ValueType
 from relight.sdk._workflow import ChildOptions, StartOptions
 from relight.subjects.codec import encode
 from relight.subjects.ids import name_of, token
-from relight.subjects.records import ChildScheduled
+from relight.subjects.records import NULL, ChildScheduled
+from relight.subjects.references import with_values
 
 if TYPE_CHECKING:
     from relight.sdk._activation import Activation
 
-__all__ = ("Child", "ChildCall")
+__all__ = ("Child", "ChildCall", "to_the_end")
 
 R = TypeVar("R")
 
@@ -112,25 +113,32 @@ class ChildCall(Generic[R]):
         self.child: Child[R] = Child(activation, id, started.queue, result_type_of(workflow, type))
         self._is_first = not activation.knows_child(id)
         self._sending: asyncio.Task[Any] | None = None
-        activation.schedule_child(ChildScheduled(id, started.workflow, started.queue, close, self._place), self.child)
+        activation.schedule_child(ChildScheduled(id, started.workflow, started.queue, close, self._place), self)
 
     async def start(self) -> Child[R]:
         """Return when the start is durable; also when cancelled meanwhile, so that it is certain that there is one."""
         data = encode(self._started)
-        if len(data) > LIMITS.value_bytes_max:
-            self._activation.forget_child(self.child, is_first=self._is_first)
-            raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
+        self._check_size(data)
         call = self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}, self._place)
         self._sending = self._activation.loop.create_task(call)
+        self._sending.add_done_callback(self._forget_if_refused)
         try:
-            await _to_the_end(self._sending)
+            await to_the_end(self._sending)
         except StepFailed:
             if self._is_refused():
                 raise
-        finally:
-            if self._is_refused():
-                self._activation.forget_child(self.child, is_first=self._is_first)
         return self.child
+
+    def _check_size(self, data: bytes) -> None:
+        """What is too large is refused here, where the code can handle it; large arguments are stored apart."""
+        size, limit = len(data), LIMITS.value_bytes_max
+        if LIMITS.payload_bytes_max < size <= limit:
+            inline_bytes_max = self._activation.inline_bytes_max
+            rest = with_values(self._started, lambda value: NULL if len(value) > inline_bytes_max else value)
+            size, limit = len(encode(rest)), LIMITS.payload_bytes_max
+        if size > limit:
+            self._forget()
+            raise PayloadTooLargeError("the start", size_bytes=size, limit_bytes=limit)
 
     async def run(self) -> R:
         """Start it and return its result; to be cancelled here cancels the child, and waits for its end."""
@@ -138,17 +146,24 @@ class ChildCall(Generic[R]):
             await self.start()
             return await self.child._result(self._place)  # pyright: ignore[reportPrivateUsage]
         except asyncio.CancelledError:
-            await _to_the_end(self._activation.loop.create_task(self._stop()))
+            await to_the_end(self._activation.loop.create_task(self.wait_end(stops=True)))
             raise
 
-    async def _stop(self) -> None:
+    async def wait_end(self, *, stops: bool) -> None:
+        """Wait for its end, or `stop` it; not if its start is refused, which may not be known yet."""
         assert self._sending is not None, "its start was begun"
-        try:
-            await self._sending
-        except StepFailed:
-            if self._is_refused():
-                return
-        await self.child.stop()
+        if not self._sending.done():
+            with suppress(StepFailed):
+                await asyncio.shield(self._sending)
+        if not self._is_refused():
+            await (self.child.stop() if stops else self._activation.wait_end(self.child.id, ""))
+
+    def _forget_if_refused(self, sending: asyncio.Task[Any]) -> None:
+        if self._is_refused():
+            self._forget()
+
+    def _forget(self) -> None:
+        self._activation.forget_child(self, is_first=self._is_first)
 
     def _is_refused(self) -> bool:
         """Whether there is no such child. One that has ended may be retired when its start is sent again."""
@@ -158,7 +173,7 @@ class ChildCall(Generic[R]):
         return not (self._is_first and self._activation.has_ended(self.child.id))
 
 
-async def _to_the_end(task: asyncio.Task[Any]) -> None:
+async def to_the_end(task: asyncio.Future[Any]) -> None:
     """Wait for a task, which goes on when whoever waits is cancelled."""
     try:
         await asyncio.shield(task)

@@ -514,9 +514,7 @@ class Relight:
                 found = await read_start(self.door, self.subjects, run_id)
                 # A fork has its origin's seed, but other children.
                 if found is None or (found.started.seed, found.started.parent) != (started.seed, started.parent):
-                    raise ConflictError(
-                        f"run {run_id!r} exists, and is no child of this one; choose another id"
-                    ) from None
+                    raise ConflictError(f"run {run_id!r} exists already; choose another id") from None
 
         await through(self.interceptors, "start", publish)(call)
 

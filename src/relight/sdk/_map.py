@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar, final
 
 from relight.errors import InvalidValueError, MapFailed, RelightError
+from relight.sdk._child import to_the_end
 
 __all__ = ("Mapping",)
 
@@ -80,10 +81,11 @@ class Mapping(Generic[T, R]):
 
 
 async def _stop(lanes: list[asyncio.Future[None]]) -> None:
+    """Cancel them and wait until they have ended, also when cancelled meanwhile: children have clean-up to do."""
     for one in lanes:
         one.cancel()
     if lanes:
-        await asyncio.wait(lanes)
+        await to_the_end(asyncio.gather(*lanes, return_exceptions=True))
 
 
 def _check(name: str, value: int, least: int) -> None:

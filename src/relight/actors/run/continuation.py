@@ -71,10 +71,10 @@ def opening(
 
 
 def too_much(size_bytes: int, limit_bytes: int) -> str:
-    """Say that what came while a run was held can't be carried over."""
+    """Say that what came while a run was held, or after it had asked to continue, can't be carried over."""
     return (
-        f"it continues as new with what came while it was parked or paused: {size_bytes} bytes, and the limit is "
-        f"{limit_bytes}; deploy code that receives it before it continues"
+        f"it continues as new with what came while it was parked or paused, or was ending: {size_bytes} bytes, and the "
+        f"limit is {limit_bytes}; deploy code that receives it before it continues"
     )
 
 

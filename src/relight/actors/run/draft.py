@@ -304,9 +304,10 @@ class Draft:
         kept = p.Continue(arguments, asked.calls, asked.children)
         missed = self._script.missed
         records = opening(self.state, kept, missed=missed, unwritten=len(self.records))
-        size = sum(len(encode(one)) for one in records) if missed else 0
-        if size > LIMITS.turn_bytes_max // 2:  # The code, which could not see what came, was not refused.
-            self._break(p.BrokenProgramError(too_much(size, LIMITS.turn_bytes_max // 2)))
+        size = sum(len(encode(one)) for one in records)
+        bytes_max = LIMITS.turn_bytes_max // (2 if missed else 1)
+        if size > bytes_max:  # The code, which could not see what came since it asked, was not refused.
+            self._break(p.BrokenProgramError(too_much(size, bytes_max)))
             return
         started = records[-1]
         assert isinstance(started, r.RunStarted), "the last one of an opening"

@@ -1,0 +1,49 @@
+"""A turn that the server takes no more, because its limit was lowered for example: the run waits for a person."""
+
+from __future__ import annotations
+
+import pytest
+from tests.crash.workers_in_memory import WorkersInMemory
+
+from relight import WorkflowContext, step, workflow
+from relight.subjects import records as r
+from relight.testing.memory import door as memory_door
+
+executed: list[str] = []
+
+
+@step
+async def one() -> None:
+    executed.append("one")
+
+
+@workflow
+async def listens(ctx: WorkflowContext) -> str:
+    heard = await ctx.wait_for_signal("word", type=str)
+    await one()
+    return heard[:1]
+
+
+async def test_it_is_parked_and_goes_on_when_the_limit_was_raised(
+    site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed.clear()
+    await site.add(listens)
+    run = await site.result(site.client.start(listens, id="run"))
+    await site.until(lambda: bool(site.records("run", r.SignalAwaited)))
+    await site.result(run.signal("word", "x" * 50_000))
+    monkeypatch.setattr(memory_door, "_PAYLOAD_BYTES_MAX", 10_000)
+
+    await site.until(lambda: bool(site.records("run", r.Parked)))
+    await site.pass_time(60)
+
+    description = await site.result(run.describe())
+    assert description.parked == "stuck"
+    assert "does not fit" in description.waits_for[0]
+    assert len(site.turns("run")) < 5
+
+    monkeypatch.undo()
+    await site.result(run.retry())
+
+    assert await site.result(run.result()) == "x"
+    assert executed == ["one"]
