@@ -160,6 +160,21 @@ async def test_a_fork_that_waits_for_a_worker_is_not_retired_as_if_it_were_unfin
             await site.result(retire(site.server.door("janitor"), site.client.subjects, "fork"))
 
 
+async def test_a_fork_leaves_the_journal_alone_of_a_run_that_waits_for_a_worker() -> None:
+    async with workers_in_memory() as site:
+        await site.add(in_sequence, grows)
+        run = await site.result(site.client.start(in_sequence, 3, id="origin"))
+        await site.result(run.result())
+        queued = await site.result(site.client.start(grows, "a", id="queued", queue="elsewhere"))
+
+        with pytest.raises(ConflictError, match="'queued' exists"):
+            await site.result(run.fork(after="add#1", id="queued"))
+
+        assert not site.turns("queued")
+        await site.add(grows, queue="elsewhere")
+        assert await site.result(queued.result()) == "aa"
+
+
 async def test_a_start_of_the_same_id_does_not_run_an_unfinished_copy() -> None:
     async with workers_in_memory() as site:
         await site.add(in_sequence)

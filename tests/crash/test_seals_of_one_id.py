@@ -56,6 +56,11 @@ async def listens_twice(ctx: WorkflowContext, text: str) -> int:
     return len(text) + len(first) + len(await ctx.wait_for_signal("more", type=str))
 
 
+@workflow
+async def asks(ctx: WorkflowContext) -> str:
+    return await ctx.suspend("go", type=str)
+
+
 async def retired(site: WorkersInMemory, client: Relight, run: str) -> None:
     """The id is free again when this returns."""
     await site.pass_time(5)
@@ -202,3 +207,33 @@ async def test_a_sealed_run_that_was_found_in_a_list_is_sent_nothing_that_is_not
         run = await site.result(found())
         with pytest.raises(SealedError):
             await site.result(run.resume("more", "two"))
+
+
+async def test_an_answer_beside_one_that_can_not_be_opened_is_refused(site: WorkersInMemory) -> None:
+    worker = await site.add(asks, codecs=(CODEC,))
+    async with site.another_client(CODEC) as client:
+        run = await site.result(client.start(asks, id="x"))
+        await site.pass_time(5)
+        worker.kill()
+        await site.result(run.resume("go", "first"))
+
+        with pytest.raises(SealedError):
+            await site.result(site.client.get_run("x").resume("go"))
+
+        await site.add(asks, codecs=(CODEC,))
+        assert await site.result(run.result()) == "first"
+
+
+async def test_who_can_not_open_what_is_unread_may_unpause_a_run(site: WorkersInMemory) -> None:
+    worker = await site.add(asks, codecs=(CODEC,))
+    async with site.another_client(CODEC) as client:
+        run = await site.result(client.start(asks, id="x"))
+        await site.result(run.pause())
+        await site.pass_time(5)
+        worker.kill()
+        await site.result(run.resume("go", "first"))
+
+        await site.result(site.client.get_run("x").unpause())
+
+        await site.add(asks, codecs=(CODEC,))
+        assert await site.result(run.result()) == "first"

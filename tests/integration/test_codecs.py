@@ -254,6 +254,42 @@ async def test_show_says_why_values_of_a_sealed_run_are_not_shown(
     assert (CANARY in without.out, CANARY in with_key.out) == (False, True)
 
 
+APP = """
+from relight import WorkflowContext, step, workflow
+
+@step
+async def made(text: str) -> str: ...
+
+@workflow
+async def waits(ctx: WorkflowContext, text: str) -> str:
+    return f"{await made(text)} {await ctx.suspend('more', type=str)}"
+"""
+
+
+async def test_who_lacks_the_key_is_told_nothing_of_what_a_history_says(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    place = {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace}
+    keys = {"RELIGHT_ENCRYPTION_KEYS": f"first:{b64encode(FIRST).decode()}"}
+    tmp_path.joinpath("app.py").write_text(APP)
+    async with opened(shared_server, namespace, encryption()) as client, Worker(client, [waits]):
+        for id, answer in (("one", "on"), ("other", "off")):
+            run = await client.start(waits, CANARY, id=id)
+            await run.resume("more", answer)
+            await run.result(timeout=10)
+    without, with_key = [Terminal(tmp_path, {**place, **one}) for one in ({}, keys)]
+
+    skipped, replayed = [await one.run("replay", "app.py", "--from-server") for one in (without, with_key)]
+    refused, compared = [await one.run("diff", "one", "other") for one in (without, with_key)]
+
+    assert (skipped.code, skipped.out) == (0, "ok: 0 histories replay on today's code; skipped: 2 that can't be read\n")
+    assert "run one was not replayed: run 'one' is sealed" in skipped.err
+    assert replayed.out == "ok: 2 histories replay on today's code\n"
+    assert (refused.code, refused.out) == (1, "")
+    assert "run 'one' is sealed" in refused.err
+    assert "off" in compared.out
+
+
 async def test_who_has_no_codec_gives_the_run_back_sends_it_nothing_and_sees_that_it_is_sealed(
     shared_server: EmbeddedServer, namespace: str
 ) -> None:

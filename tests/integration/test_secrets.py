@@ -18,6 +18,7 @@ from relight import (
     Relight,
     RequestRejected,
     Retry,
+    RunCancelled,
     RunFailed,
     Secret,
     SecretExposedError,
@@ -189,6 +190,32 @@ async def test_a_canary_is_found_nowhere_however_the_code_misbehaves(
     assert len(heard) > 100
     assert [one for one in heard if traces(one)] == []
     assert in_store(tmp_path) == []
+
+
+@workflow
+async def sleeps(ctx: WorkflowContext) -> None:
+    await ctx.sleep(1000)
+
+
+@workflow
+async def gives_up(ctx: WorkflowContext, key: Secret) -> None:
+    await leaks(key)
+    child = await ctx.start(sleeps, id="child")
+    await child.cancel(reason=f"it is {LEAKS[0]}")
+
+
+async def test_the_reason_for_which_a_child_is_cancelled_is_redacted() -> None:
+    LEAKS.clear()
+    async with workers_in_memory() as site:
+        await site.add(gives_up, sleeps, secrets={"key": CANARY}.get)
+        run = await site.result(site.client.start(gives_up, KEY))
+        await site.result(run.result())
+
+        with pytest.raises(RunCancelled, match=r"it is \[secret key\]"):
+            await site.result(site.client.get_run("child").result())
+
+        stored = [*site.records("child"), *site.records(run.id)]
+        assert [one for one in stored if traces(repr(one).encode())] == []
 
 
 def answers(word: str) -> Workflow[..., Any]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from relight.actors.door import Clock
+from relight.actors.door import Clock, KeyDestroyedError
+from relight.config.limits import LIMITS
+from relight.errors import SealedError, UnavailableError
 
-__all__ = ("Backoff", "pause")
+__all__ = ("Backoff", "pause", "while_held")
+
+T = TypeVar("T")
 
 
 class Backoff:
@@ -32,3 +38,20 @@ async def pause(clock: Clock, delay_s: float) -> None:
         await done
     finally:
         handle.cancel()
+
+
+async def while_held(clock: Clock, operation: Callable[[], Awaitable[T]]) -> T:
+    """Repeat an idempotent operation of a run that is held until the server, and who keeps the keys, have answered.
+
+    To let the run go for want of a key would throw away what its steps have done. Raises `KeyDestroyedError`: that one
+    never comes back.
+    """
+    backoff: Backoff | None = None
+    while True:
+        try:
+            return await operation()
+        except KeyDestroyedError:
+            raise
+        except (UnavailableError, SealedError):
+            backoff = backoff or Backoff(clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
+        await backoff.wait()

@@ -24,7 +24,10 @@ class DamagedError(Exception):
 
 
 class Codec(Protocol):
-    """One link of the chain. Its name is stored with what it has encoded: by it a reader finds the codec."""
+    """One link of the chain. Its name is stored with what it has encoded: by it a reader finds the codec.
+
+    There is no `:` and no `+` in its name.
+    """
 
     @property
     def name(self) -> str: ...
@@ -88,7 +91,10 @@ class KeyProvider(Protocol):
         ...
 
     async def unwrap(self, wrapped: WrappedKey, *, run: str) -> bytes:
-        """Decrypt it. Raises `LookupError` if the key is not known (any more), or does not fit."""
+        """Decrypt it. Raises `LookupError` if the key is not known (any more), or does not fit.
+
+        Anything else that it raises says that it is away, and is asked again.
+        """
         ...
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from relight.config.limits import LIMITS
+from relight.errors import SealedError
 from relight.subjects.ids import WorkerId
 
 __all__ = (
@@ -22,6 +23,7 @@ __all__ = (
     "Delivery",
     "Door",
     "Handle",
+    "KeyDestroyedError",
     "Seal",
     "Silent",
     "Stored",
@@ -35,6 +37,10 @@ SECOND_HAND = 0
 
 class Silent(Exception):
     """Somebody listens there but has not answered in time."""
+
+
+class KeyDestroyedError(SealedError):
+    """The data key of a run was destroyed: what is sealed by it nobody will ever open, nor seal anything more."""
 
 
 class Answers(NamedTuple):
@@ -131,7 +137,11 @@ class Seal(Protocol):
         ...
 
     async def opened(self, subject: str, data: bytes) -> bytes:
-        """Return what was sealed; if it can't be opened here, what is stored. Raises `UnavailableError`."""
+        """Return what was sealed; if it can't be opened here, what is stored.
+
+        Nothing of what was changed, nor of a mailbox message that nobody can open for its run. Raises
+        `UnavailableError`: it may be opened later; and `SealedError` for a large value that can't be opened here.
+        """
         ...
 
 

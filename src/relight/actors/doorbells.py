@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relight.actors.door import SECOND_HAND, Delivery, Door
-from relight.subjects.codec import decode_wake
+from relight.subjects.codec import decode_stored_wake
 from relight.subjects.messages import Relit
 
 __all__ = ("Doorbells", "is_wake")
@@ -110,5 +110,5 @@ def _is_relit(delivery: Delivery, owner: str, epoch: int) -> bool:
     """The owner's own fresh message becomes the lease: a zombie may know the token of the old one."""
     if b'"Relit"' not in delivery.data:
         return False
-    wake = decode_wake(delivery.data)
+    wake = decode_stored_wake(delivery.data)  # A sealed signal may have that name.
     return isinstance(wake, Relit) and wake.owner == owner and wake.epoch == epoch

@@ -114,7 +114,7 @@ class Entrance:
         if not delivery.is_new(self._door.clock.now_ms()):
             await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
 
-    def journal(self, run: str, tail: Tail, *, bytes: int = 0, cursor: int = 0) -> Journal:
+    def journal(self, run: str, tail: Tail, *, bytes: int = 0, cursor: int = 0, is_held: bool = False) -> Journal:
         """Return the run's journal, to be written by this worker."""
         return Journal(
             self._door,
@@ -124,6 +124,7 @@ class Entrance:
             tail=tail,
             bytes=bytes,
             cursor=cursor,
+            is_held=is_held,
         )
 
     def _is_free(self, delivery: Delivery, run: str) -> bool:
@@ -168,7 +169,7 @@ class Entrance:
         return True
 
     def _actor(self, run: str, draft: Draft, tail: Tail, *, epoch: int, cursor: int, bytes: int = 0) -> RunActor:
-        journal = self.journal(run, tail, bytes=bytes, cursor=cursor)
+        journal = self.journal(run, tail, bytes=bytes, cursor=cursor, is_held=True)
         actor = RunActor(self._crew, run, draft=draft, journal=journal, epoch=epoch, cursor=cursor)
         self._live.actors[run] = actor
         return actor

@@ -8,16 +8,17 @@ once, and a child that is cancelled already stays so.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
-from relight.actors.door import Clock, Door
+from relight.actors.door import Clock, Door, KeyDestroyedError
 from relight.actors.journal import read_tail
 from relight.actors.run.state import Child, RunState
 from relight.actors.starts import read_start
 from relight.actors.values import copy
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError
+from relight.errors import ProtocolError, SealedError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
@@ -55,7 +56,10 @@ async def tell_parent(door: Door, subjects: Subjects, run: str, started: r.RunSt
     assert end is not None, "that has ended"
     if references_in(end) and await _may_read(door, subjects, started.parent):
         try:
-            await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
+            with suppress(KeyDestroyedError):  # Nobody will ever read what is stored for this parent.
+                await copy(door, subjects, end, source=run, target=started.parent)  # The child may be retired first.
+        except SealedError:
+            raise  # It is told again when the parent's key is there.
         except ProtocolError as error:
             # The parent will miss it, and say so; if it were not told, it would wait for ever.
             log.error("value_damaged", run=run, error=str(error))

@@ -6,17 +6,19 @@ only at what is new since: else whoever reads a long history would never get his
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
 from relight.actors.door import Stored
-from relight.actors.mailbox import decoded
 from relight.actors.reading import Reading
 from relight.actors.run.inbox import receive
 from relight.actors.run.state import RunState
+from relight.subjects.messages import Wake
 
-__all__ = ("Foresight", "foreseen")
+__all__ = ("Decode", "Foresight", "foreseen")
+
+Decode = Callable[[str, bytes], Wake | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Foresight:
     state: RunState
 
 
-def foreseen(history: Reading, stored: Sequence[Stored], fence: int, before: Foresight | None) -> Foresight:
+def foreseen(
+    history: Reading, stored: Sequence[Stored], fence: int, before: Foresight | None, decode: Decode
+) -> Foresight:
     """Look ahead from a history and the messages that were not consumed, or were by its last turns.
 
     Args:
@@ -46,6 +50,7 @@ def foreseen(history: Reading, stored: Sequence[Stored], fence: int, before: For
         stored: Messages in order; what is missing the history has consumed.
         fence: Sequence of the mailbox's last message.
         before: The look before this one, with the same history and the first of these messages.
+        decode: Reads a message; None of one that decides nothing.
     """
     cursor = 0 if history.last is None else history.last.cursor
     unread = [one for one in stored if one.sequence > cursor]
@@ -54,16 +59,16 @@ def foreseen(history: Reading, stored: Sequence[Stored], fence: int, before: For
         state = history.state
     elif before is not None and before.at == at and before.unread:
         state = before.state
-        _consume(state, unread[len(before.unread) :])
+        _consume(state, unread[len(before.unread) :], decode)
     else:
         state = deepcopy(history.state)
-        _consume(state, unread)
+        _consume(state, unread, decode)
     return Foresight(history, at, unread, fence, state)
 
 
-def _consume(state: RunState, messages: Iterable[Stored]) -> None:
+def _consume(state: RunState, messages: Iterable[Stored], decode: Decode) -> None:
     for stored in messages:
-        wake = decoded(stored.subject, stored.data)
+        wake = decode(stored.subject, stored.data)
         # Whether a worker's code is another one only the worker knows: a run that is stuck stays so here.
         code = "" if state.parked is None else state.parked.code
         for record in () if wake is None else receive(state, wake, code=code):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from relight.actors.backoff import Backoff
+from relight.actors.backoff import Backoff, while_held
 from relight.actors.door import Door, Seal, Stored
 from relight.actors.run.parting import Consumed, cursor_at, cuts_of, within
 from relight.config.limits import LIMITS
@@ -98,6 +98,7 @@ class Journal:
 
     __slots__ = (
         "_door",
+        "_is_held",
         "_new_append_id",
         "_owner",
         "_subject",
@@ -117,8 +118,10 @@ class Journal:
         tail: Tail,
         bytes: int = 0,
         cursor: int = 0,
+        is_held: bool = False,
     ) -> None:
         self._door = door
+        self._is_held = is_held
         self._subject = subject
         self._owner = owner
         self._new_append_id = new_append_id
@@ -141,12 +144,14 @@ class Journal:
     ) -> None:
         """Append `records` as one turn, or as several if one message can't hold them.
 
-        Waits as long as it takes: with back-off while the server is away or can't store. Of several parts each carries
+        Waits as long as it takes: with back-off while the server is away or can't store, and, where the run is held,
+        while its data key is not at hand. Of several parts each carries
         the cursor up to which its records, and those before, have `consumed` the mailbox; the last one `cursor`. What
         opens a history must fit into one message.
 
         Raises:
             Displaced: Another owner has appended. Of several messages, those before it were written.
+            SealedError: The run is sealed, and its data key is not at hand here, or was destroyed.
         """
         tail, seal = self.tail, self._door.seal
         turn = Turn(
@@ -194,6 +199,8 @@ class Journal:
             self.bytes = len(data)
 
     async def _sealed(self, seal: Seal, data: bytes) -> bytes:
+        if self._is_held:
+            return await while_held(self._door.clock, lambda: seal.sealed(self._subject, data))
         backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         while True:
             try:

@@ -12,9 +12,9 @@ from msgspec import Raw
 
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
-from relight.actors.foresight import Foresight, foreseen
+from relight.actors.foresight import Decode, Foresight, foreseen
 from relight.actors.journal import BrokenChainError, Page, Tail, checked, read_pages
-from relight.actors.mailbox import decoded
+from relight.actors.mailbox import decoded, decoded_if_open
 from relight.actors.reading import Reading, read_on
 from relight.actors.run.awakeables import was_made
 from relight.actors.run.inbox import receive
@@ -144,7 +144,7 @@ class Letterbox:
             tail=history.last,
             unread=len(unread),
             bytes=history.bytes,
-            has_unread_cancel=any(_is_cancel(decoded(one.subject, one.data)) for one in unread),
+            has_unread_cancel=any(_is_cancel(decoded_if_open(one.subject, one.data)) for one in unread),
             problem=history.problem,
         )
 
@@ -288,6 +288,7 @@ class Letterbox:
         Raises:
             AlreadyAnsweredError: There is an answer already.
             InvalidIdError: The run has not made the awakeable.
+            SealedError: There is an unread message that can't be opened here: it may be the first answer.
             RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
         await self._post_decided(wake, partial(self._check_answer, wake, name), relieve)
@@ -308,17 +309,21 @@ class Letterbox:
             RefusedError: The run is not paused.
             RunNotFoundError, UnavailableError: As `post`.
         """
-        await self._post_decided(wake, self._check_paused, as_it_is)
+        await self._post_decided(wake, self._check_paused, as_it_is, decoded_if_open)
 
     async def _post_decided(
-        self, wake: m.Wake, check: Callable[[Foresight], Awaitable[None]], relieve: Relieve
+        self,
+        wake: m.Wake,
+        check: Callable[[Foresight], Awaitable[None]],
+        relieve: Relieve,
+        decode: Decode = decoded,
     ) -> None:
         """Put in a message that `check` lets pass, if nothing comes between what it saw and the message."""
         subject = await self._subject()
         data = b""
         seen: Foresight | None = None
         while True:
-            seen = await self._foresee(subject, seen)
+            seen = await self._foresee(subject, seen, decode)
             await check(seen)
             data = data or await self._encoded(wake, relieve)
             try:
@@ -358,8 +363,8 @@ class Letterbox:
         """Whether a signal of this id has counted, or is in the mailbox."""
         if not id:
             return False
-        seen = await self._foresee(await self._subject(), None)
-        unread = (decoded(one.subject, one.data) for one in seen.unread)
+        seen = await self._foresee(await self._subject(), None, decoded_if_open)
+        unread = (decoded_if_open(one.subject, one.data) for one in seen.unread)
         return id in seen.state.signal_ids or any(isinstance(one, m.Signal) and one.id == id for one in unread)
 
     async def _encoded(self, wake: m.Wake, relieve: Relieve) -> bytes:
@@ -411,7 +416,7 @@ class Letterbox:
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 
-    async def _foresee(self, subject: str, before: Foresight | None) -> Foresight:
+    async def _foresee(self, subject: str, before: Foresight | None, decode: Decode) -> Foresight:
         """Look what the run will have become when it has consumed its mailbox; only at what is new since `before`."""
         log = self._subjects.log(self._run)
         last, tail = await self._door.last_of_each((subject, log))
@@ -430,7 +435,7 @@ class Letterbox:
         if history.last is None and history.state.started is None:
             start = await self._start()
             history.state.apply(start.started, start.stored_at_ms)
-        return foreseen(history, unread, fence, before)
+        return foreseen(history, unread, fence, before, decode)
 
     async def _last(self) -> Stored | None:
         last = await self._door.last(self._subjects.log(self._run))

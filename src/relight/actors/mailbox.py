@@ -9,11 +9,11 @@ import structlog
 
 from relight.actors.door import Delivery, Door, Stored
 from relight.config.limits import KIB, LIMITS
-from relight.errors import ProtocolError
+from relight.errors import ProtocolError, SealedError
 from relight.subjects.codec import decode_wake
 from relight.subjects.messages import Wake
 
-__all__ = ("Mail", "Mailbox", "decoded")
+__all__ = ("Mail", "Mailbox", "decoded", "decoded_if_open")
 
 log = structlog.get_logger("relight")
 
@@ -44,7 +44,8 @@ class Mailbox:
     async def read(self, doorbells: Sequence[Delivery], *, after: int, to_the_end: bool) -> list[Mail]:
         """Return unread messages in order: at least the doorbells', or with `to_the_end` all that the leader has.
 
-        Bounded by `limits.mailbox_batch`; `has_more` says whether to read again. Raises `UnavailableError`.
+        Bounded by `limits.mailbox_batch`; `has_more` says whether to read again. Raises `UnavailableError`, and
+        `SealedError` if one can't be opened here: it is left where it is, with what follows it.
         """
         self.has_more = False
         if not to_the_end:
@@ -97,9 +98,19 @@ def _consecutive(doorbells: Sequence[Delivery], after: int) -> list[Mail] | None
 
 
 def decoded(subject: str, data: bytes) -> Wake | None:
-    """Return the message, or None if it can't be read."""
+    """Return the message, or None if nobody can read it. Raises `SealedError` if it can't be opened here."""
     try:
         return decode_wake(data)
+    except SealedError:
+        raise
     except ProtocolError as error:
         log.warning("message_unreadable", subject=subject, error=str(error))
+        return None
+
+
+def decoded_if_open(subject: str, data: bytes) -> Wake | None:
+    """Return the message, or None if it can't be read here. For who looks for one in which nothing is sealed."""
+    try:
+        return decoded(subject, data)
+    except SealedError:
         return None

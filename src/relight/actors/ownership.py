@@ -32,7 +32,7 @@ from relight.actors.entrance import Entrance
 from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
 from relight.actors.journal import BrokenChainError, Displaced, Tail
 from relight.actors.live_runs import LiveRuns
-from relight.actors.mailbox import Mailbox, decoded
+from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
 from relight.actors.reading import Reading, read
 from relight.actors.roll_call import RollCall
 from relight.actors.run.state import RunState, fold
@@ -228,7 +228,7 @@ class Ownership:
         mailbox = self._subjects.wake(queue, run)
         after = 0
         while stored := await self._door.next(mailbox, after=after):
-            if isinstance(decoded(stored.subject, stored.data), Relit | TimerDue):
+            if isinstance(decoded_if_open(stored.subject, stored.data), Relit | TimerDue):
                 return True
             after = stored.sequence
         return False
@@ -244,7 +244,7 @@ class Ownership:
             problem = f"the last turn (sequence {last.sequence}): {error}"
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], problem, last)
             return None
-        if isinstance(tail, Turn):
+        if isinstance(tail, Turn) and not isinstance(tail.records[-1], r.ENDS):
             check_open(tail, run)
         return await self._decide_by_tail(delivery, run, last, tail)
 
@@ -432,6 +432,7 @@ class Ownership:
     async def _finish(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> None:
         """What follows the end may have been lost with the worker that wrote it: then its lease comes again."""
         if tail.family and _is_lease(delivery, tail):
+            check_open(tail, run)
             history = await self._history(delivery, run, last)
             if history is not None:
                 await tell_family(self._door, self._subjects, run, history.state)
@@ -487,7 +488,7 @@ def _is_lease(delivery: Delivery, tail: Turn) -> bool:
 
 
 def _wake_in(delivery: Delivery) -> Wake | None:
-    return decoded(delivery.subject, delivery.data)
+    return decoded_if_open(delivery.subject, delivery.data)
 
 
 def _tail_of(last: Stored, turn: Turn | None) -> Tail:

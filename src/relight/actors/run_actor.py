@@ -22,9 +22,9 @@ import structlog
 
 from relight.actors import program as p
 from relight.actors.attempts import Attempts, Beats
-from relight.actors.backoff import Backoff
+from relight.actors.backoff import while_held
 from relight.actors.crew import Crew
-from relight.actors.door import Delivery, Handle
+from relight.actors.door import Delivery, Handle, KeyDestroyedError
 from relight.actors.doorbells import Doorbells, is_wake
 from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal
@@ -38,7 +38,7 @@ from relight.actors.run.state import RunState
 from relight.actors.starts import is_current
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
-from relight.errors import PayloadTooLargeError, ProtocolError, UnavailableError
+from relight.errors import PayloadTooLargeError, ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import Relit, Terminate
@@ -219,6 +219,10 @@ class RunActor:
             await self._turns_or_park()
         except Displaced:
             self._leave(self._doorbells.held())
+        except KeyDestroyedError as error:
+            log.warning("delivery_postponed", run=self.run, error=str(error))
+            self._doorbells.postpone()
+            self._leave(())
         except Exception:  # noqa: BLE001 - the one supervisor of this actor
             log.error("run_actor_failed", run=self.run, exception=traceback.format_exc())
             self._doorbells.postpone()
@@ -370,7 +374,8 @@ class RunActor:
             cursor=self._cursor,
             at_ms=draft.at_ms,
             family=state.end is not None and has_family(state),
-            values=state.end is not None and draft.shelf.is_used,
+            # Who had it before may have stored what it did not live to record.
+            values=state.end is not None and (draft.shelf.is_used or state.was_claimed),
             consumed=consumed,
         )
         self._proven_s = self._taken_s
@@ -589,12 +594,6 @@ class RunActor:
 
         return await self._eventually(attempt)
 
-    async def _eventually(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Repeat an idempotent operation until the server has answered."""
-        backoff: Backoff | None = None
-        while True:
-            try:
-                return await operation()
-            except UnavailableError:
-                backoff = backoff or Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
-            await backoff.wait()
+    def _eventually(self, operation: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+        """Repeat an idempotent operation until it can be done."""
+        return while_held(self._door.clock, operation)

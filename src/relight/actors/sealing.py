@@ -7,7 +7,8 @@ A data key is wrapped by the provider and stored on a subject of its own before 
 it makes the run unreadable, while its chain still holds: the chain is over what is stored.
 
 What can't be opened here, because a codec or a key is missing, is handed on as it is stored: nobody drives a run from
-it. What was changed is handed on as nothing: no reader takes that for a message.
+it. What was changed is handed on as nothing: no reader takes that for a message. Whatever a key provider raises says
+nothing of what is stored: it is asked again.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from relight.actors.codecs import Codec, DamagedError, Encryption, WrappedKey, Zstd
-from relight.actors.door import Consumption, Delivery, Door, Stored
+from relight.actors.codecs import Codec, DamagedError, Encryption, KeyProvider, WrappedKey, Zstd
+from relight.actors.door import Consumption, Delivery, Door, KeyDestroyedError, Stored
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, ProtocolError, RefusedError, SealedError
+from relight.errors import FencedError, ProtocolError, RefusedError, SealedError, UnavailableError
 from relight.subjects.codec import decode_start, decode_stored_wake, decode_turn, decode_wake, encode
-from relight.subjects.envelope import envelope_of, header_in, sealed_wake
+from relight.subjects.envelope import earlier_envelope_of, envelope_of, header_in, sealed_wake
 from relight.subjects.grammar import RETIRED, Subjects
-from relight.subjects.messages import Sealed, Start
+from relight.subjects.messages import ChildOver, ParentOver, Sealed, Start
 from relight.subjects.turn import Tombstone, Turn
 
 __all__ = ("SealingDoor", "with_codecs")
@@ -48,7 +49,7 @@ _KEY_KEPT_S = 300.0
 """After this long a process looks again whether a data key was destroyed."""
 _SEAL_KEPT_S = LIMITS.tombstone_s / 2
 """How a run is sealed is remembered for less time than its id stays taken after its retirement: what is remembered
-never counts for another run of this id."""
+never counts for another run of this id. And, if there is one, no longer than its data key."""
 _TOKEN_BYTES = 8
 _DATA_KEY_BYTES = 32
 
@@ -76,9 +77,24 @@ _stored_key = msgspec.json.Decoder(_StoredKey)
 class _Closed(Exception):
     """It can't be opened here. It says why."""
 
+    error = SealedError
+
+
+class _Destroyed(_Closed):
+    """Its data key is gone: nobody can."""
+
+    error = KeyDestroyedError
+
 
 def with_codecs(door: Door, subjects: Subjects, codecs: Sequence[Codec]) -> Door:
-    """Return a door that seals and opens by these codecs; without any the door itself."""
+    """Return a door that seals and opens by these codecs; without any the door itself.
+
+    Raises:
+        RefusedError: The name of one can't stand in what it seals. Nobody could open that.
+    """
+    for one in codecs:
+        if ":" in one.name or "+" in one.name:
+            raise RefusedError(f"{one.name!r} is no name for a codec; take one without ':' and '+'")
     return SealingDoor(door, subjects, codecs) if codecs else door
 
 
@@ -179,7 +195,12 @@ class SealingDoor:
         wake = decode_wake(data)
         if envelope_of(wake) is wake:
             return data
-        seal = await self._found(run)
+        try:
+            seal = await self._found(run)
+        except KeyDestroyedError:
+            if not isinstance(wake, ChildOver | ParentOver):
+                raise
+            seal = _UNKNOWN  # Its family does not wait until somebody can read what it is told.
         if seal is None:
             return data
         return encode(sealed_wake(wake, _NOBODY if seal == _UNKNOWN else self._text(seal, run, "wake", data)))
@@ -237,15 +258,18 @@ class SealingDoor:
     async def opened(self, subject: str, data: bytes) -> bytes:
         """Return what was sealed, as it was before; as it is stored if it can't be opened here.
 
-        Nothing is returned of what was changed. Raises `UnavailableError`.
+        Nothing is returned of what was changed, and of a mailbox message that nobody can open for its run: it would
+        hold up all that come after it. Raises `UnavailableError`, and `SealedError` for a large value.
         """
         kind, run = _place_of(subject)
         try:
-            sealed = _sealed_in(kind, data)
+            sealed = _sealed_in(kind, subject, data)
             return data if sealed is None else await self._opened_text(run, kind, data, sealed)
         except _Closed as why:
             log.warning("sealed", run=run, reason=str(why))
-            return data
+            if kind == "value":  # Handed on as it is it would be taken for damaged.
+                raise why.error(f"run {run!r} is sealed: {why}") from None
+            return b"" if kind == "wake" and await self._is_lost(run, data, why) else data
         except (DamagedError, ProtocolError, ValueError) as error:
             log.error("sealed_message_damaged", subject=subject, error=str(error))
             return b""
@@ -271,9 +295,8 @@ class SealingDoor:
             codecs, key_name = header_in(sealed)
             body = b64decode(sealed.rsplit(":", 1)[1])
         else:
-            parts = sealed.split(b":", 3)
-            codecs, key_name = header_in(f"{parts[1].decode()}:{parts[2].decode()}:")
-            body = parts[3]
+            _, written_by, key, body = sealed.split(b":", 3)
+            codecs, key_name = header_in(f"{written_by.decode()}:{key.decode()}:")
         return await self._seal_named(run, codecs, key_name), body
 
     async def _value_subject(self, subject: str) -> str:
@@ -281,6 +304,14 @@ class SealingDoor:
         if kind != "value" or (seal := await self._seal_of(run)) is None:
             return subject
         return _addressed(self._subjects, subject, seal)
+
+    async def _is_lost(self, run: str, data: bytes, why: _Closed) -> bool:
+        """Whether nobody can open it for this run: its key is gone, or it is for an earlier run of this id."""
+        if isinstance(why, _Destroyed):
+            return True
+        wake, own = decode_stored_wake(data), await self._sealed_start(run)
+        assert isinstance(wake, Sealed), "that was to be opened"
+        return own is not None and (not own or header_in(own) != header_in(wake.sealed))
 
     # Data keys.
 
@@ -302,7 +333,7 @@ class SealingDoor:
         try:
             seal = await self._seal_named(run, *header_in(sealed)) if sealed else None
         except _Closed as why:
-            raise SealedError(f"run {run!r} is sealed: {why}") from None
+            raise why.error(f"run {run!r} is sealed: {why}") from None
         self._remember(run, seal)
         return seal
 
@@ -322,22 +353,18 @@ class SealingDoor:
         return _Seal(codecs, key_name, key)
 
     async def _key(self, run: str, name: str) -> bytes:
-        now_s = self.clock.elapsed_s()
-        known = self._keys.get((run, name))
-        if known is not None and known[1] > now_s:
-            return known[0]
+        if (known := self._known_key(run, name)) is not None:
+            return known
         if self._provider is None:
             raise _Closed("there are no encryption keys here")
         stored = await self._door.last(self._subjects.key(run, name))
         if stored is None:
-            raise _Closed(f"its data key {name} was destroyed")
+            raise _Destroyed(f"its data key {name} was destroyed")
         try:
             found = _stored_key.decode(stored.data)
-            key = await self._provider.unwrap(WrappedKey(found.key, found.wrapped), run=run)
-        except LookupError as error:
-            raise _Closed(str(error)) from error
         except msgspec.MsgspecError as error:
             raise _Closed(f"its data key {name} is damaged") from error
+        key = await _unwrapped(self._provider, WrappedKey(found.key, found.wrapped), run)
         self._keep_key(run, name, key)
         return key
 
@@ -373,7 +400,14 @@ class SealingDoor:
             await self._door.purge(self._subjects.key(run, seal.key_name))
 
     def _is_known(self, run: str) -> bool:
-        return run in self._seals and self._seals[run][1] > self.clock.elapsed_s()
+        seal, until_s = self._seals.get(run, (None, 0.0))
+        if until_s <= self.clock.elapsed_s():
+            return False
+        return seal is None or seal.key_name == _NO_KEY or self._known_key(run, seal.key_name) is not None
+
+    def _known_key(self, run: str, name: str) -> bytes | None:
+        key, until_s = self._keys.get((run, name), (None, 0.0))
+        return key if until_s > self.clock.elapsed_s() else None
 
     def _remember(self, run: str, seal: _Seal | None) -> None:
         self._seals.pop(run, None)  # It is the newest now.
@@ -387,6 +421,20 @@ class SealingDoor:
 
 _UNKNOWN = _Seal((), "", b"")
 """Of a run of which nothing is stored."""
+
+
+async def _unwrapped(provider: KeyProvider, wrapped: WrappedKey, run: str) -> bytes:
+    try:
+        key = await provider.unwrap(wrapped, run=run)
+        if len(key) != _DATA_KEY_BYTES:
+            raise ValueError(f"its answer has {len(key)} bytes")
+    except LookupError as error:
+        raise _Closed(str(error)) from error
+    except Exception as error:
+        # Whatever it is: only what was opened by the right key can be found damaged.
+        log.warning("key_provider_failed", run=run, key=wrapped.key_id, error=repr(error))
+        raise UnavailableError(f"the data key of run {run!r} was not unwrapped: {error!r}") from error
+    return key
 
 
 def _without_settings() -> dict[str, Codec]:
@@ -442,9 +490,9 @@ def _hidden(digest: str, seal: _Seal) -> str:
     return "k" + hmac.new(seal.key or b"-", digest.encode(), sha256).hexdigest()
 
 
-def _sealed_in(kind: str, data: bytes) -> str | bytes | None:
-    if kind == "value":
-        return data if data.startswith(_SEALED_VALUE) else None
+def _sealed_in(kind: str, subject: str, data: bytes) -> str | bytes | None:
+    if kind == "value":  # A plain one may begin as its user likes.
+        return data if _is_addressed(subject) and data.startswith(_SEALED_VALUE) else None
     if kind == "wake":
         wake = decode_stored_wake(data) if data.startswith(_SEALED_WAKE) else None
         return wake.sealed if isinstance(wake, Sealed) else None
@@ -463,11 +511,18 @@ def _check_envelope(kind: str, stored: bytes, opened: bytes) -> None:
     elif kind == "start":
         is_same = _readable(decode_start(stored)) == _readable(envelope_of(decode_start(opened)))
     elif kind == "log":
-        is_same = _readable(decode_turn(stored)) == _readable(envelope_of(decode_turn(opened)))
+        is_same = _is_envelope_of(decode_turn(stored), decode_turn(opened))
     else:
         is_same = True
     if not is_same:
         raise DamagedError("its readable part was changed")
+
+
+def _is_envelope_of(stored: Turn | Tombstone, opened: Turn | Tombstone) -> bool:
+    readable = _readable(stored)
+    if readable == _readable(envelope_of(opened)):
+        return True
+    return isinstance(opened, Turn) and readable == _readable(earlier_envelope_of(opened))
 
 
 def _readable(message: Start | Turn | Tombstone) -> bytes:

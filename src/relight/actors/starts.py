@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from relight.actors.door import Delivery, Door, Stored
 from relight.subjects.codec import decode_start
 from relight.subjects.grammar import RETIRED, StartSubject, Subjects, parse
 from relight.subjects.records import RunStarted
 
-__all__ = ("StoredStart", "is_current", "read_start", "start_in")
+__all__ = ("StoredStart", "is_current", "read_seal", "read_start", "start_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,18 @@ async def read_start(door: Door, subjects: Subjects, run: str) -> StoredStart | 
     """
     stored = await door.last(subjects.start_any_queue(run))
     return None if stored is None else start_in(stored)
+
+
+async def read_seal(door: Door, subjects: Subjects, run: str) -> str | None:
+    """Return what the start of a run says in `sealed`, which needs no key; None if there is no start.
+
+    Raises like `read_start`.
+    """
+    every = subjects.start_any_queue(run)
+    # As it is stored. Who answers may lag: that there is none only the leader may say.
+    stored = next(reversed(await door.latest((every,))), None) or await door.last(every)
+    start = None if stored is None else start_in(replace(stored, data=stored.as_stored))
+    return None if start is None else start.sealed
 
 
 async def is_current(door: Door, subjects: Subjects, run: str, lease: Delivery | None) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -22,7 +22,7 @@ from msgspec import Raw, Struct
 from relight.actors.door import Door
 from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, PayloadTooLargeError, ProtocolError
+from relight.errors import FencedError, PayloadTooLargeError, ProtocolError, SealedError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
@@ -36,7 +36,17 @@ from relight.subjects.references import (
     with_values,
 )
 
-__all__ = ("copy", "digest_beside_loop", "fetch", "fill", "filled", "has_large", "relieved", "remove_all", "store")
+__all__ = (
+    "copy",
+    "digest_beside_loop",
+    "fetch",
+    "fill",
+    "filled",
+    "referring",
+    "remove_all",
+    "store",
+    "store_all",
+)
 
 T = TypeVar("T")
 
@@ -137,6 +147,7 @@ async def fill(door: Door, subjects: Subjects, run: str, shelf: Shelf, holders: 
     """Put on the shelf what these records or messages refer to; what is missing or damaged shows when it is fed.
 
     Raises:
+        SealedError: One can't be opened here: its data key is not at hand.
         UnavailableError: The server was not reached.
     """
     for holder in holders:
@@ -148,13 +159,15 @@ async def fill(door: Door, subjects: Subjects, run: str, shelf: Shelf, holders: 
                 continue
             try:
                 data = shelf.find(one.digest) or await fetch(door, subjects, run, one)
+            except SealedError:
+                raise
             except ProtocolError:
                 continue  # The code can't go on without it, and the run is parked when it comes to it.
             if data is not None:
                 shelf.put(one.digest, data)
 
 
-def has_large(holder: object, inline_bytes_max: int) -> bool:
+def _has_large(holder: object, inline_bytes_max: int) -> bool:
     """Whether a record or message has values that are to be stored apart. Most have none."""
     for one in values_in(holder):  # noqa: SIM110 - a generator costs more than the one value that there is
         if len(one) > inline_bytes_max or is_reference(one):
@@ -162,26 +175,27 @@ def has_large(holder: object, inline_bytes_max: int) -> bool:
     return False
 
 
-async def relieved(
-    door: Door, subjects: Subjects, run: str, holder: T, *, inline_bytes_max: int, bytes_max: int, what: str
-) -> T:
-    """Return a record or message of a client as it is sent: with its large values stored for the run.
+async def referring(holder: T, *, inline_bytes_max: int, bytes_max: int, what: str) -> tuple[T, Mapping[str, bytes]]:
+    """Return a record or message of a client as it is sent, and its large values, by digest, to be stored before.
 
     Raises:
-        PayloadTooLargeError: A value is larger than `bytes_max`. Nothing was stored.
-        UnavailableError: Not everything was stored. Repeat it.
+        PayloadTooLargeError: A value is larger than `bytes_max`.
     """
-    if not has_large(holder, inline_bytes_max):
-        return holder
+    if not _has_large(holder, inline_bytes_max):
+        return holder, {}
     shelf = Shelf(inline_bytes_max)
     digests = {id(one): await digest_beside_loop(one) for one in values_in(holder) if len(one) > inline_bytes_max}
     sent = with_values(holder, lambda value: shelf.kept(value, is_fed=False, digest=digests.get(id(value), "")))
     for data in shelf.pending.values():
         if len(data) > bytes_max:
             raise PayloadTooLargeError(what, size_bytes=len(data), limit_bytes=bytes_max)
-    for digest, data in shelf.pending.items():
+    return sent, shelf.pending
+
+
+async def store_all(door: Door, subjects: Subjects, run: str, values: Mapping[str, bytes]) -> None:
+    """Keep values for a run, by digest. Raises `UnavailableError`: not everything was stored. Repeat it."""
+    for digest, data in values.items():
         await store(door, subjects, run, digest, data)
-    return sent
 
 
 async def filled(door: Door, subjects: Subjects, run: str, holder: T) -> T:

@@ -94,8 +94,11 @@ async def diff(edge: Edge, left: FirstRun, right: SecondRun) -> None:
 
 async def _history(relight: Relight, run: str) -> list[Entry]:
     from relight.cli.difference import Entry
+    from relight.subjects.envelope import check_sealed
 
     stored = [cast("StoredRecord", one) async for one in relight.get_run(run).history()]
+    for one in stored:
+        check_sealed(one.sealed, run)  # Placeholders are the same in all runs.
     return [Entry(one.sequence, round(one.at.timestamp() * 1000), one.data) for one in stored]
 
 

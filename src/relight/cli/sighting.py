@@ -13,6 +13,7 @@ from relight.cli.words import age, command, moment, size
 from relight.cli.words import value as value_in_words
 from relight.sdk._description import describe
 from relight.subjects import records as r
+from relight.subjects.envelope import PLACEHOLDER
 from relight.subjects.references import reference_in
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ def _for_parked(run: str, parked: r.Parked) -> list[str]:
         return [command("retry", run), f"{command('resolve', run, parked.step, '--result')} JSON"]
     if parked.reason == "corrupt":
         return [command("terminate", run)]
+    if parked.reason == PLACEHOLDER:
+        return []  # Sealed by an earlier Relight: it may be a step that must not run again unasked.
     return [command("retry", run)]
 
 

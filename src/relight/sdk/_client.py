@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, plann
 from relight.actors.letters import Letterbox
 from relight.actors.sealing import with_codecs
 from relight.actors.starts import read_start, start_in
-from relight.actors.values import copy, has_large, relieved
+from relight.actors.values import copy, referring, store_all
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
 from relight.errors import (
@@ -197,23 +197,22 @@ class Relight:
             PayloadTooLargeError: A value is larger than the setting `value_bytes_max`. Nothing was sent.
             UnavailableError: Not all was stored. Nothing was sent.
         """
-        return await relieved(
-            self.door,
-            self.subjects,
-            run_id,
-            message,
-            inline_bytes_max=self.settings.value_inline_bytes_max,
-            bytes_max=self.settings.value_bytes_max,
-            what=what,
-        )
+        sent, values = await self._referring(message, what=what)
+        await store_all(self.door, self.subjects, run_id, values)
+        return sent
 
-    async def _relieved_until_stored(self, run_id: str, message: T, *, what: str) -> T:
-        """What `relieved` does, tried again for as long as a start is."""
+    async def _referring(self, message: T, *, what: str) -> tuple[T, Mapping[str, bytes]]:
+        """Return a record or message as it is sent, and what is to be stored before."""
+        inline_bytes_max, bytes_max = self.settings.value_inline_bytes_max, self.settings.value_bytes_max
+        return await referring(message, inline_bytes_max=inline_bytes_max, bytes_max=bytes_max, what=what)
+
+    async def _until_answered(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat what comes before a start for as long as a start is."""
         backoff = Backoff(self.door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         give_up_s = self.door.clock.elapsed_s() + _START_S
         while True:
             try:
-                return await self.relieved(run_id, message, what=what)
+                return await operation()
             except UnavailableError:
                 if self.door.clock.elapsed_s() > give_up_s:
                     raise
@@ -346,8 +345,12 @@ class Relight:
         return Run(self, run_id, result_type, queue=taken.queue), taken.seed == started.seed
 
     async def _begin(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
-        if has_large(started, self.settings.value_inline_bytes_max):
-            started = await self._relieved_until_stored(run_id, started, what="an argument")
+        started, values = await self._referring(started, what="an argument")
+        if values:
+            stored = await self._until_answered(lambda: self.door.last(self.subjects.start_any_queue(run_id)))
+            if stored is not None:  # Nobody would remove what is stored for a run that is another one.
+                return self._attached(run_id, started, stored, on_conflict)
+            await self._until_answered(lambda: store_all(self.door, self.subjects, run_id, values))
         return await self._publish_start(run_id, started, on_conflict)
 
     @overload
@@ -418,29 +421,36 @@ class Relight:
     ) -> tuple[str, str]:
         """What `Run.fork` and `Run.restart_from` do: copy, then start. Returns the new id and its queue."""
         fork_id = token("run id", id) if id is not None else self._token(12)
-        results = await self._relieved_each(fork_id, tuple(replace.values()), what="a result")
+        results, values = await self._referring(RunStarted("", "", tuple(replace.values())), what="a result")
         try:
             origin = await read_origin(self.door, self.subjects.log(run_id), run_id)
         except RunNotFoundError:
             if await read_start(self.door, self.subjects, run_id) is None:
                 raise
             raise RefusedError(f"run {run_id!r} has not begun; fork it when it has a history") from None
-        now_ms = self.door.clock.now_ms()
+        arguments: Arguments | None = None
+        if args is not None:
+            arguments = arguments_of(origin.started.workflow, args, bytes_max=self.settings.value_bytes_max)
+            given, more = await self._referring(RunStarted("", "", arguments.values), what="an argument")
+            arguments, values = arguments._replace(values=given.arguments), {**values, **more}
         plan = planned(
             origin,
             run_id,
             cut,
-            dict(zip(replace, results, strict=True)),
+            dict(zip(replace, results.arguments, strict=True)),
             step=step,
             client=self._client,
-            now_ms=now_ms,
-            arguments=None if args is None else await self._arguments(fork_id, origin.started.workflow, args),
+            now_ms=self.door.clock.now_ms(),
+            arguments=arguments,
             forked_at_ms=None if origin.started.origin is None else await self._began_ms(run_id),
         )
         found = await read_start(self.door, self.subjects, fork_id)
-        if found is not None and is_start_of(found.started, plan):
-            return fork_id, found.queue
+        if found is not None:  # Nothing is stored for another run, and nothing copied into its journal.
+            if is_start_of(found.started, plan):
+                return fork_id, found.queue
+            raise ConflictError(f"run {fork_id!r} exists, and is another one; choose another id")
         _ = _start_of(started_in(plan))  # Refused before the copy takes the id.
+        await self._until_answered(lambda: store_all(self.door, self.subjects, fork_id, values))
         started = await self._copied(run_id, fork_id, plan)
         taken = await self._publish_start(fork_id, started, "fail")
         return fork_id, taken.queue
@@ -461,14 +471,6 @@ class Relight:
             plan,
             new_append_id=lambda: f"{self._client}.{self._token(8)}",
         )
-
-    async def _arguments(self, run_id: str, workflow: str, args: Sequence[object]) -> Arguments:
-        given = arguments_of(workflow, args, bytes_max=self.settings.value_bytes_max)
-        return given._replace(values=await self._relieved_each(run_id, given.values, what="an argument"))
-
-    async def _relieved_each(self, run_id: str, values: tuple[Raw, ...], *, what: str) -> tuple[Raw, ...]:
-        holder = RunStarted("", "", values)
-        return (await self._relieved_until_stored(run_id, holder, what=what)).arguments
 
     async def _store_start(self, run_id: str, queue: str, data: bytes) -> None:
         subject, any_queue = self.subjects.start_fenced(queue, run_id)

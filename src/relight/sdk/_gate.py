@@ -5,7 +5,7 @@ from __future__ import annotations
 from relight.sdk._known_secrets import Secrets
 from relight.sdk._scope import SCOPE, StepScope
 
-__all__ = ("check_secrets", "shortened")
+__all__ = ("check_secrets", "redacted", "shortened")
 
 
 def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
@@ -23,8 +23,7 @@ def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
 
 def shortened(text: str, characters_max: int) -> str:
     """Return the beginning of a text, in a step without known secrets: of one that is cut, a part could be left."""
-    known = _known()
-    return (text if known is None else known.redacted(text))[:characters_max]
+    return redacted(text)[:characters_max]
 
 
 def _known() -> Secrets | None:
@@ -32,3 +31,9 @@ def _known() -> Secrets | None:
     scope = SCOPE.get()
     known = scope.secrets if isinstance(scope, StepScope) else None
     return known if known is not None and known.is_used else None
+
+
+def redacted(text: str) -> str:
+    """Return words for others, of the step that runs here, with `[secret NAME]` in place of what is known."""
+    known = _known()
+    return text if known is None else known.redacted(text)

@@ -12,6 +12,7 @@ from relight.errors import RefusedError
 from relight.sdk._run import Record, StoredRecord
 from relight.subjects import records as r
 from relight.subjects.codec import encode
+from relight.subjects.envelope import check_sealed
 from relight.subjects.turn import VERSION
 
 __all__ = ("History", "Moment", "history_of", "read_history", "without_traceback", "written")
@@ -62,11 +63,13 @@ def history_of(records: Iterable[Record]) -> History:
 
     Raises:
         RefusedError: Something else is among them, or there are none.
+        SealedError: What users put in could not be opened where it was read: the code would leave the placeholders.
     """
     stored: list[StoredRecord] = []
     for one in records:
         if not isinstance(one, StoredRecord):
             raise RefusedError(f"{one!r} is no record; pass what run.history() gives")
+        check_sealed(one.sealed, one.run_id)
         stored.append(one)
     if not stored:
         raise RefusedError("a history without records can't be replayed")

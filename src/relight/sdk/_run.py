@@ -16,8 +16,16 @@ from relight.actors import letters
 from relight.actors.door import Door
 from relight.actors.fork import Cut, cut_after, cut_before
 from relight.actors.letters import Letterbox, how_children_stand
+from relight.actors.starts import read_seal
 from relight.actors.values import filled
-from relight.errors import RelightError, RequestRejected, UnavailableError, WaitTimedOut
+from relight.errors import (
+    RefusedError,
+    RelightError,
+    RequestRejected,
+    RunNotFoundError,
+    UnavailableError,
+    WaitTimedOut,
+)
 from relight.sdk._any_value import checked_text, encode_sent
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
@@ -26,8 +34,10 @@ from relight.sdk._outcome import outcome_of
 from relight.sdk._values import ValueType, value_type
 from relight.subjects import messages as m
 from relight.subjects import records as r
+from relight.subjects.envelope import header_in
 from relight.subjects.ids import name_of
 from relight.subjects.references import references_in
+from relight.subjects.turn import Turn
 
 if TYPE_CHECKING:
     from relight.sdk._client import Relight
@@ -61,17 +71,21 @@ class Record(Protocol):
 
 @final
 class StoredRecord:
-    """A record with its place in the history: `sequence` counts records from 1; `data` is the record itself."""
+    """A record with its place in the history: `sequence` counts records from 1; `data` is the record itself.
 
-    __slots__ = ("at", "data", "epoch", "run_id", "sequence", "worker")
+    `sealed` says how its turn is sealed, if that could not be opened here: then there are placeholders in `data`.
+    """
 
-    def __init__(self, run_id: str, sequence: int, at: datetime, worker: str, epoch: int, data: r.Record) -> None:
+    __slots__ = ("at", "data", "epoch", "run_id", "sealed", "sequence", "worker")
+
+    def __init__(self, run_id: str, sequence: int, turn: Turn, data: r.Record) -> None:
         self.run_id = run_id
         self.sequence = sequence
-        self.at = at
-        self.worker = worker
-        self.epoch = epoch
+        self.at = moment(turn.at_ms)
+        self.worker = turn.owner
+        self.epoch = turn.epoch
         self.data = data
+        self.sealed = turn.sealed
 
     @property
     def kind(self) -> str:
@@ -377,11 +391,19 @@ class Run(Generic[R]):
         minutes. A run that has not ended stands still; terminate it before.
 
         Raises:
+            RefusedError: It has none, because it was not encrypted. Nothing was destroyed.
+            RunNotFoundError: The run is not known, or was retired, which has destroyed its data key.
             UnavailableError: No answer in time. It may have been destroyed; do it again.
         """
-        keys = self._relight.subjects.key(self.id, "*")
-        await self._relight.door.last(keys)  # Whoever looks has the bucket made.
-        await self._relight.door.purge(keys)
+        door, subjects = self._relight.door, self._relight.subjects
+        sealed = await read_seal(door, subjects, self.id)
+        if sealed is None:
+            raise RunNotFoundError(self.id)
+        if not sealed or header_in(sealed)[1] == "-":
+            raise RefusedError(f"run {self.id!r} was not encrypted; there is no data key to destroy")
+        keys = subjects.key(self.id, "*")
+        await door.last(keys)  # Whoever looks has the bucket made.
+        await door.purge(keys)
 
     async def describe(self) -> RunDescription:
         """Say how the run stands, in words: status, what it waits for, since when, last error, worker, sizes.
@@ -408,7 +430,7 @@ class Run(Generic[R]):
             for record in turn.records:
                 sequence = (record.records if isinstance(record, r.Continued) else sequence) + 1
                 if sequence > after:
-                    yield StoredRecord(self.id, sequence, moment(turn.at_ms), turn.owner, turn.epoch, record)
+                    yield StoredRecord(self.id, sequence, turn, record)
 
     def _check_still(self, letterbox: Letterbox) -> None:
         if self._letterbox is not letterbox:

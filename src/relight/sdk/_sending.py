@@ -9,7 +9,7 @@ import msgspec
 
 from relight.config.limits import LIMITS
 from relight.errors import PayloadTooLargeError, ProtocolError, RefusedError
-from relight.sdk._gate import check_secrets
+from relight.sdk._gate import check_secrets, redacted
 from relight.sdk._scope import Sender, step_scope
 from relight.sdk._step import Policy, Retry, Step
 from relight.subjects.records import RunStarted
@@ -40,7 +40,7 @@ async def _start_child(child: str, start: str) -> None:
 
 
 async def _cancel_child(child: str, queue: str, parent: str, reason: str) -> None:
-    await _sender().cancel_child(child, queue, parent, reason)
+    await _sender().cancel_child(child, queue, parent, redacted(reason))
 
 
 _NEVER = (RefusedError, PayloadTooLargeError)

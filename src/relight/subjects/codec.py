@@ -91,7 +91,8 @@ def decode_wake(data: bytes) -> Wake:
     """Return the mailbox message. Raises `ProtocolError` like `decode_turn`, and `SealedError`."""
     wake = decode_stored_wake(data)
     if isinstance(wake, Sealed):
-        raise SealedError(f"a {wake.of} is sealed, and can't be opened here")
+        remedy = "use the codecs and keys of the run's workers (RELIGHT_ENCRYPTION_KEYS)"
+        raise SealedError(f"a message ({wake.of}) is sealed, and can't be opened here; {remedy}")
     return wake
 
 

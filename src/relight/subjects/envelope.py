@@ -9,14 +9,23 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from relight.errors import SealedError
 from relight.subjects.messages import Sealed, Start, Wake
+from relight.subjects.records import Parked
 from relight.subjects.turn import Turn
 
-__all__ = ("PLACEHOLDER", "check_open", "check_sealed", "envelope_of", "header_in", "sealed_wake")
+__all__ = (
+    "PLACEHOLDER",
+    "check_open",
+    "check_sealed",
+    "earlier_envelope_of",
+    "envelope_of",
+    "header_in",
+    "sealed_wake",
+)
 
 T = TypeVar("T")
 
@@ -32,6 +41,13 @@ _DIGESTS = frozenset(("digest", "origin_hash"))
 def envelope_of(message: T) -> T:
     """Return a turn, start, record or mailbox message without anything that users put in; itself if it has nothing."""
     return cast("T", _without_values(message))
+
+
+def earlier_envelope_of(turn: Turn) -> Turn:
+    """Return what `envelope_of` made of a turn in the beginning, when the kind of a parking was hidden, too."""
+    envelope = envelope_of(turn)
+    records = (replace(one, reason=PLACEHOLDER) if isinstance(one, Parked) else one for one in envelope.records)
+    return replace(envelope, records=tuple(records))
 
 
 def sealed_wake(wake: Wake, sealed: str) -> Sealed:
@@ -63,10 +79,11 @@ def _without_values(struct: Any) -> Any:
     names: tuple[str, ...] = struct.__struct_fields__
     for name in names:
         before = getattr(struct, name)
-        after = _without_value(name, before)
+        is_kind = name == "reason" and type(struct) is Parked  # Of a closed list of our own.
+        after = before if is_kind else _without_value(name, before)
         if after is not before:
             changes[name] = after
-    return msgspec.structs.replace(struct, **changes) if changes else struct
+    return replace(struct, **changes) if changes else struct
 
 
 def _without_value(name: str, value: Any) -> Any:

@@ -86,6 +86,7 @@ class RunState(Struct):
     parked: r.Parked | None = None
     paused_at_ms: int | None = None
     deaths: int = 0
+    was_claimed: bool = False
     cancel_requested: bool = False
     records: int = 0
     records_unparked: int = 0
@@ -331,7 +332,7 @@ def _cancel_requested(state: RunState, record: r.CancelRequested) -> None:
 
 
 def _claimed(state: RunState, record: r.Claimed) -> None:
-    state.deaths = record.deaths
+    state.deaths, state.was_claimed = record.deaths, True
 
 
 def _step_started(state: RunState, record: r.StepStarted) -> None:
