@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from tests.crash.workers_in_memory import WorkersInMemory
@@ -31,6 +32,28 @@ async def answers(ctx: WorkflowContext) -> int:
         await asked.reply(0)
         return len(asked.data)
     return 0
+
+
+class Poisonous(set[str]):
+    def __iter__(self) -> Iterator[str]:
+        raise ConnectionError("not to be gone through")
+
+
+@workflow
+async def returns_poison(ctx: WorkflowContext) -> set[str]:
+    return Poisonous({"a"})
+
+
+async def test_a_result_of_which_pydantic_panics_parks_its_run_and_no_other_one(site: WorkersInMemory) -> None:
+    await site.add(returns_poison, suspends)
+    poisoned = await site.result(site.client.start(returns_poison))
+    run = await site.result(site.client.start(suspends))
+
+    await site.until(lambda: bool(site.records(poisoned.id, r.Parked)))
+    await site.result(run.resume("go", {"a": 5}))
+
+    assert (await site.result(poisoned.describe())).parked == "stuck"
+    assert await site.result(run.result()) == 1
 
 
 async def test_of_an_answer_with_a_long_key_that_does_not_fit_the_next_one_counts(site: WorkersInMemory) -> None:

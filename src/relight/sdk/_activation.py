@@ -126,17 +126,22 @@ class Activation:
         if at_ms != self.at_ms:
             self.at_ms = at_ms
             self.loop.set_time(at_ms / 1000)
-        self._take(fact, value)
         try:
+            self._take(fact, value)
             self.loop.run_until_blocked()
+            if self._unreadable:
+                raise p.BrokenProgramError(self._unreadable)
+            main = self._main
+            if main is not None and main.done():
+                self._asked.append(self._end(main))
+                self.close()
         except EndlessTurnError as error:
             raise p.BrokenProgramError(str(error)) from error
-        if self._unreadable:
-            raise p.BrokenProgramError(self._unreadable)
-        main = self._main
-        if main is not None and main.done():
-            self._asked.append(self._end(main))
-            self.close()
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # What a class of the user's raises while pydantic reads or writes it can be a panic, past all supervisors.
+            raise p.BrokenProgramError(f"{type(error).__qualname__}: {error}") from error
         asked, self._asked = self._asked, []
         return asked
 
