@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.integration.cli_process import Terminal, one_line_of
+from tests.integration.cli_process import Terminal, background, one_line_of
 from tests.runs import suspended
 
 from relight import Relight, Worker, WorkflowContext, step, workflow
@@ -26,6 +26,23 @@ async def ship(ctx: WorkflowContext, order: str) -> str:
     await pack(order)
     await ctx.suspend("pickup")
     return await send(order)
+"""
+SETS = """
+import asyncio
+from relight import WorkflowContext, step, workflow
+
+async def names() -> set[str]:
+    return {f"name-{number}" for number in range(12)}
+
+NAMES = asyncio.run(names())
+
+@step
+async def greet(name: str) -> None: ...
+
+@workflow
+async def greetings(ctx: WorkflowContext) -> None:
+    for name in NAMES:
+        await greet(name)
 """
 OTHER = TODAY.replace('    await ctx.suspend("pickup")\n', "    await send(order)\n")
 
@@ -90,6 +107,18 @@ async def test_the_gate_passes_code_that_fits_and_stops_at_the_first_difference_
     assert found["recorded_at"].startswith("integration/test_cli_replay.py:")
     assert found["actual_at"].endswith("/other.py:13")
     assert found["actual"].startswith("step send#1")
+
+
+async def test_the_application_is_loaded_as_a_worker_loads_it(client: Relight, terminal: Terminal) -> None:
+    terminal.directory.joinpath("sets.py").write_text(SETS)
+    with background("worker", "sets.py", directory=terminal.directory, variables=terminal.variables) as worker:
+        await client.call("greetings", type=None)
+        worker.terminate()
+        worker.wait(20)
+
+    passed = await terminal.run("replay", "sets.py", "--from-server")
+
+    assert (passed.code, passed.out, passed.err) == (0, "ok: 1 history replays on today's code\n", "")
 
 
 async def test_a_history_that_is_damaged_is_named_and_counted(client: Relight, terminal: Terminal) -> None:
