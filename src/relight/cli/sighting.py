@@ -13,6 +13,7 @@ from relight.cli.words import age, command, moment, size
 from relight.cli.words import value as value_in_words
 from relight.sdk._description import describe
 from relight.subjects import records as r
+from relight.subjects.envelope import PLACEHOLDER
 from relight.subjects.references import reference_in
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ def _for_parked(run: str, parked: r.Parked) -> list[str]:
         return [command("retry", run), f"{command('resolve', run, parked.step, '--result')} JSON"]
     if parked.reason == "corrupt":
         return [command("terminate", run)]
+    if parked.reason == PLACEHOLDER:
+        return []  # A step of unknown outcome would run again, and whether there is one is sealed here.
     return [command("retry", run)]
 
 
