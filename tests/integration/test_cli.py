@@ -17,6 +17,10 @@ from tests.runs import until as runs_until
 
 from relight import Relight, RunStatus
 from relight.config.server import EmbeddedServer
+from relight.subjects.codec import encode
+from relight.subjects.messages import Start
+from relight.subjects.records import RunStarted
+from relight.subjects.turn import VERSION
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +146,51 @@ async def test_runs_lists_the_newest_first_and_by_workflow_and_status(terminal: 
     heading, row = table.out.splitlines()
     assert heading.split() == ["run", "workflow", "status", "since", "waits", "for"]
     assert row.startswith(newer)
+
+
+async def test_runs_says_which_can_not_be_read_and_lists_the_others(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    terminal = Terminal(tmp_path, {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace})
+    async with Relight(shared_server.url, namespace=namespace) as client:
+        for id in ("one", "two", "three"):
+            await client.start("hello", "Ann", id=id, type=object)
+        await client.door.publish(client.subjects.log("two"), b"no turn")
+
+    listed, table, queued = await asyncio.gather(
+        terminal.run("runs", "--json"), terminal.run("runs"), terminal.run("runs", "--status", "queued", "--json")
+    )
+
+    assert [(one["run"], one["status"]) for one in listed.documents] == [
+        ("three", "queued"),
+        ("two", "unreadable"),
+        ("one", "queued"),
+    ]
+    assert (listed.code, listed.err) == (0, "")
+    assert "unreadable message" in listed.documents[1]["problem"]
+    assert "unreadable message" in table.out.splitlines()[2]
+    assert [one["run"] for one in queued.documents] == ["three", "one"]
+    assert queued.err.startswith("run two can't be read: unreadable message")
+
+
+async def test_runs_says_when_filters_have_not_seen_all(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    terminal = Terminal(tmp_path, {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace})
+    async with Relight(shared_server.url, namespace=namespace) as client:
+        start = encode(Start(v=VERSION, run=RunStarted("hello", "default")))
+        subjects = [client.subjects.start("default", f"run-{number}") for number in range(1_000)]
+        await asyncio.gather(*(client.door.publish(one, start) for one in subjects))
+
+    enough, none, parked = await asyncio.gather(
+        terminal.run("runs", "--workflow", "hello", "--limit", "2", "--json"),
+        terminal.run("runs", "--workflow", "payment", "--json"),
+        terminal.run("runs", "--status", "parked", "--json"),
+    )
+
+    assert (len(enough.documents), enough.err) == (2, "")
+    assert (none.code, none.out) == (0, "")
+    assert none.err == parked.err == "only the newest 1,000 runs were looked at; older ones are not listed\n"
 
 
 async def test_a_signal_with_an_id_counts_once(terminal: Terminal, client: Relight) -> None:

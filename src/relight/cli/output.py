@@ -28,6 +28,7 @@ _STATUS_STYLES = {
     "cancelled": "dim",
     "terminated": "red",
     "timed_out": "red",
+    "unreadable": "bold red",
 }
 
 

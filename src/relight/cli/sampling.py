@@ -58,12 +58,13 @@ class Unreadable:
 async def sampled(relight: Relight, workflows: Sequence[Workflow[..., Any]], size: int) -> Sample:
     """Take the newest runs of each workflow in turn, so that a frequent one does not crowd out a rare one."""
     of_each: dict[str, list[Listed]] = {one.name: [] for one in workflows}
+    of_each[""] = []  # Whose start can't be read, which is said of them when their turn comes.
     unknown: Counter[str] = Counter()
-    for listed in await newest(relight, limit=LIMITS.runs_listed_max):
-        if listed.started.workflow in of_each:
-            of_each[listed.started.workflow].append(listed)
+    for listed in (await newest(relight, limit=LIMITS.runs_listed_max)).runs:
+        if listed.workflow in of_each:
+            of_each[listed.workflow].append(listed)
         else:
-            unknown[listed.started.workflow] += 1
+            unknown[listed.workflow] += 1
     in_turn = chain.from_iterable(zip_longest(*of_each.values()))
     return Sample(tuple(one for one in in_turn if one is not None)[:size], unknown)
 

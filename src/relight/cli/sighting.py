@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relight.actors.letters import Sight
     from relight.actors.run.state import OpenWait, RunState
 
-__all__ = ("Sighting", "summary")
+__all__ = ("Sighting", "summary", "summary_of_unreadable")
 
 _VALUE_CHARACTERS_MAX = 2_000
 _SEALED = "what users put in is not shown: its key is not here (RELIGHT_ENCRYPTION_KEYS), or was destroyed"
@@ -43,6 +43,22 @@ def summary(sight: Sight, *, now_ms: int) -> tuple[dict[str, object], tuple[Cell
     since = f"{age(now_ms - round(description.since.timestamp() * 1000))} ago"
     status: Cell = (description.status, status_style(description.status))
     return document, (sight.run, workflow, status, (since, "dim"), shortened(waits, 200))
+
+
+def summary_of_unreadable(run: str, workflow: str, queue: str, why: str) -> tuple[dict[str, object], tuple[Cell, ...]]:
+    """Return what a list says of a run that can't be read; its status is none of those that runs have."""
+    status = "unreadable"
+    document: dict[str, object] = {
+        "run": run,
+        "workflow": workflow,
+        "queue": queue,
+        "status": status,
+        "parked": None,
+        "since": None,
+        "waits_for": [],
+        "problem": why,
+    }
+    return document, (run, workflow, (status, status_style(status)), "", shortened(why, 200))
 
 
 @final
