@@ -137,6 +137,24 @@ async def test_a_history_that_is_damaged_is_named_and_counted(client: Relight, t
     assert counted.document["skipped"] == {"unknown_workflow": 0, "without_history": 0, "unreadable": 1}
 
 
+async def test_a_history_with_a_gap_is_damaged_and_no_run_that_has_not_begun(
+    client: Relight, terminal: Terminal
+) -> None:
+    async with Worker(client, [ship]):
+        run = await client.start(ship, "a", id="with-a-gap")
+        await suspended(run, "pickup")
+        await run.resume("pickup")
+        await run.result(timeout=20)
+    first, *rest = await client.door.read(client.subjects.log(run.id), after=0, limit=10)
+    assert rest
+    await client.door.remove(first.subject, first.sequence)
+
+    told = await terminal.run("replay", "today.py", "--from-server")
+
+    assert told.out == "ok: 0 histories replay on today's code; skipped: 1 that can't be read\n"
+    assert told.err.startswith("run with-a-gap was not replayed: ")
+
+
 async def test_a_history_in_a_file_is_replayed_without_a_server(client: Relight, terminal: Terminal) -> None:
     async with Worker(client, [ship]):
         run = await client.start(ship, "a")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from relight.actors.values import filled
 from relight.cli.listing import Listed, newest
 from relight.config.limits import LIMITS
-from relight.errors import NonDeterminismError, ProtocolError, RefusedError, RelightError
+from relight.errors import NonDeterminismError, ProtocolError, RefusedError, RelightError, RunNotFoundError
 from relight.sdk._history import History, history_of
 from relight.sdk._replaying import replay_open
 
@@ -70,7 +70,7 @@ async def sampled(relight: Relight, workflows: Sequence[Workflow[..., Any]], siz
 
 
 async def histories(relight: Relight, sample: Sample) -> AsyncIterator[History | Unreadable | None]:
-    """Read the histories in order; None stands for one that has not begun, was retired, or is no whole one."""
+    """Read the histories in order; None stands for one that has not begun, or was retired."""
     reading: list[asyncio.Task[History | Unreadable | None]] = []
     waiting = iter(sample.runs)
     try:
@@ -87,16 +87,19 @@ async def histories(relight: Relight, sample: Sample) -> AsyncIterator[History |
 
 async def _history(relight: Relight, run: str) -> History | Unreadable | None:
     try:
-        history = history_of([one async for one in relight.get_run(run).history()])
+        records = [one async for one in relight.get_run(run).history()]
+        if not records:
+            return None
+        history = history_of(records)
         _ = history.started
         # With the large values, which are stored apart.
         moments = [
             one._replace(record=await filled(relight.door, relight.subjects, run, one.record))
             for one in history.moments
         ]
-    except RefusedError:
+    except RunNotFoundError:
         return None
-    except ProtocolError as error:
+    except (ProtocolError, RefusedError) as error:  # Refused is what does not begin as a whole history does.
         return Unreadable(run, str(error))
     return history._replace(moments=tuple(moments))
 
