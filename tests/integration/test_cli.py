@@ -114,6 +114,22 @@ async def test_a_suspended_run_says_what_it_waits_for_and_which_command_answers_
     assert "answered already" in one_line_of(second)
 
 
+async def test_show_gives_programs_a_large_result_and_tells_people_where_it_is(
+    terminal: Terminal, client: Relight
+) -> None:
+    run = await client.start("hello", "Ann", 10_000, type=list[str])
+    result = await run.result(timeout=20)
+
+    machine, people = await asyncio.gather(terminal.run("show", run.id, "--json"), terminal.run("show", run.id))
+    (value,) = await client.door.subjects(client.subjects.value_chunks(f"{run.id}.*.*"), limit=10)
+    await client.door.purge(value)
+    without = await terminal.run("show", run.id, "--json")
+
+    assert machine.document["result"] == result == ["hello Ann"] * 10_000
+    assert re.search(r"^result +117.2 KiB, stored apart as ", people.out, re.MULTILINE), people.out
+    assert without.document["status"] == "completed"
+
+
 async def test_history_tells_what_happened_where_and_follows_until_the_end(terminal: Terminal, client: Relight) -> None:
     run = await client.start("hello", "Ann", type=object)
 

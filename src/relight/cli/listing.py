@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relight.actors.letters import Letterbox
 from relight.actors.starts import start_in
+from relight.actors.values import filled
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, RunNotFoundError
 from relight.subjects.grammar import StartSubject, parse
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from relight.actors.letters import Sight
     from relight.sdk._client import Relight
 
-__all__ = ("Listed", "Newest", "look_at", "newest", "sights")
+__all__ = ("Listed", "Newest", "fill_result", "look_at", "newest", "sights")
 
 _AT_ONCE = 20
 """Histories read at the same time: enough to hide the round trips, few enough to stop soon."""
@@ -81,6 +83,13 @@ async def sights(relight: Relight, listed: list[Listed]) -> AsyncIterator[tuple[
 async def look_at(relight: Relight, run: str) -> Sight:
     """Return how a run stands. Raises `InvalidIdError`, `RunNotFoundError` and `UnavailableError`."""
     return await Letterbox(relight.door, relight.subjects, token("run id", run)).look()
+
+
+async def fill_result(relight: Relight, sight: Sight) -> None:
+    """Put the run's result in place of a reference; not one that is missing or damaged. Raises `UnavailableError`."""
+    if sight.state.end is not None:
+        with suppress(ProtocolError):
+            sight.state.end = await filled(relight.door, relight.subjects, sight.run, sight.state.end)
 
 
 async def _sight(relight: Relight, listed: Listed) -> Sight | ProtocolError | None:

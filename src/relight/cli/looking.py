@@ -86,11 +86,13 @@ async def _summaries(
 async def show(edge: Edge, run: RunName) -> None:
     """Say how a run stands, why it waits, and what would help."""
     from relight.actors.letters import how_children_stand
-    from relight.cli.listing import look_at
+    from relight.cli.listing import fill_result, look_at
     from relight.cli.sighting import Sighting
 
     async with client(edge.place) as relight:
         sight = await look_at(relight, run)
+        if edge.output.is_json:
+            await fill_result(relight, sight)
         children = await how_children_stand(relight.door, relight.subjects, sight)
         seen = Sighting(sight, children, now_ms=relight.door.clock.now_ms())
     if edge.output.is_json:
