@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tests.integration.cli_process import APP, Terminal, background, one_line_of
+from tests.integration.pseudo_terminal import at_a_terminal
 from tests.runs import until as runs_until
 
 from relight import Relight, RunStatus
@@ -146,6 +147,21 @@ async def test_history_tells_what_happened_where_and_follows_until_the_end(termi
     assert [line.split() for line in lines.out.splitlines()] == [line.split() for line in table]
     for part in ("step completed", "greet#1", "cli_app.py:", '"hello Ann"'):
         assert part in table[3]
+
+
+async def test_history_is_followed_with_results_and_errors_on_a_narrow_terminal(
+    terminal: Terminal, client: Relight
+) -> None:
+    run = await client.start("broken", type=object)
+
+    words = ("history", run.id, "--follow")
+    async with at_a_terminal(*words, directory=terminal.directory, variables=terminal.variables, columns=80) as person:
+        code = await person.code()
+
+    heading, *_, end = person.said.splitlines()
+    assert code == 0
+    assert heading.split() == ["time", "(UTC)", "worker", "what", "which", "place", "result"]
+    assert end.endswith("KeyError: 'first line\\nsecond line \\x1b[31mred'"), end
 
 
 async def test_runs_lists_the_newest_first_and_by_workflow_and_status(terminal: Terminal, client: Relight) -> None:

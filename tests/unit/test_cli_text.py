@@ -14,7 +14,7 @@ from relight import WorkflowContext, workflow
 from relight.cli.arguments import read_json, read_seconds
 from relight.cli.changes import source_directories
 from relight.cli.invocation import example
-from relight.cli.output import Output, one_line, printable, shortened
+from relight.cli.output import Output, fitted, one_line, printable, shortened
 from relight.cli.starting import awaited
 from relight.cli.timeline import Timeline
 from relight.cli.words import age, kind_in_words, size
@@ -60,6 +60,15 @@ def test_nothing_that_a_terminal_would_obey_is_printed() -> None:
     assert printable("two\nlines") == "two\nlines"
     assert one_line("two\n  lines\r\n\x1b[0m") == "two lines \\x1b[0m"
     assert shortened("0123456789", 5) == "0123…"
+
+
+@pytest.mark.parametrize(
+    ("columns", "widths"), [(20, [4, 2, 10]), (30, [4, 6, 15]), (40, [4, 11, 20]), (200, [4, 12, 22])]
+)
+def test_columns_fit_the_terminal_between_their_least_and_their_greatest_widths(
+    columns: int, widths: list[int]
+) -> None:
+    assert fitted([(4, 4), (2, 12), (10, 22)], columns) == widths
 
 
 def test_a_table_in_a_pipe_is_aligned_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
