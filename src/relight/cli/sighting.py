@@ -174,12 +174,12 @@ def _traceback(state: RunState) -> str:
 def _for_parked(run: str, parked: r.Parked) -> list[str]:
     if parked.reason == "unknown_outcome" and parked.step:
         return [
-            f"{command('resolve', run, parked.step, '--result')} JSON",
-            f"{command('resolve', run, parked.step, '--error')} TEXT",
-            command("resolve", run, parked.step, "--rerun"),
+            command("resolve", run, parked.step, options=("--result", "JSON")),
+            command("resolve", run, parked.step, options=("--error", "TEXT")),
+            command("resolve", run, parked.step, options=("--rerun",)),
         ]
     if parked.reason == "retries_exhausted" and parked.step:
-        return [command("retry", run), f"{command('resolve', run, parked.step, '--result')} JSON"]
+        return [command("retry", run), command("resolve", run, parked.step, options=("--result", "JSON"))]
     if parked.reason == "corrupt":
         return [command("terminate", run)]
     if parked.reason == PLACEHOLDER:
@@ -189,14 +189,14 @@ def _for_parked(run: str, parked: r.Parked) -> list[str]:
 
 def _for_wait(run: str, wait: OpenWait) -> list[str]:
     if wait.kind == "suspension":
-        return [f"{command('resume', run, wait.name)} JSON"]
+        return [command("resume", run, wait.name, "JSON")]
     if wait.kind == "signal":
-        return [f"{command('signal', run, wait.name)} JSON"]
+        return [command("signal", run, wait.name, "JSON")]
     if wait.kind == "request":
-        return [f"{command('request', run, wait.name)} JSON"]
+        return [command("request", run, wait.name, "JSON")]
     if wait.kind == "child":
         return [command("show", wait.name)]
-    return [f"{command('complete', wait.name)} JSON"]
+    return [command("complete", wait.name, "JSON")]
 
 
 def _wait(wait: OpenWait) -> dict[str, object]:
