@@ -183,7 +183,7 @@ def _for_parked(run: str, parked: r.Parked) -> list[str]:
     if parked.reason == "corrupt":
         return [command("terminate", run)]
     if parked.reason == PLACEHOLDER:
-        return []  # A step of unknown outcome would run again, and whether there is one is sealed here.
+        return []  # Sealed by an earlier Relight: it may be a step that must not run again unasked.
     return [command("retry", run)]
 
 

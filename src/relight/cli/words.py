@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from msgspec import Raw
@@ -17,7 +16,7 @@ __all__ = ("age", "clock_time", "command", "kind_in_words", "moment", "size", "v
 _SPANS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
-def command(verb: str, *names: str, options: Sequence[str] = ()) -> str:
+def command(verb: str, *names: str, options: tuple[str, ...] = ()) -> str:
     """Return a command of ours that can be pasted into a shell, whatever the names begin with."""
     if any(one.startswith("-") for one in names):
         return shlex.join(("relight", verb, *options, "--", *names))
