@@ -71,10 +71,12 @@ class PseudoTerminal:
 
 
 @asynccontextmanager
-async def at_a_terminal(*words: str, directory: Path, variables: dict[str, str]) -> AsyncGenerator[PseudoTerminal]:
+async def at_a_terminal(
+    *words: str, directory: Path, variables: dict[str, str], columns: int = 120
+) -> AsyncGenerator[PseudoTerminal]:
     """Begin a verb at a terminal of its own, so that what is typed reaches it as from a keyboard."""
     controller, inside = os.openpty()
-    settings = {**environment(variables), "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    settings = {**environment(variables), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40"}
     process = await asyncio.create_subprocess_exec(
         *COMMAND, *words, cwd=directory, env=settings, preexec_fn=partial(os.login_tty, inside)
     )

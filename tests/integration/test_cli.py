@@ -13,10 +13,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tests.integration.cli_process import APP, Terminal, background, one_line_of
+from tests.integration.pseudo_terminal import at_a_terminal
 from tests.runs import until as runs_until
 
 from relight import Relight, RunStatus
 from relight.config.server import EmbeddedServer
+from relight.subjects.codec import encode
+from relight.subjects.messages import Start
+from relight.subjects.records import RunStarted
+from relight.subjects.turn import VERSION
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +136,22 @@ async def test_a_suspended_run_says_what_it_waits_for_and_which_command_answers_
     assert "answered already" in one_line_of(second)
 
 
+async def test_show_gives_programs_a_large_result_and_tells_people_where_it_is(
+    terminal: Terminal, client: Relight
+) -> None:
+    run = await client.start("hello", "Ann", 10_000, type=list[str])
+    result = await run.result(timeout=20)
+
+    machine, people = await asyncio.gather(terminal.run("show", run.id, "--json"), terminal.run("show", run.id))
+    (value,) = await client.door.subjects(client.subjects.value_chunks(f"{run.id}.*.*"), limit=10)
+    await client.door.purge(value)
+    without = await terminal.run("show", run.id, "--json")
+
+    assert machine.document["result"] == result == ["hello Ann"] * 10_000
+    assert re.search(r"^result +117.2 KiB, stored apart as ", people.out, re.MULTILINE), people.out
+    assert without.document["status"] == "completed"
+
+
 async def test_history_tells_what_happened_where_and_follows_until_the_end(terminal: Terminal, client: Relight) -> None:
     run = await client.start("hello", "Ann", type=object)
 
@@ -149,6 +170,21 @@ async def test_history_tells_what_happened_where_and_follows_until_the_end(termi
         assert part in table[3]
 
 
+async def test_history_is_followed_with_results_and_errors_on_a_narrow_terminal(
+    terminal: Terminal, client: Relight
+) -> None:
+    run = await client.start("broken", type=object)
+
+    words = ("history", run.id, "--follow")
+    async with at_a_terminal(*words, directory=terminal.directory, variables=terminal.variables, columns=80) as person:
+        code = await person.code()
+
+    heading, *_, end = person.said.splitlines()
+    assert code == 0
+    assert heading.split() == ["time", "(UTC)", "worker", "what", "which", "place", "result"]
+    assert end.endswith("KeyError: 'first line\\nsecond line \\x1b[31mred'"), end
+
+
 async def test_runs_lists_the_newest_first_and_by_workflow_and_status(terminal: Terminal, client: Relight) -> None:
     older = await started(client, "review", 1, until="waiting")
     newer = await started(client, "review", 2, until="waiting")
@@ -163,6 +199,51 @@ async def test_runs_lists_the_newest_first_and_by_workflow_and_status(terminal: 
     heading, row = table.out.splitlines()
     assert heading.split() == ["run", "workflow", "status", "since", "waits", "for"]
     assert row.startswith(newer)
+
+
+async def test_runs_says_which_can_not_be_read_and_lists_the_others(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    terminal = Terminal(tmp_path, {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace})
+    async with Relight(shared_server.url, namespace=namespace) as client:
+        for id in ("one", "two", "three"):
+            await client.start("hello", "Ann", id=id, type=object)
+        await client.door.publish(client.subjects.log("two"), b"no turn")
+
+    listed, table, queued = await asyncio.gather(
+        terminal.run("runs", "--json"), terminal.run("runs"), terminal.run("runs", "--status", "queued", "--json")
+    )
+
+    assert [(one["run"], one["status"]) for one in listed.documents] == [
+        ("three", "queued"),
+        ("two", "unreadable"),
+        ("one", "queued"),
+    ]
+    assert (listed.code, listed.err) == (0, "")
+    assert "unreadable message" in listed.documents[1]["problem"]
+    assert "unreadable message" in table.out.splitlines()[2]
+    assert [one["run"] for one in queued.documents] == ["three", "one"]
+    assert queued.err.startswith("run two can't be read: unreadable message")
+
+
+async def test_runs_says_when_filters_have_not_seen_all(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    terminal = Terminal(tmp_path, {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace})
+    async with Relight(shared_server.url, namespace=namespace) as client:
+        start = encode(Start(v=VERSION, run=RunStarted("hello", "default")))
+        subjects = [client.subjects.start("default", f"run-{number}") for number in range(1_000)]
+        await asyncio.gather(*(client.door.publish(one, start) for one in subjects))
+
+    enough, none, parked = await asyncio.gather(
+        terminal.run("runs", "--workflow", "hello", "--limit", "2", "--json"),
+        terminal.run("runs", "--workflow", "payment", "--json"),
+        terminal.run("runs", "--status", "parked", "--json"),
+    )
+
+    assert (len(enough.documents), enough.err) == (2, "")
+    assert (none.code, none.out) == (0, "")
+    assert none.err == parked.err == "only the newest 1,000 runs were looked at; older ones are not listed\n"
 
 
 async def test_a_signal_with_an_id_counts_once(terminal: Terminal, client: Relight) -> None:

@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.integration.cli_process import Terminal
+from tests.integration.cli_process import Terminal, one_line_of
+from tests.integration.parking import park_for
 from tests.runs import until
 
 from relight import Relight, Retry, Run, Worker, WorkflowContext, step, workflow
@@ -79,6 +80,48 @@ async def test_parked_runs_are_counted_then_retried_by_a_person_and_go_on_to_the
     assert (again.document["done"], again.document["told_before"]) == (0, 3)
     assert results == ["charged ann", "charged bob", "charged eve"]
     assert nothing.document["done"] == 0
+
+
+async def test_of_many_none_is_retried_of_which_a_person_must_say_what_happened_and_none_that_can_not_go_on(
+    client: Relight, terminal: Terminal
+) -> None:
+    async with Worker(client, [payment]):
+        runs = await parked(client, "kim", "lee", "max", "ned")
+    for run, reason in zip(runs[1:], ("unknown_outcome", "corrupt", "sealed"), strict=True):
+        await park_for(client, run, reason, "charge#1")
+
+    counted = await terminal.run("retry", "--status", "parked", "--json")
+    said = await terminal.run("retry", "--workflow", "payment")
+    done = await terminal.run("retry", "--status", "parked", "--yes")
+    mailboxes = [await client.door.count(client.subjects.wake("default", run.id)) for run in runs]
+    cancelled = await terminal.run("cancel", "--status", "parked", "--json")
+    sealed = await terminal.run("show", "ned", "--json")
+
+    assert (counted.document["runs"], counted.document["examples"]) == (1, ["kim"])
+    assert counted.document["left_out"] == {"unknown_outcome": 1, "corrupt": 1, "sealed": 1}
+    assert "  kim  payment, parked (retries_exhausted)\n" in said.out
+    assert "left out 1 run (unknown_outcome: lee): say what happened by `relight resolve`" in said.out
+    assert "left out 1 run (corrupt: max): they can't go on; `relight terminate` ends them" in said.out
+    assert done.out.startswith("told to go on: 1 run\nleft out 1 run (corrupt: max)")
+    assert mailboxes == [1, 0, 0, 0]
+    assert (cancelled.document["runs"], cancelled.document["left_out"]) == (4, {})
+    assert sealed.document["commands"] == []
+
+
+async def test_a_run_of_unknown_outcome_is_retried_by_its_name_and_a_corrupt_one_is_not(
+    client: Relight, terminal: Terminal
+) -> None:
+    async with Worker(client, [payment]):
+        unknown, corrupt = await parked(client, "oto", "pam")
+    await park_for(client, unknown, "unknown_outcome", "charge#1")
+    await park_for(client, corrupt, "corrupt")
+
+    named = await terminal.run("retry", "oto")
+    refused = await terminal.run("retry", "pam")
+
+    assert (named.code, named.out) == (0, "told to go on: run oto\n")
+    assert one_line_of(refused) == "run 'pam' is corrupt, and can't go on; what helps: relight terminate pam"
+    assert await client.door.count(client.subjects.wake("default", "pam")) == 0
 
 
 async def test_many_runs_are_cancelled_or_terminated_and_others_left_alone(client: Relight, terminal: Terminal) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import pytest
 from tests.crash.apps_proxy import Proxy
 from tests.integration.cli_process import Terminal
+from tests.integration.parking import park_for
 from tests.integration.pseudo_terminal import CONTROL_C, at_a_terminal
 from tests.runs import until
 
@@ -68,6 +69,23 @@ async def test_a_person_is_asked_first_and_nothing_is_done_without_a_yes(
         person.type("y\n")
         assert await person.code() == 0
         assert "told to end at once: 3 runs" in person.said
+
+
+async def test_a_run_that_came_to_wait_for_a_person_while_many_were_confirmed_is_not_retried(
+    client: Relight, variables: dict[str, str], tmp_path: Path
+) -> None:
+    _, run = await parked(client, 2)
+
+    async with at_a_terminal("retry", "--status", "parked", directory=tmp_path, variables=variables) as person:
+        await person.until("retry 2 runs (2 of payment)? [y/N]")
+        await park_for(client, run, "unknown_outcome", "charge#1")
+        person.type("y\n")
+        code = await person.code()
+
+    assert code == 0, person.said
+    assert "told to go on: 1 run\n" in person.said
+    assert "left out 1 run (unknown_outcome: p-1)" in person.said
+    assert await client.door.count(client.subjects.wake("default", run.id)) == 0
 
 
 @pytest.mark.parametrize("decision", ["retry", "cancel", "terminate"])

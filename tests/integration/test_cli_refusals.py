@@ -39,6 +39,13 @@ deep()
         (("start", "hello", "Ann"), "'Ann' is no JSON"),
         (("start", "hello", "@missing.json"), "No such file"),
         (("start", "hello", "--wiat"), "no such option: --wiat"),
+        (("start", "--wiat"), "no such option: --wiat"),
+        (("signal", "run", "--idd", "5"), "no such option: --idd"),
+        (("resume", "-abc", "go"), "no such option: -abc"),
+        (("complete", "--json", "--tokn"), "no such option: --tokn"),
+        (("start", "hello", "1e400"), "1e400 is larger than a number can be"),
+        (("fork", "run"), "give --after STEP"),
+        (("fork", "run", "--before", "step#1", "--args", "[]"), "give --after STEP"),
         (("start", "hello", "--delay", "soon"), "'soon' is no duration"),
         (("runs", "--status", "asleep"), "give one of queued, running"),
         (("resolve", "run", "step", "--rerun", "--result", "1"), "exactly one of --result"),
@@ -52,6 +59,16 @@ async def test_wrong_usage_ends_with_2(tmp_path: Path, words: tuple[str, ...], s
     assert answer.code == 2
     assert said in answer.err
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("start", "--", "--wiat"), ("signal", "--id", "5", "--", "-abc", "-go", "-1"), ("resume", "run", "go", "-1")],
+)
+async def test_names_may_begin_with_a_hyphen_behind_two_of_them(tmp_path: Path, words: tuple[str, ...]) -> None:
+    answer = await Terminal(tmp_path, {}).run(*words)
+
+    assert "no server is named" in one_line_of(answer)
 
 
 async def test_settings_that_can_not_be_used_are_named_with_their_variables(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.integration.cli_process import Terminal, one_line_of
+from tests.integration.cli_process import Terminal, background, one_line_of
 from tests.runs import suspended
 
 from relight import Relight, Worker, WorkflowContext, step, workflow
@@ -26,6 +26,23 @@ async def ship(ctx: WorkflowContext, order: str) -> str:
     await pack(order)
     await ctx.suspend("pickup")
     return await send(order)
+"""
+SETS = """
+import asyncio
+from relight import WorkflowContext, step, workflow
+
+async def names() -> set[str]:
+    return {f"name-{number}" for number in range(12)}
+
+NAMES = asyncio.run(names())
+
+@step
+async def greet(name: str) -> None: ...
+
+@workflow
+async def greetings(ctx: WorkflowContext) -> None:
+    for name in NAMES:
+        await greet(name)
 """
 OTHER = TODAY.replace('    await ctx.suspend("pickup")\n', "    await send(order)\n")
 
@@ -92,6 +109,18 @@ async def test_the_gate_passes_code_that_fits_and_stops_at_the_first_difference_
     assert found["actual"].startswith("step send#1")
 
 
+async def test_the_application_is_loaded_as_a_worker_loads_it(client: Relight, terminal: Terminal) -> None:
+    terminal.directory.joinpath("sets.py").write_text(SETS)
+    with background("worker", "sets.py", directory=terminal.directory, variables=terminal.variables) as worker:
+        await client.call("greetings", type=None)
+        worker.terminate()
+        worker.wait(20)
+
+    passed = await terminal.run("replay", "sets.py", "--from-server")
+
+    assert (passed.code, passed.out, passed.err) == (0, "ok: 1 history replays on today's code\n", "")
+
+
 async def test_a_history_that_is_damaged_is_named_and_counted(client: Relight, terminal: Terminal) -> None:
     async with Worker(client, [ship]):
         run = await client.start(ship, "a", id="damaged")
@@ -106,6 +135,24 @@ async def test_a_history_that_is_damaged_is_named_and_counted(client: Relight, t
     assert told.err.startswith("run damaged was not replayed: ")
     assert len(told.err.splitlines()) == 1
     assert counted.document["skipped"] == {"unknown_workflow": 0, "without_history": 0, "unreadable": 1}
+
+
+async def test_a_history_with_a_gap_is_damaged_and_no_run_that_has_not_begun(
+    client: Relight, terminal: Terminal
+) -> None:
+    async with Worker(client, [ship]):
+        run = await client.start(ship, "a", id="with-a-gap")
+        await suspended(run, "pickup")
+        await run.resume("pickup")
+        await run.result(timeout=20)
+    first, *rest = await client.door.read(client.subjects.log(run.id), after=0, limit=10)
+    assert rest
+    await client.door.remove(first.subject, first.sequence)
+
+    told = await terminal.run("replay", "today.py", "--from-server")
+
+    assert told.out == "ok: 0 histories replay on today's code; skipped: 1 that can't be read\n"
+    assert told.err.startswith("run with-a-gap was not replayed: ")
 
 
 async def test_a_history_in_a_file_is_replayed_without_a_server(client: Relight, terminal: Terminal) -> None:

@@ -14,10 +14,10 @@ from relight import WorkflowContext, workflow
 from relight.cli.arguments import read_json, read_seconds
 from relight.cli.changes import source_directories
 from relight.cli.invocation import example
-from relight.cli.output import Output, one_line, printable, shortened
+from relight.cli.output import Output, fitted, one_line, printable, shortened
 from relight.cli.starting import awaited
 from relight.cli.timeline import Timeline
-from relight.cli.words import age, kind_in_words, size
+from relight.cli.words import age, command, kind_in_words, size
 from relight.subjects import records as r
 from relight.testing import TestEnvironment
 
@@ -29,7 +29,9 @@ def test_json_is_read_as_it_stands(text: str, value: object) -> None:
     assert read_json(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "Ann", "{", "NaN", "-Infinity", "[" * 100_000, "@/no/such/file", "--wiat"])
+@pytest.mark.parametrize(
+    "text", ["", "Ann", "{", "NaN", "-Infinity", "1e400", "[-1e400]", "[" * 100_000, "@/no/such/file", "--wiat"]
+)
 def test_what_is_no_json_is_wrong_usage(text: str) -> None:
     with pytest.raises(typer.BadParameter) as caught:
         read_json(text)
@@ -60,6 +62,15 @@ def test_nothing_that_a_terminal_would_obey_is_printed() -> None:
     assert printable("two\nlines") == "two\nlines"
     assert one_line("two\n  lines\r\n\x1b[0m") == "two lines \\x1b[0m"
     assert shortened("0123456789", 5) == "0123…"
+
+
+@pytest.mark.parametrize(
+    ("columns", "widths"), [(20, [4, 2, 10]), (30, [4, 6, 15]), (40, [4, 11, 20]), (200, [4, 12, 22])]
+)
+def test_columns_fit_the_terminal_between_their_least_and_their_greatest_widths(
+    columns: int, widths: list[int]
+) -> None:
+    assert fitted([(4, 4), (2, 12), (10, 22)], columns) == widths
 
 
 def test_a_table_in_a_pipe_is_aligned_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +172,22 @@ async def test_who_no_longer_waits_for_a_run_is_told_its_id(capsys: pytest.Captu
             await waiting
 
     assert capsys.readouterr().err == "run ann goes on; to see how it stands: relight show ann\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "text"),
+    [
+        (("show", "ann"), (), "relight show ann"),
+        (("resolve", "ann", "charge#1"), ("--result", "JSON"), "relight resolve ann 'charge#1' --result JSON"),
+        (("show", "-abc"), (), "relight show -- -abc"),
+        (("resolve", "-abc", "charge#1"), ("--result", "JSON"), "relight resolve --result JSON -- -abc 'charge#1'"),
+        (("signal", "ann", "-go", "JSON"), (), "relight signal -- ann -go JSON"),
+    ],
+)
+def test_a_command_can_be_pasted_whatever_the_names_begin_with(
+    words: tuple[str, ...], options: tuple[str, ...], text: str
+) -> None:
+    assert command(*words, options=options) == text
 
 
 def test_the_example_of_a_workflow_can_be_pasted() -> None:

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from relight.cli.arguments import Data, RunName, read_seconds
+from relight.cli.arguments import Data, Name, RunName, Token, read_seconds
 from relight.cli.session import client
 from relight.cli.verb import Edge, verb
 
 __all__ = ("complete", "request", "resume", "signal")
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As the workflow calls it.")]
 
 
 @verb("resume", takes_json=True)
@@ -60,9 +58,7 @@ async def request(
 
 
 @verb("complete", takes_json=True)
-async def complete(
-    edge: Edge, token: Annotated[str, typer.Argument(metavar="TOKEN", help="Of the awakeable.")], data: Data = None
-) -> None:
+async def complete(edge: Edge, token: Token, data: Data = None) -> None:
     """Complete an awakeable by its token."""
     async with client(edge.place) as relight:
         await relight.complete(token, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -15,12 +16,14 @@ from relight.cli.completion import complete_run, complete_status, complete_workf
 __all__ = (
     "Confirmed",
     "Data",
+    "Name",
     "OfStatus",
     "OfWorkflow",
     "RunName",
     "RunNameOrMany",
     "Seconds",
     "Since",
+    "Token",
     "WorkflowName",
     "read_json",
     "read_seconds",
@@ -37,7 +40,7 @@ def read_json(text: str) -> Any:
     """
     source, found = _found(text)
     try:
-        return json.loads(found, parse_constant=_refuse_constant)
+        return json.loads(found, parse_constant=_refuse_constant, parse_float=_finite)
     except ValueError as error:
         if source == text and re.match(r"--?[A-Za-z]", text):
             raise typer.BadParameter(f"no such option: {text}") from None
@@ -76,13 +79,33 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not part of JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is larger than a number can be")
+    return value
+
+
+def _no_option(name: str) -> str:
+    """Return a name as it was typed. Where JSON may begin with a hyphen, an option that is none would become a name."""
+    behind = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    if len(name) > 1 and name.startswith("-") and name not in behind:
+        raise typer.BadParameter(f"no such option: {name}; a name that begins with - comes behind --")
+    return name
+
+
 Data = Annotated[
     Any, typer.Argument(parser=read_json, metavar="JSON", help="A JSON text, @file, or - for standard input.")
 ]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", autocompletion=complete_run)]
-WorkflowName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The workflow's name.", autocompletion=complete_workflow)
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's id.", callback=_no_option, autocompletion=complete_run)
 ]
+WorkflowName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The workflow's name.", callback=_no_option, autocompletion=complete_workflow),
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As the workflow calls it.", callback=_no_option)]
+Token = Annotated[str, typer.Argument(metavar="TOKEN", help="Of the awakeable.", callback=_no_option)]
 Seconds = Annotated[
     float | None,
     typer.Option("--delay", parser=read_seconds, metavar="DURATION", help="Its first line runs so much later."),

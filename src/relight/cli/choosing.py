@@ -42,6 +42,7 @@ class Chosen:
     """A run that has not ended and is as the filters want it.
 
     Attributes:
+        parked: Why it is parked; None if it is not.
         is_told: The newest message in its mailbox is unread, and of the same kind as the one that is to be sent.
     """
 
@@ -49,6 +50,7 @@ class Chosen:
     queue: str
     workflow: str
     status: str
+    parked: str | None
     is_told: bool
 
 
@@ -87,7 +89,7 @@ async def chosen(relight: Relight, start: StartSubject, filters: Filters, sends:
     if sight.unread:
         newest = await relight.door.last(relight.subjects.wake(start.queue, start.run))
         is_told = newest is not None and newest.data.startswith(sends)
-    return Chosen(start.run, start.queue, workflow, seen.status, is_told)
+    return Chosen(start.run, start.queue, workflow, seen.status, seen.parked, is_told)
 
 
 async def at_once(things: Iterable[T], do: Callable[[T], Awaitable[R]]) -> AsyncIterator[R]:

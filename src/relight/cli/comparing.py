@@ -46,18 +46,20 @@ async def fork(
     id: Annotated[str | None, typer.Option("--id", help="Of the new run; repeating it is harmless.")] = None,
 ) -> None:
     """Start a new run from a copy of a run's history; the old one is untouched."""
+    is_before = before is not None and after is None and not replace and args is None
+    if not is_before and (after is None or before is not None):
+        raise typer.BadParameter(
+            "give --after STEP, if wanted with --replace STEP=JSON and --args JSON, or --before STEP"
+        )
     results = dict(_replacement(one) for one in replace or ())
     arguments = None if args is None else _arguments(args)
     async with client(edge.place) as relight:
         origin = relight.get_run(run)
-        if after is not None and before is None:
+        if after is not None:
             made = await origin.fork(after=after, replace=results, args=arguments, id=id)
-        elif before is not None and after is None and not results and args is None:
-            made = await origin.restart_from(before, id=id)
         else:
-            raise typer.BadParameter(
-                "give --after STEP, if wanted with --replace STEP=JSON and --args JSON, or --before STEP"
-            )
+            assert before is not None, "one of the two is given"
+            made = await origin.restart_from(before, id=id)
     if edge.output.is_json:
         edge.output.json({"run": made.id, "origin": run})
     else:

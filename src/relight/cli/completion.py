@@ -20,7 +20,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 def complete_workflow(incomplete: str) -> list[str]:
     """Return names of workflows that ran lately."""
-    return [name for name in dict.fromkeys(name for _, name in _newest()) if name.startswith(incomplete)]
+    return [name for name in dict.fromkeys(name for _, name in _newest() if name) if name.startswith(incomplete)]
 
 
 def complete_status(incomplete: str) -> list[str]:
@@ -50,4 +50,4 @@ async def _ask() -> list[tuple[str, str]]:
 
     async with asyncio.timeout(_SECONDS):
         async with client(find_place(url=None, namespace=None, credentials=None)) as relight:
-            return [(one.run, one.started.workflow) for one in await newest(relight, limit=_RUNS_MAX)]
+            return [(one.run, one.workflow) for one in (await newest(relight, limit=_RUNS_MAX)).runs]

@@ -10,11 +10,17 @@ from relight.cli.arguments import Confirmed, OfStatus, OfWorkflow, RunName, RunN
 from relight.cli.bulk import Decision, check_choice, decide_all
 from relight.cli.session import client
 from relight.cli.verb import Edge, verb
+from relight.cli.words import command
+from relight.errors import RefusedError
 
 if TYPE_CHECKING:
     from relight.sdk._run import Run
 
 __all__ = ("cancel", "pause", "resolve", "retry", "terminate", "unpause")
+
+_RETRIED = frozenset(("stuck", "retries_exhausted", "quarantined"))
+"""A step of unknown outcome would run again, perhaps a second time; a corrupt run can't go on; and the reason may be
+sealed here."""
 
 Reason = Annotated[str, typer.Option("--reason", help="Recorded in the history.", show_default=False)]
 StepName = Annotated[str, typer.Argument(metavar="STEP", help="Its key, for example send_email#1, or its name.")]
@@ -87,12 +93,14 @@ async def retry(
     since: Since = None,
     yes: Confirmed = False,
 ) -> None:
-    """Let a parked run, or many, go on, after a fix."""
+    """Let a parked run, or many, go on, after a fix; of many only those of which nobody need say what happened."""
 
     async def tell(one: Run[Any]) -> None:
+        if run is not None:
+            await _check_goes_on(one)
         await one.retry()
 
-    decision = Decision("retry", "told to go on:", "Retry", tell)
+    decision = Decision("retry", "told to go on:", "Retry", tell, _RETRIED)
     await _decide(edge, decision, run, "told to go on: run", status=status, workflow=workflow, since=since, yes=yes)
 
 
@@ -114,6 +122,12 @@ async def resolve(
     async with client(edge.place) as relight:
         await relight.get_run(run).resolve(step, result=value, error=error, rerun=rerun)
     _decided(edge, run, "resolve", f"resolved step {step} of run")
+
+
+async def _check_goes_on(run: Run[Any]) -> None:
+    if (await run.describe()).parked == "corrupt":
+        ends = command("terminate", run.id)
+        raise RefusedError(f"run {run.id!r} is corrupt, and can't go on; what helps: {ends}")
 
 
 def _decided(edge: Edge, run: str, decision: str, text: str) -> None:

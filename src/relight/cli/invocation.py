@@ -17,10 +17,8 @@ def example(workflow: Workflow[..., Any]) -> str:
     """Return `relight start greet '"name"'`: for simple types it works as it stands."""
     parameters = list(inspect.signature(workflow.function).parameters.values())[1:]
     needed = [one for one in parameters if one.default is one.empty and one.kind is not one.VAR_POSITIONAL]
-    words = ["start", workflow.name, *(_value(one) for one in needed)]
-    if workflow.queue != DEFAULT_QUEUE:
-        words += ["--queue", workflow.queue]
-    return command(*words)
+    options = () if workflow.queue == DEFAULT_QUEUE else ("--queue", workflow.queue)
+    return command("start", workflow.name, *(_value(one) for one in needed), options=options)
 
 
 def _value(parameter: inspect.Parameter) -> str:

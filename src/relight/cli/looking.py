@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from relight.cli.arguments import RunName
 from relight.cli.completion import complete_status, complete_workflow
-from relight.cli.output import status_style
+from relight.cli.output import one_line, status_style
 from relight.cli.session import client
 from relight.cli.verb import Edge, verb
 from relight.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
+    from relight.cli.listing import Newest
     from relight.cli.output import Cell, Output
     from relight.sdk._client import Relight
     from relight.sdk._run import StoredRecord
@@ -25,12 +27,14 @@ __all__ = ("history", "runs", "show")
 _LIMIT_MAX = 1_000
 
 WorkflowOption = Annotated[
-    str | None, typer.Option("--workflow", help="Only runs of this one.", autocompletion=complete_workflow)
+    str | None,
+    typer.Option("--workflow", help="Only runs of this one, among the newest 1,000.", autocompletion=complete_workflow),
 ]
 FollowOption = Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")]
 AfterOption = Annotated[int, typer.Option("--after", metavar="SEQUENCE", min=0, help="Only the records behind this.")]
 StatusOption = Annotated[
-    str | None, typer.Option("--status", help="Only runs that stand so.", autocompletion=complete_status)
+    str | None,
+    typer.Option("--status", help="Only runs that stand so, among the newest 1,000.", autocompletion=complete_status),
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=_LIMIT_MAX, help="At most so many, the newest first.")]
 
@@ -40,38 +44,55 @@ async def runs(
     edge: Edge, workflow: WorkflowOption = None, status: StatusOption = None, limit: LimitOption = 20
 ) -> None:
     """List the newest runs."""
-    from relight.cli.listing import newest, sights
-    from relight.cli.sighting import summary
+    from relight.cli.listing import newest
 
     _check_status(status)
-    output = edge.output
     rows: list[tuple[Cell, ...]] = []
+    number = 0
     async with client(edge.place) as relight:
-        listed = await newest(relight, workflow=workflow, limit=limit if status is None else _LIMIT_MAX)
-        found = 0
-        async for sight in sights(relight, listed):
-            document, row = summary(sight, now_ms=relight.door.clock.now_ms())
-            if status not in (None, document["status"]):
-                continue
-            output.json(document) if output.is_json else rows.append(row)
-            found += 1
-            if found == limit:
+        found = await newest(relight, workflow=workflow, limit=limit if status is None else _LIMIT_MAX)
+        async for document, row in _summaries(relight, found, status):
+            edge.output.json(document) if edge.output.is_json else rows.append(row)
+            number += 1
+            if number == limit:
                 break
     if rows:
-        output.table(("run", "workflow", "status", "since", "waits for"), rows)
-    elif not output.is_json and output.is_terminal:
-        output.line(("no runs", "dim"))
+        edge.output.table(("run", "workflow", "status", "since", "waits for"), rows)
+    elif not edge.output.is_json and edge.output.is_terminal:
+        edge.output.line(("no runs", "dim"))
+    if number < limit and found.has_older:
+        print(f"only the newest {_LIMIT_MAX:,} runs were looked at; older ones are not listed", file=sys.stderr)
+
+
+async def _summaries(
+    relight: Relight, found: Newest, status: str | None
+) -> AsyncIterator[tuple[dict[str, object], tuple[Cell, ...]]]:
+    """Say how those stand that stand so; of one that can't be read nobody knows, which goes to standard error."""
+    from relight.cli.listing import sights
+    from relight.cli.sighting import summary, summary_of_unreadable
+
+    async for one, sight in sights(relight, found.runs):
+        if not isinstance(sight, ProtocolError):
+            document, row = summary(sight, now_ms=relight.door.clock.now_ms())
+            if status in (None, document["status"]):
+                yield document, row
+        elif status is None:
+            yield summary_of_unreadable(one.run, one.workflow, one.queue, str(sight))
+        else:
+            print(one_line(f"run {one.run} can't be read: {sight}"), file=sys.stderr)
 
 
 @verb("show")
 async def show(edge: Edge, run: RunName) -> None:
     """Say how a run stands, why it waits, and what would help."""
     from relight.actors.letters import how_children_stand
-    from relight.cli.listing import look_at
+    from relight.cli.listing import fill_result, look_at
     from relight.cli.sighting import Sighting
 
     async with client(edge.place) as relight:
         sight = await look_at(relight, run)
+        if edge.output.is_json:
+            await fill_result(relight, sight)
         children = await how_children_stand(relight.door, relight.subjects, sight)
         seen = Sighting(sight, children, now_ms=relight.door.clock.now_ms())
     if edge.output.is_json:

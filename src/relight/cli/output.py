@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ("Cell", "Output", "cell_of", "one_line", "printable", "shortened", "status_style")
+__all__ = ("Cell", "Output", "cell_of", "fitted", "one_line", "printable", "shortened", "status_style")
 
 Cell = str | tuple[str, str]
 """A text, or a text with its style."""
@@ -28,6 +28,7 @@ _STATUS_STYLES = {
     "cancelled": "dim",
     "terminated": "red",
     "timed_out": "red",
+    "unreadable": "bold red",
 }
 
 
@@ -69,16 +70,21 @@ class Output:
         for line in lines:
             print("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip(), flush=True)
 
-    def row(self, cells: Sequence[Cell], widths: Sequence[int]) -> None:
-        """One row of a table that is not known to its end; a terminal cuts off what is too wide for its column."""
+    def row(self, cells: Sequence[Cell], widths: Sequence[tuple[int, int]]) -> None:
+        """One row of a table that is not known to its end.
+
+        A terminal cuts off what is too wide for its column, which is between its least and its greatest width; but the
+        last column runs on.
+        """
+        fitting = fitted(widths, self._console.width) if self.is_terminal else [greatest for _, greatest in widths]
         padded: list[Cell] = []
-        for (text, style), width in zip(map(cell_of, cells), widths, strict=True):
-            fitting = shortened(text, width) if self.is_terminal else text
-            padded.append((f"{fitting:<{width}}  ", style))
+        for index, ((text, style), width) in enumerate(zip(map(cell_of, cells), fitting, strict=True)):
+            is_cut = self.is_terminal and index < len(cells) - 1
+            padded.append((f"{shortened(text, width) if is_cut else text:<{width}}  ", style))
         if self.is_terminal:
             line = _text(padded)
             line.rstrip()
-            self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+            self._console.print(line, soft_wrap=True)
         else:
             print("".join(map(_plain, padded)).rstrip(), flush=True)
 
@@ -98,6 +104,14 @@ class Output:
         from rich.console import Console
 
         return Console(highlight=False, markup=False, emoji=False)
+
+
+def fitted(widths: Sequence[tuple[int, int]], columns: int) -> list[int]:
+    """Return how wide each column of a table is, between its least and its greatest width, two spaces between them."""
+    least, greatest = (sum(one) for one in zip(*widths, strict=True))
+    room = columns - 2 * (len(widths) - 1)
+    share = min(1.0, max(0.0, (room - least) / max(1, greatest - least)))
+    return [first + int((second - first) * share) for first, second in widths]
 
 
 def cell_of(cell: Cell) -> tuple[str, str]:

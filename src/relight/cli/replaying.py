@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from relight.cli.output import one_line
 from relight.cli.progress import progress
 from relight.cli.session import client
 from relight.cli.verb import AlreadySaidError, Edge, verb
+from relight.cli.working import fix_hash_seed
 from relight.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class _Report:
 
 
 @verb("replay")
-async def replay(
+def replay(
     edge: Edge,
     app: Application,
     files: Files = None,
@@ -53,11 +54,17 @@ async def replay(
     sample: Annotated[
         int, typer.Option("--sample", min=1, max=1000, help="At most so many, the newest of each workflow in turn.")
     ] = 200,
-) -> None:
+) -> Coroutine[Any, Any, None]:
     """Replay recorded histories on today's code; exit code 1 with the first difference. No step runs."""
     if bool(files) == from_server:
         raise typer.BadParameter("give either files with histories or --from-server")
-    workflows = load_workflows(app)
+    # As `relight worker` does: the order of a set is part of what was recorded, and a module may run a loop of its own
+    # while it is imported.
+    fix_hash_seed()
+    return _replay(edge, load_workflows(app), files, sample)
+
+
+async def _replay(edge: Edge, workflows: list[Workflow[..., Any]], files: list[Path] | None, sample: int) -> None:
     report = _Report()
     unknown: Mapping[str, int] = {}
     if files:

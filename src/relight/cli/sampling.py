@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from relight.actors.values import filled
 from relight.cli.listing import Listed, newest
 from relight.config.limits import LIMITS
-from relight.errors import NonDeterminismError, ProtocolError, RefusedError, RelightError
+from relight.errors import NonDeterminismError, ProtocolError, RefusedError, RelightError, RunNotFoundError
 from relight.sdk._history import History, history_of
 from relight.sdk._replaying import replay_open
 
@@ -58,18 +58,19 @@ class Unreadable:
 async def sampled(relight: Relight, workflows: Sequence[Workflow[..., Any]], size: int) -> Sample:
     """Take the newest runs of each workflow in turn, so that a frequent one does not crowd out a rare one."""
     of_each: dict[str, list[Listed]] = {one.name: [] for one in workflows}
+    of_each[""] = []  # Whose start can't be read, which is said of them when their turn comes.
     unknown: Counter[str] = Counter()
-    for listed in await newest(relight, limit=LIMITS.runs_listed_max):
-        if listed.started.workflow in of_each:
-            of_each[listed.started.workflow].append(listed)
+    for listed in (await newest(relight, limit=LIMITS.runs_listed_max)).runs:
+        if listed.workflow in of_each:
+            of_each[listed.workflow].append(listed)
         else:
-            unknown[listed.started.workflow] += 1
+            unknown[listed.workflow] += 1
     in_turn = chain.from_iterable(zip_longest(*of_each.values()))
     return Sample(tuple(one for one in in_turn if one is not None)[:size], unknown)
 
 
 async def histories(relight: Relight, sample: Sample) -> AsyncIterator[History | Unreadable | None]:
-    """Read the histories in order; None stands for one that has not begun, was retired, or is no whole one."""
+    """Read the histories in order; None stands for one that has not begun, or was retired."""
     reading: list[asyncio.Task[History | Unreadable | None]] = []
     waiting = iter(sample.runs)
     try:
@@ -86,16 +87,19 @@ async def histories(relight: Relight, sample: Sample) -> AsyncIterator[History |
 
 async def _history(relight: Relight, run: str) -> History | Unreadable | None:
     try:
-        history = history_of([one async for one in relight.get_run(run).history()])
+        records = [one async for one in relight.get_run(run).history()]
+        if not records:
+            return None
+        history = history_of(records)
         _ = history.started
         # With the large values, which are stored apart.
         moments = [
             one._replace(record=await filled(relight.door, relight.subjects, run, one.record))
             for one in history.moments
         ]
-    except RefusedError:
+    except RunNotFoundError:
         return None
-    except ProtocolError as error:
+    except (ProtocolError, RefusedError) as error:  # Refused is what does not begin as a whole history does.
         return Unreadable(run, str(error))
     return history._replace(moments=tuple(moments))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relight.actors.letters import Sight
     from relight.actors.run.state import OpenWait, RunState
 
-__all__ = ("Sighting", "summary")
+__all__ = ("Sighting", "summary", "summary_of_unreadable")
 
 _VALUE_CHARACTERS_MAX = 2_000
 _SEALED = "what users put in is not shown: its key is not here (RELIGHT_ENCRYPTION_KEYS), or was destroyed"
@@ -43,6 +43,22 @@ def summary(sight: Sight, *, now_ms: int) -> tuple[dict[str, object], tuple[Cell
     since = f"{age(now_ms - round(description.since.timestamp() * 1000))} ago"
     status: Cell = (description.status, status_style(description.status))
     return document, (sight.run, workflow, status, (since, "dim"), shortened(waits, 200))
+
+
+def summary_of_unreadable(run: str, workflow: str, queue: str, why: str) -> tuple[dict[str, object], tuple[Cell, ...]]:
+    """Return what a list says of a run that can't be read; its status is none of those that runs have."""
+    status = "unreadable"
+    document: dict[str, object] = {
+        "run": run,
+        "workflow": workflow,
+        "queue": queue,
+        "status": status,
+        "parked": None,
+        "since": None,
+        "waits_for": [],
+        "problem": why,
+    }
+    return document, (run, workflow, (status, status_style(status)), "", shortened(why, 200))
 
 
 @final
@@ -158,12 +174,12 @@ def _traceback(state: RunState) -> str:
 def _for_parked(run: str, parked: r.Parked) -> list[str]:
     if parked.reason == "unknown_outcome" and parked.step:
         return [
-            f"{command('resolve', run, parked.step, '--result')} JSON",
-            f"{command('resolve', run, parked.step, '--error')} TEXT",
-            command("resolve", run, parked.step, "--rerun"),
+            command("resolve", run, parked.step, options=("--result", "JSON")),
+            command("resolve", run, parked.step, options=("--error", "TEXT")),
+            command("resolve", run, parked.step, options=("--rerun",)),
         ]
     if parked.reason == "retries_exhausted" and parked.step:
-        return [command("retry", run), f"{command('resolve', run, parked.step, '--result')} JSON"]
+        return [command("retry", run), command("resolve", run, parked.step, options=("--result", "JSON"))]
     if parked.reason == "corrupt":
         return [command("terminate", run)]
     if parked.reason == PLACEHOLDER:
@@ -173,14 +189,14 @@ def _for_parked(run: str, parked: r.Parked) -> list[str]:
 
 def _for_wait(run: str, wait: OpenWait) -> list[str]:
     if wait.kind == "suspension":
-        return [f"{command('resume', run, wait.name)} JSON"]
+        return [command("resume", run, wait.name, "JSON")]
     if wait.kind == "signal":
-        return [f"{command('signal', run, wait.name)} JSON"]
+        return [command("signal", run, wait.name, "JSON")]
     if wait.kind == "request":
-        return [f"{command('request', run, wait.name)} JSON"]
+        return [command("request", run, wait.name, "JSON")]
     if wait.kind == "child":
         return [command("show", wait.name)]
-    return [f"{command('complete', wait.name)} JSON"]
+    return [command("complete", wait.name, "JSON")]
 
 
 def _wait(wait: OpenWait) -> dict[str, object]:

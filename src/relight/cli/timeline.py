@@ -16,7 +16,8 @@ from relight.subjects.records import Record
 __all__ = ("COLUMNS", "WIDTHS", "Timeline", "document_of")
 
 COLUMNS = ("time (UTC)", "worker", "what", "which", "place", "result")
-WIDTHS = (12, 16, 19, 18, 14, 60)
+WIDTHS = ((12, 12), (6, 16), (14, 19), (10, 18), (8, 14), (20, 60))
+"""The least, for a terminal of 80 columns, and the greatest."""
 
 _CHARACTERS_MAX = 60
 _OUTCOMES = ("result", "data", "error", "arguments", "reason", "message", "cause", "problem", "by")

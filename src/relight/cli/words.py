@@ -17,9 +17,11 @@ __all__ = ("age", "clock_time", "command", "kind_in_words", "moment", "size", "v
 _SPANS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
-def command(*words: str) -> str:
-    """Return a command of ours that can be pasted into a shell."""
-    return shlex.join(("relight", *words))
+def command(verb: str, *names: str, options: tuple[str, ...] = ()) -> str:
+    """Return a command of ours that can be pasted into a shell, whatever the names begin with."""
+    if any(one.startswith("-") for one in names):
+        return shlex.join(("relight", verb, *options, "--", *names))
+    return shlex.join(("relight", verb, *names, *options))
 
 
 def moment(milliseconds: int) -> datetime:

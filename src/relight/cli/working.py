@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relight.config.settings import Settings
     from relight.sdk._workflow import Workflow
 
-__all__ = ("worker",)
+__all__ = ("fix_hash_seed", "worker")
 
 _HASH_SEED = "PYTHONHASHSEED"
 _CLEAN_UP_S = 1.0
@@ -43,7 +43,7 @@ def worker(
     is_in_dev: Annotated[bool, typer.Option("--in-dev", hidden=True)] = False,
 ) -> None:
     """Run an application's workflows; SIGTERM drains."""
-    _fix_hash_seed()
+    fix_hash_seed()
     from relight.cli.loading import load_workflows
     from relight.cli.logging import configure_logging
 
@@ -101,7 +101,7 @@ def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
     return uvloop.run
 
 
-def _fix_hash_seed() -> None:
+def fix_hash_seed() -> None:
     """Start this very process anew with a fixed seed, if it has none: the order of a set is the same in each worker."""
     if _HASH_SEED not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _HASH_SEED: "0"})
