@@ -67,6 +67,7 @@ class MemoryWorker:
         self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, sender=sender, secrets=secrets)
         if takes_threads_in_turn:
             self._launcher._executor = InTurn(_THREADS)  # pyright: ignore[reportPrivateUsage]  # ours
+        self._launcher.clock = self.door.clock
         self._launcher.fakes = fakes
         self._launcher.deps, self._launcher.has_deps = deps, deps is not None
         self.host = Host(
