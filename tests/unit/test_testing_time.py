@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from relight import Retry, RunFailed, StepFailed, WorkflowContext, step, workflow
+from relight import Retry, RunCancelled, RunFailed, StepFailed, WorkflowContext, step, workflow
 from relight.testing import TestEnvironment
 
 
@@ -69,3 +71,72 @@ async def test_all_attempts_together_may_take_so_much_virtual_time() -> None:
         run = await env.start(tries_a_limited_step)
 
         assert await run.result() == "attempt 2"
+
+
+async def really_waits(begun: asyncio.Event) -> str:
+    begun.set()
+    await asyncio.Event().wait()
+    return "never"
+
+
+@workflow
+async def listens_beside_its_first_step(ctx: WorkflowContext) -> str:
+    waiting = asyncio.create_task(first_step())
+    told = await ctx.wait_for_signal("stop", type=str)
+    waiting.cancel()
+    return told
+
+
+@workflow
+async def awaits_its_first_step(ctx: WorkflowContext) -> str:
+    return await first_step()
+
+
+@step
+async def first_step() -> str:
+    raise AssertionError("it is faked")
+
+
+async def test_a_signal_reaches_a_run_whose_first_step_really_waits() -> None:
+    begun = asyncio.Event()
+    async with asyncio.timeout(5), TestEnvironment([listens_beside_its_first_step]) as env:
+        env.fake(first_step)(lambda: really_waits(begun))
+        run = await env.start(listens_beside_its_first_step)
+        await begun.wait()
+
+        await run.signal("stop", "enough")
+
+        assert await run.result() == "enough"
+
+
+async def test_a_run_whose_first_step_really_waits_can_be_cancelled() -> None:
+    begun = asyncio.Event()
+    async with asyncio.timeout(5), TestEnvironment([awaits_its_first_step]) as env:
+        env.fake(first_step)(lambda: really_waits(begun))
+        run = await env.start(awaits_its_first_step)
+        await begun.wait()
+
+        await run.cancel()
+
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+
+@workflow
+async def sleeps_beside_its_first_step(ctx: WorkflowContext) -> str:
+    async with asyncio.timeout(0.015):
+        return await first_step()
+
+
+async def test_a_step_that_really_waits_is_not_skipped_over_when_its_first_turn_is_let_go() -> None:
+    """The turn is held back for 10 ms; the workflow gives up after 15 ms, which do not pass."""
+    async with asyncio.timeout(5), TestEnvironment([sleeps_beside_its_first_step]) as env:
+
+        @env.fake(first_step)
+        async def _() -> str:
+            await asyncio.sleep(0.1)
+            return "in time"
+
+        run = await env.start(sleeps_beside_its_first_step)
+
+        assert await run.result() == "in time"

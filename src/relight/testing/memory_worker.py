@@ -93,6 +93,11 @@ class MemoryWorker:
         return process.is_alive and not process.is_stopped and process.moving > 0
 
     @property
+    def holds_first_turn(self) -> bool:
+        """Whether it holds the first turn of a run back for a moment, while the first step is executed."""
+        return self.is_alive and not self.door.process.is_stopped and self.host.claims.is_waiting
+
+    @property
     def steps_running(self) -> int:
         return self.host.steps_running if self.is_alive else 0
 

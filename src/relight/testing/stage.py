@@ -2,7 +2,8 @@
 
 Time is moved to the next timer only when everything is idle and somebody waits: no message is under way, no actor
 moves, and each running step itself waits for time to pass (`Stage.sleep`). So a year of sleeps takes milliseconds, and
-a step that really waits, for a socket or a thread, is never skipped over.
+a step that really waits, for a socket or a thread, is never skipped over. But for the moment for which a first turn is
+held back: while the first step really waits, a run must be able to take what is sent to it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ __all__ = ("Stage", "StalledError", "stage_here")
 _PASSES = 10
 """Passes of the loop without any movement after which everything counts as idle: a result that came needs a few until
 the code that awaits it goes on."""
+
+_BUSY_PASSES = 10 * _PASSES
+"""Passes with movement, or with a step that runs, after which this one is taken for one that really waits."""
 
 _PATIENCE = 20
 """How often a client's own timers may fire in a row without anything being stored."""
@@ -256,16 +260,31 @@ class Stage:
         """Return when everything is idle."""
         quiet = busy = 0
         while quiet < _PASSES:
-            await asyncio.sleep(self._nap_s if busy > 10 * _PASSES else 0)
+            await asyncio.sleep(self._nap_s if busy > _BUSY_PASSES else 0)
             if self._tick is not None and not self._tick.done():
                 self._tick.set_result(None)
             quiet, busy = (0, busy + 1) if self._is_busy() else (quiet + 1, 0)
+            if busy > _BUSY_PASSES and not self._is_moving():
+                self._let_first_turns_go()
 
     def _is_busy(self) -> bool:
+        return self._is_moving() or sum(one.steps_running for one in self.workers) > self._steps_asleep
+
+    def _is_moving(self) -> bool:
         clients = (self._backend.door.process, self._sending.door.process)
-        if any(one.moving > 0 for one in clients) or any(one.is_moving for one in self.workers):
-            return True
-        return sum(one.steps_running for one in self.workers) > self._steps_asleep
+        return any(one.moving > 0 for one in clients) or any(one.is_moving for one in self.workers)
+
+    def _let_first_turns_go(self) -> None:
+        due_ms = self.server.clock.next_due_ms()
+        if due_ms is None or not any(one.holds_first_turn for one in self.workers):
+            return
+        if due_ms - self.server.clock.now_ms() <= LIMITS.claim_s * 1000:
+            self.server.clock.advance_to_next()
+            self._follow()
+
+    def _follow(self) -> None:
+        self._backend.follow()
+        self._sending.follow()
 
     def _let_time_pass(self) -> None:
         if self.server.clock.next_due_ms() is not None and not self._is_all_parked():
@@ -273,8 +292,7 @@ class Stage:
                 self.server.clock.advance(client_pauses_s)
             else:
                 self.server.clock.advance_to_next()
-            self._backend.follow()
-            self._sending.follow()
+            self._follow()
         elif not self._let_client_look_again():
             self._stall()
 
