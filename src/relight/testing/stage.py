@@ -89,6 +89,7 @@ class Stage:
         secrets: SecretProvider | None = None,
     ) -> None:
         self.workflows = tuple(workflows)
+        self._names = frozenset(one.name for one in self.workflows)
         self.server = MemoryServer(namespace="test")
         self.observer = Observer(self.server, codecs)
         self.fakes: dict[str, Callable[..., Any]] = {}
@@ -134,6 +135,7 @@ class Stage:
     async def __aexit__(self, *error: object) -> None:
         for worker in self.workers:
             await worker.close()
+        await self._close_clients()
         assert self._pacer is not None
         self._pacer.cancel()
         await asyncio.wait([self._pacer])
@@ -142,6 +144,12 @@ class Stage:
             _stages[asyncio.get_running_loop()] = self._outer
         if not self._pacer.cancelled() and (failure := self._pacer.exception()) is not None:
             raise failure
+
+    async def _close_clients(self) -> None:
+        """Time does not pass any more: who waits, or is about to, is told so."""
+        for client, backend in ((self._client, self._backend), (self._sender, self._sending)):
+            if client is not None and backend.door.process.is_alive:
+                await client.__aexit__(None, None, None)
 
     # Processes.
 
@@ -287,7 +295,7 @@ class Stage:
         self._sending.follow()
 
     def _let_time_pass(self) -> None:
-        if self.server.clock.next_due_ms() is not None and not self._is_all_parked():
+        if self.server.clock.next_due_ms() is not None and not self._is_hopeless():
             if (client_pauses_s := self._client_pauses_s()) is not None:
                 self.server.clock.advance(client_pauses_s)
             else:
@@ -304,14 +312,29 @@ class Stage:
         pause_s = (retry_ms - self.server.clock.now_ms()) / 1000
         return pause_s if pause_s <= LIMITS.append_retry_max_s else None
 
-    def _is_all_parked(self) -> bool:
-        """A stuck run is tried again and again by a timer; it will not fare better with the same code.
+    def _is_hopeless(self) -> bool:
+        """Whether time brings nobody forward, although timers go on.
 
-        Whoever sleeps a while is to wake up all the same.
+        A stuck run is tried again and again; it will not fare better with the same code. A run whose workflow nobody
+        has is offered again and again, and those that wait for it wait for ever. Whoever sleeps a while is to wake up
+        all the same.
         """
         unfinished = [run for run in self.observer.runs() if self.observer.state(run).end is None]
-        is_parked = all(self.observer.state(run).parked and not self.observer.pending(run) for run in unfinished)
-        return bool(unfinished) and not self._asleep and is_parked
+        if not unfinished or self._asleep:
+            return False
+        if all(self.observer.state(run).parked and not self.observer.pending(run) for run in unfinished):
+            return True
+        offered = {run for run in unfinished if self._is_code_missing(run)}
+        return bool(offered) and all(run in offered or self._is_at_rest(run) for run in unfinished)
+
+    def _is_code_missing(self, run: str) -> bool:
+        started = self.observer.state(run).started
+        # What times out with its parent needs no code for that.
+        return started is not None and started.workflow not in self._names and started.deadline_ms is None
+
+    def _is_at_rest(self, run: str) -> bool:
+        """Whether it waits for another run, or for a person."""
+        return not self.observer.pending(run) and not self.observer.timers(run)
 
     def _let_client_look_again(self) -> bool:
         last = self.server.stream.last(">")
