@@ -10,6 +10,8 @@ from typing import Any, ParamSpec, TypeVar, final
 from relight.actors.codecs import Codec
 from relight.actors.host import Host
 from relight.actors.sealing import with_codecs
+from relight.config.limits import LIMITS
+from relight.config.settings import Settings
 from relight.sdk._execution import Launcher
 from relight.sdk._interceptors import Interceptor
 from relight.sdk._known_secrets import SecretProvider
@@ -55,6 +57,7 @@ class MemoryWorker:
         workflows: Sequence[Workflow[..., Any]],
         *,
         name: str,
+        settings: Settings,
         fakes: dict[str, Callable[..., Any]],
         deps: object,
         interceptors: Sequence[Interceptor],
@@ -64,7 +67,15 @@ class MemoryWorker:
         secrets: SecretProvider | None = None,
     ) -> None:
         self.door = server.door(name)
-        self._launcher = Launcher(threads=_THREADS, interceptors=interceptors, sender=sender, secrets=secrets)
+        self._launcher = Launcher(
+            threads=_THREADS,
+            interceptors=interceptors,
+            sender=sender,
+            secrets=secrets,
+            inline_bytes_max=settings.value_inline_bytes_max,
+            bytes_max=settings.value_bytes_max,
+            carried_bytes_max=LIMITS.payload_bytes_max // (2 if codecs else 1),
+        )
         if takes_threads_in_turn:
             self._launcher._executor = InTurn(_THREADS)  # pyright: ignore[reportPrivateUsage]  # ours
         self._launcher.clock = self.door.clock

@@ -188,6 +188,7 @@ class Stage:
             self.server,
             self.workflows,
             name=f"worker-{next(self._numbers)}",
+            settings=self._sender.settings,
             fakes=self.fakes,
             deps=self._deps,
             interceptors=self._interceptors,
