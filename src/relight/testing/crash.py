@@ -28,6 +28,10 @@ _WORKER_VARIANTS = [
     partial(Point, side="worker", moment="after", leases_freed=False),
     partial(Point, side="worker", moment="after", leases_freed=True),
 ]
+_STEP_VARIANTS = [
+    partial(Point, side="step", moment="after", leases_freed=False),
+    partial(Point, side="step", moment="after", leases_freed=True),
+]
 _CLIENT_VARIANTS = [partial(Point, side="client", moment="before"), partial(Point, side="client", moment="after")]
 
 
@@ -64,9 +68,10 @@ async def crash_everywhere(
 ) -> CrashReport:
     """Run a workflow in memory again and again, and kill a process before and after each of its operations.
 
-    First the workers, once with their leases freed at once and once redelivered later; then the client, which repeats
-    what it did. Each time the run must end as it does undisturbed, no step may begin after its outcome was recorded,
-    the chain must hold, every unfinished run must have a cause that will wake it, and nothing may be left behind.
+    First the workers, once with their leases freed at once and once redelivered later, also inside of steps, where they
+    wait; then the client, which repeats what it did. No code of a killed process runs, no `finally` either. Each time
+    the run must end as it does undisturbed, no step may begin after its outcome was recorded, the chain must hold,
+    every unfinished run must have a cause that will wake it, and nothing may be left behind.
 
     Args:
         workflow: Its result and its steps' must not depend on chance or on time.
@@ -100,7 +105,7 @@ async def sweep(scenario: Scenario, *, workers: int) -> CrashReport:
     expected = await reference.play()
     _check(scenario, reference, expected, expected)
     crashes = 0
-    for variants in (_WORKER_VARIANTS, _CLIENT_VARIANTS):
+    for variants in (_WORKER_VARIANTS, _STEP_VARIANTS, _CLIENT_VARIANTS):
         for number in range(1, _OPERATIONS_MAX):
             trials = [Trial(scenario, point=variant(number=number), workers=workers) for variant in variants]
             for trial in trials:

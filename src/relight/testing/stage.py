@@ -24,14 +24,15 @@ from relight.config.settings import Settings
 from relight.errors import RelightError
 from relight.sdk._client import Relight
 from relight.sdk._description import describe
-from relight.sdk._interceptors import Interceptor
+from relight.sdk._interceptors import Interceptor, StepCall
 from relight.sdk._known_secrets import SecretProvider
-from relight.sdk._scope import SCOPE, StepScope
 from relight.sdk._workflow import Workflow
 from relight.testing.backend import MemoryBackend
 from relight.testing.memory.door import MemoryDoor
+from relight.testing.memory.process import Process
 from relight.testing.memory.server import MemoryServer
 from relight.testing.memory_worker import MemoryWorker
+from relight.testing.mortal_steps import PROCESS
 from relight.testing.observed import Observer
 from relight.testing.schedule import Schedule
 
@@ -76,6 +77,7 @@ class Stage:
     Attributes:
         fakes: What runs in place of steps, by name.
         workers: All that were opened, the dead ones included.
+        on_step_waits: Called each time that a step of a worker begins to wait, with how often it has; it may kill it.
     """
 
     def __init__(
@@ -94,25 +96,25 @@ class Stage:
         self.observer = Observer(self.server, codecs)
         self.fakes: dict[str, Callable[..., Any]] = {}
         self.workers: list[MemoryWorker] = []
+        self.on_step_waits: Callable[[MemoryWorker, StepCall, int], None] | None = None
         self._deps = deps
         self._secrets = secrets
         self._interceptors = tuple(interceptors)
         self._codecs = tuple(codecs)
         self._backend = MemoryBackend(self.server, "client")
         self._client: Relight | None = None
-        self._sending = MemoryBackend(self.server, "sender")
-        self._sender: Relight | None = None
+        self._senders: list[tuple[Relight, MemoryBackend]] = []
         self._numbers = itertools.count(1)
         self._pacer: asyncio.Task[None] | None = None
         self._waiting = 0
-        self._asleep = 0
-        self._steps_asleep = 0
+        self._asleep: dict[object, Process | None] = {}
         self._tick: asyncio.Future[None] | None = None
         self._stalled: StalledError | None = None
         self._idle: asyncio.Future[None] | None = None
         self._seen = 0
         self._vain = 0
         self._tokens = Random(_TOKENS_SEED)
+        self._name_of_senders = ""
         self._outer: Stage | None = None
         self._is_scheduled = schedule is not None
         # How long a nap takes is chance, and a seed is to repeat everything.
@@ -128,7 +130,7 @@ class Stage:
         self._pacer = asyncio.create_task(self._pace())
         self._outer = stage_here()
         _stages[asyncio.get_running_loop()] = self
-        self._sender = await self._connect(self._sending)
+        self._name_of_senders = self._token(6)
         await self.open_client()
         return self
 
@@ -147,8 +149,8 @@ class Stage:
 
     async def _close_clients(self) -> None:
         """Time does not pass any more: who waits, or is about to, is told so."""
-        for client, backend in ((self._client, self._backend), (self._sender, self._sending)):
-            if client is not None and backend.door.process.is_alive:
+        for client, backend in ((self.client, self._backend), *self._senders):
+            if backend.door.process.is_alive:
                 await client.__aexit__(None, None, None)
 
     # Processes.
@@ -161,13 +163,20 @@ class Stage:
     async def open_client(self) -> Relight:
         """Connect a new client in place of the one before."""
         self._backend = MemoryBackend(self.server, "client")
-        self._client = await self._connect(self._backend)
+        self._client = await self._connect(self._backend, self._token)
         return self._client
 
-    async def _connect(self, backend: MemoryBackend) -> Relight:
+    async def _open_sender(self) -> tuple[Relight, MemoryBackend]:
+        """Connect what the steps of one worker send with; it dies with the worker."""
+        backend = MemoryBackend(self.server, "sender")
+        sender = await self._connect(backend, lambda _: self._name_of_senders)
+        self._senders.append((sender, backend))
+        return sender, backend
+
+    async def _connect(self, backend: MemoryBackend, tokens: Callable[[int], str]) -> Relight:
         variables = frozenset(one for one in os.environ.items() if one[0].upper().startswith("RELIGHT_"))
         settings = _settings(self.server.subjects.namespace, variables)
-        relight = Relight._on(settings, backend, tokens=self._token, codecs=self._codecs)  # pyright: ignore[reportPrivateUsage]  # ours
+        relight = Relight._on(settings, backend, tokens=tokens, codecs=self._codecs)  # pyright: ignore[reportPrivateUsage]  # ours
         return await relight.__aenter__()
 
     def _token(self, size_bytes: int) -> str:
@@ -183,23 +192,29 @@ class Stage:
         self._backend.door.kill()
 
     async def open_worker(self) -> MemoryWorker:
-        assert self._sender is not None, "the stage is open"  # What steps send outlives any client.
+        sender, sending = await self._open_sender()
         worker = MemoryWorker(
             self.server,
             self.workflows,
             name=f"worker-{next(self._numbers)}",
-            settings=self._sender.settings,
+            settings=sender.settings,
             fakes=self.fakes,
             deps=self._deps,
             interceptors=self._interceptors,
             takes_threads_in_turn=self._is_scheduled,
-            sender=self._sender,
+            sender=sender,
+            sending=sending.door,
+            step_waits=self._step_waits,
             codecs=self._codecs,
             secrets=self._secrets,
         )
         self.workers.append(worker)
         await worker.host.open()
         return worker
+
+    def _step_waits(self, worker: MemoryWorker, call: StepCall, waited: int) -> None:
+        if self.on_step_waits is not None:
+            self.on_step_waits(worker, call, waited)
 
     # Waiting.
 
@@ -233,16 +248,20 @@ class Stage:
 
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of the stage's time, in a test or in a fake."""
-        is_step = isinstance(SCOPE.get(), StepScope)
-        self._waiting += 1
-        self._asleep += 1
-        self._steps_asleep += is_step
+        process, sleeper = PROCESS.get(), object()
+        worker = next((one for one in self.workers if one.door.process is process), None)
+        self._asleep[sleeper] = None if worker is None else worker.door.process
         try:
-            await pause(self.server.clock, seconds)
+            await pause(self.server.clock if worker is None else worker.door.clock, seconds)
         finally:
-            self._waiting -= 1
-            self._asleep -= 1
-            self._steps_asleep -= is_step
+            del self._asleep[sleeper]
+
+    def _steps_asleep(self) -> int:
+        """Of those who live: who is killed in his sleep never wakes."""
+        return sum(one is not None and one.is_alive for one in self._asleep.values())
+
+    def _is_anybody_asleep(self) -> bool:
+        return any(one is None or one.is_alive for one in self._asleep.values())
 
     async def _next_tick(self) -> None:
         if self._tick is None or self._tick.done():
@@ -263,7 +282,8 @@ class Stage:
                 await asyncio.sleep(self._nap_s)
 
     def _is_anybody_waiting(self) -> bool:
-        return self._waiting > 0 or self._backend.clock.next_due_ms() is not None
+        is_waiting = self._waiting > 0 or self._is_anybody_asleep()
+        return is_waiting or self._backend.clock.next_due_ms() is not None
 
     async def rest(self) -> None:
         """Return when everything is idle."""
@@ -277,11 +297,10 @@ class Stage:
                 self._let_first_turns_go()
 
     def _is_busy(self) -> bool:
-        return self._is_moving() or sum(one.steps_running for one in self.workers) > self._steps_asleep
+        return self._is_moving() or sum(one.steps_running for one in self.workers) > self._steps_asleep()
 
     def _is_moving(self) -> bool:
-        clients = (self._backend.door.process, self._sending.door.process)
-        return any(one.moving > 0 for one in clients) or any(one.is_moving for one in self.workers)
+        return self._backend.door.process.moving > 0 or any(one.is_moving for one in self.workers)
 
     def _let_first_turns_go(self) -> None:
         due_ms = self.server.clock.next_due_ms()
@@ -293,7 +312,8 @@ class Stage:
 
     def _follow(self) -> None:
         self._backend.follow()
-        self._sending.follow()
+        for _, backend in self._senders:
+            backend.follow()
 
     def _let_time_pass(self) -> None:
         if self.server.clock.next_due_ms() is not None and not self._is_hopeless():
@@ -321,7 +341,7 @@ class Stage:
         all the same.
         """
         unfinished = [run for run in self.observer.runs() if self.observer.state(run).end is None]
-        if not unfinished or self._asleep:
+        if not unfinished or self._is_anybody_asleep():
             return False
         if all(self.observer.state(run).parked and not self.observer.pending(run) for run in unfinished):
             return True

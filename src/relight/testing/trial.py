@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, final
 
 from relight.actors.codecs import Codec
 from relight.sdk._client import Relight
-from relight.sdk._interceptors import Interceptor
+from relight.sdk._interceptors import Interceptor, StepCall
 from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._run import Run
 from relight.sdk._step import Step
@@ -32,6 +32,9 @@ Story = Callable[[Stage, Run[Any]], Awaitable[None]]
 """What else a client does with the run. It is repeated from its beginning when the client dies."""
 
 RUN = "crash"
+
+_WAITS_MAX = 3
+"""So many times that an attempt of a step begins to wait are points at which its worker dies; it may wait for ever."""
 
 _TRIAL_S = 5.0
 """Of real time. A trial takes milliseconds; one that never ends must not hang the suite."""
@@ -80,15 +83,20 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Where a process dies: at its side's operation of this number, from 1, before or after it took effect."""
+    """Where a process dies: at its side's operation of this number, from 1, before or after it took effect.
 
-    side: Literal["worker", "client"]
+    A worker also dies inside of a step: after it began to wait, for what it may never learn.
+    """
+
+    side: Literal["worker", "client", "step"]
     moment: Moment
     number: int
     leases_freed: bool = False
 
     def __str__(self) -> str:
         how = "freed at once" if self.leases_freed else "redelivered later"
+        if self.side == "step":
+            return f"worker killed inside of a step, at wait {self.number} of all steps (leases {how})"
         return f"{self.side} killed {self.moment} its operation {self.number} (leases {how})"
 
 
@@ -97,7 +105,7 @@ class Trial:
     """Runs a scenario once, and kills a process at one point of it.
 
     Attributes:
-        operations: How many operations each side has begun.
+        operations: How many operations each side has begun; of steps, how many waits.
         stage: Where it plays.
     """
 
@@ -125,6 +133,7 @@ class Trial:
             for _ in range(self._workers):
                 await self.stage.open_worker()
             self.stage.server.on_operation = self._on_operation
+            self.stage.on_step_waits = self._on_step_waits
             try:
                 async with asyncio.timeout(_TRIAL_S):
                     await self._clients()
@@ -190,13 +199,22 @@ class Trial:
         side = "client" if worker is None else "worker"
         if moment == "before":
             self.operations[side] += 1
-        at = (side, self.operations[side], moment)
-        point = self._point
-        if point is not None and self.killed_at is None and at == (point.side, point.number, point.moment):
-            self._die(worker, operation)
+        if self._is_point(side, moment):
+            self._die(worker, f"{operation.name} {operation.subject}")
 
-    def _die(self, worker: MemoryWorker | None, operation: Operation) -> None:
-        self.killed_at = f"{self._point}: {operation.name} {operation.subject}"
+    def _on_step_waits(self, worker: MemoryWorker, call: StepCall, waited: int) -> None:
+        if waited <= _WAITS_MAX and worker.is_alive:
+            self.operations["step"] += 1
+            if self._is_point("step", "after"):
+                self._die(worker, call.info.idempotency_key)
+
+    def _is_point(self, side: str, moment: Moment) -> bool:
+        point = self._point
+        at = (side, self.operations[side], moment)
+        return point is not None and self.killed_at is None and at == (point.side, point.number, point.moment)
+
+    def _die(self, worker: MemoryWorker | None, where: str) -> None:
+        self.killed_at = f"{self._point}: {where}"
         self._promises.interruptions += 1
         if worker is None:
             self.stage.kill_client()
