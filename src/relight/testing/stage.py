@@ -114,6 +114,7 @@ class Stage:
         self._seen = 0
         self._vain = 0
         self._tokens = Random(_TOKENS_SEED)
+        self._tokens_of_client = self._tokens.getstate()
         self._name_of_senders = ""
         self._outer: Stage | None = None
         self._is_scheduled = schedule is not None
@@ -132,6 +133,7 @@ class Stage:
         _stages[asyncio.get_running_loop()] = self
         self._name_of_senders = self._token(6)
         await self.open_client()
+        self._tokens_of_client = self._tokens.getstate()
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -165,6 +167,11 @@ class Stage:
         self._backend = MemoryBackend(self.server, "client")
         self._client = await self._connect(self._backend, self._token)
         return self._client
+
+    async def repeat_client(self) -> None:
+        """Connect a new client that draws the ids and seeds of the first one: it repeats what that one did."""
+        await self.open_client()
+        self._tokens.setstate(self._tokens_of_client)
 
     async def _open_sender(self) -> tuple[Relight, MemoryBackend]:
         """Connect what the steps of one worker send with; it dies with the worker."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, cast, final
+from typing import Any, Literal, TypeAlias, cast, final
 
 from relight.actors.codecs import Codec
 from relight.sdk._client import Relight
@@ -25,19 +26,22 @@ from relight.testing.person import Person, said
 from relight.testing.promises import Executions, Outcome, Promises
 from relight.testing.stage import Stage, StalledError
 
-__all__ = ("Moment", "Point", "Scenario", "Story", "Trial")
+__all__ = ("Fakes", "Moment", "Point", "Scenario", "Story", "Trial")
 
 Moment = Literal["before", "after"]
 Story = Callable[[Stage, Run[Any]], Awaitable[None]]
 """What else a client does with the run. It is repeated from its beginning when the client dies."""
+
+Fakes: TypeAlias = Mapping[Step[..., Any], Callable[..., Any]] | Mapping[str, Callable[..., Any]]
+"""What runs in place of steps, or of those of a name."""
 
 RUN = "crash"
 
 _WAITS_MAX = 3
 """So many times that an attempt of a step begins to wait are points at which its worker dies; it may wait for ever."""
 
-_TRIAL_S = 5.0
-"""Of real time. A trial takes milliseconds; one that never ends must not hang the suite."""
+_UNDISTURBED_S = 60.0
+"""Of real time, for a trial in which nothing goes wrong: its steps may take their time, but not hang the suite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Scenario:
     workflow: Workflow[..., Any]
     args: tuple[Any, ...] = ()
     answers: Mapping[str, object] = field(default_factory=dict[str, object])
-    fakes: Mapping[Step[..., Any], Callable[..., Any]] = field(default_factory=dict[Step[..., Any], Callable[..., Any]])
+    fakes: Fakes = field(default_factory=dict[Any, Callable[..., Any]])
     signals: Sequence[tuple[str, object, str]] = ()
     with_start: tuple[str, object, str] | None = None
     story: Story | None = None
@@ -77,7 +81,7 @@ class Scenario:
     def stage(self, interceptors: Sequence[Interceptor]) -> Stage:
         workflows = (self.workflow, *self.others)
         stage = Stage(workflows, deps=self.deps, interceptors=interceptors, codecs=self.codecs, secrets=self.secrets)
-        stage.fakes.update({one.name: fake for one, fake in self.fakes.items()})
+        stage.fakes.update({one if isinstance(one, str) else one.name: fake for one, fake in self.fakes.items()})
         return stage
 
 
@@ -106,19 +110,28 @@ class Trial:
 
     Attributes:
         operations: How many operations each side has begun; of steps, how many waits.
+        took_s: In real time, when it has been played.
         stage: Where it plays.
     """
 
-    def __init__(self, scenario: Scenario, *, point: Point | None = None, workers: int = 2) -> None:
+    def __init__(
+        self, scenario: Scenario, *, point: Point | None = None, workers: int = 2, limit_s: float = _UNDISTURBED_S
+    ) -> None:
         self.operations: Counter[str] = Counter()
         self.killed_at: str | None = None
+        self.took_s = 0.0
+        self._limit_s = limit_s
         self._scenario = scenario
         self._point = point
         self._workers = workers
         executions = Executions()
         self.stage = scenario.stage([executions])
         self._promises = Promises(self.stage, executions)
-        self.stage.server.frees_leases_of_the_dead = point is not None and point.leases_freed
+        is_freed = point is not None and point.leases_freed
+        self.stage.server.frees_leases_of_the_dead = is_freed
+        # A history that fits into one turn never replays, unless some trials part it. These do: what becomes of the
+        # leases has nothing to do with it, and trials of their own would take as long again.
+        self.stage.server.starts_are_new = not is_freed
         self._client_is_dead = False
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -129,21 +142,23 @@ class Trial:
 
     async def play(self) -> Outcome | None:
         """Play it to the end and return how the run ended; None if it never did. Look at `problems` afterwards."""
+        began_s = time.monotonic()
         async with self.stage:
             for _ in range(self._workers):
                 await self.stage.open_worker()
             self.stage.server.on_operation = self._on_operation
             self.stage.on_step_waits = self._on_step_waits
             try:
-                async with asyncio.timeout(_TRIAL_S):
+                async with asyncio.timeout(self._limit_s):
                     await self._clients()
                     await self._settle()
             except* StalledError as stalled:
                 self.problems.extend(str(one) for one in stalled.exceptions)
             except* TimeoutError:
-                self.problems.append(f"the trial did not end within {_TRIAL_S:g} s")
+                self.problems.append(f"the trial did not end within {self._limit_s:.1f} s of real time")
             self.stage.server.on_operation = None
             self._check_at_the_end()
+        self.took_s = time.monotonic() - began_s
         return self._promises.outcome(RUN)
 
     def story_so_far(self) -> str:
@@ -164,7 +179,7 @@ class Trial:
                 client.cancel()
                 await asyncio.wait([client])
             self._client_is_dead = False
-            await self.stage.open_client()
+            await self.stage.repeat_client()
 
     def _is_client_done(self, client: asyncio.Task[None]) -> bool:
         return client.done() or self._client_is_dead
