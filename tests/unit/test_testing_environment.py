@@ -452,6 +452,29 @@ async def test_a_workflow_is_found_by_its_name_in_the_modules_that_are_loaded(mo
         replay(history)
 
 
+async def test_the_history_of_a_fork_that_has_not_gone_on_replays() -> None:
+    async with TestEnvironment([changes]) as env:
+        run = await env.start(changes)
+        await run.result()
+        fork = await run.fork(after="first#1")
+        history = [record async for record in fork.history()]
+
+        replay(history, workflows=[changes])
+        await env.replay(fork)
+
+        assert await fork.result() == 3
+
+
+async def test_modules_whose_import_is_forbidden_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = await recorded(changes)
+    module = ModuleType("app")
+    module.changes = changes  # type: ignore[attr-defined]  # a module has what it is given
+    monkeypatch.setitem(sys.modules, "app", module)
+    monkeypatch.setitem(sys.modules, "forbidden", None)
+
+    replay(history)
+
+
 @step
 async def large(length: int) -> str:
     return "x" * length

@@ -265,3 +265,19 @@ async def test_what_is_not_a_number_is_alike_in_each_play() -> None:
         return {"price": [1.0, await (await env.start(has_no_number)).result()]}
 
     await TestEnvironment([has_no_number]).simulate(scenario, seeds=2)
+
+
+@workflow
+async def member(ctx: WorkflowContext, number: int) -> int:
+    await ctx.sleep(1)
+    return await add(number, 0)
+
+
+@workflow
+async def family(ctx: WorkflowContext) -> list[int]:
+    return await ctx.map(member, [1, 2, 3])
+
+
+async def test_what_is_under_way_when_a_scenario_returns_is_not_left_behind() -> None:
+    """With these seeds a message to the parent was still on its way when the scenario had its result."""
+    await TestEnvironment([family, member]).simulate(family, seeds=[54, 79])
