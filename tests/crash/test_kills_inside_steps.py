@@ -91,9 +91,13 @@ async def test_a_step_that_is_killed_in_its_sleep_is_run_again(number: int) -> N
     assert trial.operations["step"] == number + 2
 
 
+class Heard(list[str]):
+    """What a step says of itself."""
+
+
 @step
 async def waits_for_what_it_began() -> int:
-    heard: list[str] = step.deps(list)
+    heard = step.deps(Heard)
     try:
         await asyncio.gather(asyncio.sleep(0), _never(heard))
     finally:
@@ -117,7 +121,7 @@ async def gathers_in_a_step(ctx: WorkflowContext) -> int:
 
 
 async def test_what_a_killed_step_awaits_is_not_cancelled() -> None:
-    heard: list[str] = []
+    heard = Heard()
     point = Point(side="step", moment="after", number=1)
     trial = Trial(Scenario(workflow=gathers_in_a_step, deps=heard), point=point)
 

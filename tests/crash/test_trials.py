@@ -62,11 +62,13 @@ async def echoes(ctx: WorkflowContext) -> str:
     return await say("hello")
 
 
-async def test_fakes_may_be_named() -> None:
-    fakes = {"say": lambda text: f"faked {text}"}  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]
+def faked(text: str) -> str:
+    return f"faked {text}"
 
-    assert await Trial(Scenario(workflow=echoes, fakes=fakes)).play() == ("completed", '"faked hello"')
-    assert (await crash_everywhere(echoes, fakes=fakes)).crashes > 0
+
+async def test_fakes_may_be_named() -> None:
+    assert await Trial(Scenario(workflow=echoes, fakes={"say": faked})).play() == ("completed", '"faked hello"')
+    assert (await crash_everywhere(echoes, fakes={"say": faked})).crashes > 0
 
 
 @step

@@ -129,8 +129,7 @@ def _are_alike(one: object, other: object) -> bool:
     match one, other:
         case (list(), list()) | (tuple(), tuple()):
             ones, others = cast("tuple[Sequence[object], Sequence[object]]", (one, other))
-            is_alike = type(one) is type(other) and len(ones) == len(others)
-            return is_alike and all(map(_are_alike, ones, others))
+            return len(ones) == len(others) and all(map(_are_alike, ones, others))
         case dict(), dict():
             named, others_named = cast("tuple[dict[object, object], dict[object, object]]", (one, other))
             is_alike = named.keys() == others_named.keys()
