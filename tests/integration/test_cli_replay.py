@@ -172,3 +172,17 @@ async def test_a_history_in_a_file_is_replayed_without_a_server(client: Relight,
     assert "leaves its history" in one_line_of(stopped)
     assert "nowhere.jsonl" in one_line_of(missing)
     assert wrong.code == 2
+
+
+async def test_a_history_without_its_large_values_is_no_difference(client: Relight, terminal: Terminal) -> None:
+    async with Worker(client, [ship]):
+        run = await client.start(ship, "a" * 70_000)
+        await suspended(run, "pickup")
+    history = history_of([one async for one in run.history()])
+    terminal.directory.joinpath("large.jsonl").write_bytes(written(history))
+
+    told = await Terminal(terminal.directory, {}).run("replay", "today.py", "large.jsonl")
+
+    assert told.code == 1
+    assert "is stored apart from the history" in one_line_of(told)
+    assert "large.jsonl" in one_line_of(told)

@@ -105,3 +105,66 @@ def test_without_a_golden_history_the_test_fails_and_says_how_to_record_one(tmp_
     assert "1 failed" in said
     assert "there is no golden history" in said
     assert "pytest --relight-update records it" in said
+
+
+_TWINS = f"""{_WORKFLOW}
+import pytest
+
+class TestCheap:
+    async def test_it(self, relight_environment, relight_golden):
+        await test_order(relight_environment, relight_golden)
+
+class TestDear:
+    async def test_it(self, relight_environment, relight_golden):
+        await test_order(relight_environment, relight_golden)
+
+@pytest.mark.parametrize("number", [1, 2, 3], ids=["a/b", "a b", "a-b"])
+async def test_like_others(number, relight_environment, relight_golden):
+    await test_order(relight_environment, relight_golden)
+"""
+
+
+def test_each_test_has_a_golden_history_of_its_own(tmp_path: Path, run_pytest: Pytest) -> None:
+    (tmp_path / "test_order.py").write_text(_TWINS)
+
+    assert "6 passed" in run_pytest("--relight-update")
+
+    names = {one.name for one in tmp_path.glob("golden_histories/*")}
+    assert len(names) == 6
+    assert {"test_order.TestCheap.test_it.one.jsonl", "test_order.test_like_others-a-b-.one.jsonl"} <= names
+    assert "6 passed" in run_pytest()
+
+
+_LARGE = _WORKFLOW.replace("price(1)", "longest(70_000)").replace("first + await", "len(first) + await").replace(
+    "@workflow", """@step
+async def longest(length: int) -> str:
+    return "x" * length
+
+@workflow"""
+)  # fmt: skip
+
+
+def test_a_golden_history_has_its_large_values_in_it(tmp_path: Path, run_pytest: Pytest) -> None:
+    (tmp_path / "test_order.py").write_text(_LARGE)
+
+    assert "1 passed" in run_pytest("--relight-update")
+
+    assert "1 passed" in run_pytest()
+    (golden,) = tmp_path.glob("golden_histories/*")
+    assert "x" * 70_000 in golden.read_text()
+
+
+def test_environments_can_be_made_by_fixtures_of_any_scope(tmp_path: Path, run_pytest: Pytest) -> None:
+    (tmp_path / "test_order.py").write_text(f"""{_WORKFLOW}
+import pytest
+
+@pytest.fixture(scope="module")
+def make(relight_environment):
+    return relight_environment
+
+async def test_made(make):
+    async with make([order]) as env:
+        assert await (await env.start(order)).result() == 6
+""")
+
+    assert "2 passed" in run_pytest("--relight-update")

@@ -151,3 +151,26 @@ def test_the_finding_is_where_the_set_is_iterated() -> None:
 
     assert (found.line, found.column, found.function) == (4, 16, "show")
     assert found.message.startswith("items is a set")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "'%s' % names",
+        "'%s and %s' % (notes, names)",
+        "'{} and {}'.format(notes, names)",
+        "'{text}'.format(text=names)",
+        "notes += names",
+        "max(names, key=len)",
+        "min(names, key=len)",
+    ],
+)
+def test_what_writes_or_adds_a_set_or_breaks_ties_in_it_depends_on_its_order(body: str) -> None:
+    assert rules(body, head=HEAD_WITH_SETS, parameters=PARAMETERS) == ["set-order"]
+
+
+@pytest.mark.parametrize(
+    "body", ["'%s' % len(names)", "'{}'.format(sorted(names))", "notes += sorted(names)", "max(names)"]
+)
+def test_what_does_not_write_the_set_itself_does_not(body: str) -> None:
+    assert rules(body, head=HEAD_WITH_SETS, parameters=PARAMETERS) == []

@@ -140,3 +140,101 @@ def test_an_attribute_of_a_module_that_is_set_is_found() -> None:
     found = findings("import store\n@workflow\nasync def flow(ctx):\n    store.LIMIT = 3\n", store="LIMIT = 2\n")
 
     assert [one.rule for one in found] == ["global-state"]
+
+
+SYNCHRONIZERS = """
+import asyncio, anyio
+
+LIMIT = asyncio.Semaphore(1)
+LOCK = asyncio.Lock()
+EVENT = asyncio.Event()
+QUEUE: asyncio.Queue[int] = asyncio.Queue()
+CAPACITY = anyio.CapacityLimiter(1)
+
+@step
+async def limited() -> None:
+    async with LIMIT:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "async with LIMIT:\n    pass",
+        "async with LOCK:\n    await limited()",
+        "await EVENT.wait()",
+        "QUEUE.put_nowait(1)",
+        "await QUEUE.get()",
+        "async with CAPACITY:\n    pass",
+    ],
+)
+def test_runs_do_not_wait_on_each_other_in_one_process(body: str) -> None:
+    assert rules(body, head=SYNCHRONIZERS) == ["global-state"]
+
+
+@pytest.mark.parametrize("body", ["async with asyncio.Lock():\n    await limited()", "await limited()"])
+def test_a_lock_of_the_run_itself_or_of_a_step_is_as_good_as_any(body: str) -> None:
+    assert rules(body, head=SYNCHRONIZERS) == []
+
+
+CLASSES = """
+from dataclasses import dataclass, field
+from pydantic import BaseModel
+
+class Base:
+    history: list[str] = []
+    count = 0
+    replaced = []
+
+    def __init__(self):
+        self.replaced = []
+
+class Flow(Base):
+    cache = {}
+
+    def use(self):
+        CHANGE
+
+class Model(BaseModel):
+    items: list[str] = []
+
+@dataclass
+class Data:
+    items: list[str] = field(default_factory=list)
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "self.history.append('a')",
+        "self.cache['a'] = 1",
+        "del self.cache['a']",
+        "Flow.cache['a'] = 1",
+        "type(self).count += 1",
+        "self.__class__.history.append('a')",
+        "self.__class__.count = 1",
+    ],
+)
+def test_a_container_in_the_body_of_a_class_is_one_for_all_runs(change: str) -> None:
+    assert rules("Flow().use()", head=CLASSES.replace("CHANGE", change)) == ["global-state"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "self.count += 1",
+        "self.replaced.append('a')",
+        "self.history = []",
+        "return self.history[0]",
+        "return self.cache",
+    ],
+)
+def test_an_attribute_of_the_instance_is_its_own(change: str) -> None:
+    assert rules("Flow().use()", head=CLASSES.replace("CHANGE", change)) == []
+
+
+@pytest.mark.parametrize("body", ["Model().items.append('a')", "Data().items.append('a')"])
+def test_models_and_dataclasses_have_copies(body: str) -> None:
+    assert rules(body, head=CLASSES.replace("CHANGE", "pass")) == []

@@ -450,3 +450,46 @@ async def test_a_workflow_is_found_by_its_name_in_the_modules_that_are_loaded(mo
     monkeypatch.setattr(module, "other", Workflow(changes.function, {}), raising=False)
     with pytest.raises(RefusedError, match="2 workflows are named 'changes'; pass workflows"):
         replay(history)
+
+
+async def test_the_history_of_a_fork_that_has_not_gone_on_replays() -> None:
+    async with TestEnvironment([changes]) as env:
+        run = await env.start(changes)
+        await run.result()
+        fork = await run.fork(after="first#1")
+        history = [record async for record in fork.history()]
+
+        replay(history, workflows=[changes])
+        await env.replay(fork)
+
+        assert await fork.result() == 3
+
+
+async def test_modules_whose_import_is_forbidden_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = await recorded(changes)
+    module = ModuleType("app")
+    module.changes = changes  # type: ignore[attr-defined]  # a module has what it is given
+    monkeypatch.setitem(sys.modules, "app", module)
+    monkeypatch.setitem(sys.modules, "forbidden", None)
+
+    replay(history)
+
+
+@step
+async def large(length: int) -> str:
+    return "x" * length
+
+
+@workflow
+async def returns_a_length(ctx: WorkflowContext, length: int) -> int:
+    return len(await large(length))
+
+
+async def test_settings_hold_for_workers_as_for_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELIGHT_VALUE_BYTES_MAX", "2000")
+
+    async with TestEnvironment([returns_a_length]) as env:
+        run = await env.start(returns_a_length, 5000)
+
+        with pytest.raises(RunFailed, match="5002 bytes"):
+            await run.result()

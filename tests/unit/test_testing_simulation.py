@@ -120,7 +120,7 @@ async def fail(seeds: Sequence[int] | range) -> SimulationFailure:
 
 
 async def test_a_failure_names_the_seed_that_repeats_it_and_the_shortest_schedule() -> None:
-    found = await fail(range(1000))
+    found = await fail(range(100, 1000))
     again = await fail([found.seed or 0])
 
     said = str(found)
@@ -253,3 +253,31 @@ async def test_looking_for_the_shortest_ends_after_so_many_tries() -> None:
     found = await shortest(range(1000), repeats, kind=lambda one: one, tries_max=5)
 
     assert len(found) == 995
+
+
+@workflow
+async def has_no_number(ctx: WorkflowContext) -> float:
+    return float("nan")
+
+
+async def test_what_is_not_a_number_is_alike_in_each_play() -> None:
+    async def scenario(env: TestEnvironment) -> dict[str, list[float]]:
+        return {"price": [1.0, await (await env.start(has_no_number)).result()]}
+
+    await TestEnvironment([has_no_number]).simulate(scenario, seeds=2)
+
+
+@workflow
+async def member(ctx: WorkflowContext, number: int) -> int:
+    await ctx.sleep(1)
+    return await add(number, 0)
+
+
+@workflow
+async def family(ctx: WorkflowContext) -> list[int]:
+    return await ctx.map(member, [1, 2, 3])
+
+
+async def test_what_is_under_way_when_a_scenario_returns_is_not_left_behind() -> None:
+    """With these seeds a message to the parent was still on its way when the scenario had its result."""
+    await TestEnvironment([family, member]).simulate(family, seeds=[54, 79])

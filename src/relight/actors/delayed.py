@@ -36,6 +36,11 @@ class Delayed:
         self._calls: deque[_Call] = deque()
         self._timer: Handle | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether time has to pass until something is called back."""
+        return bool(self._calls)
+
     def call(self, callback: Callable[[], None], now_s: float) -> Handle:
         """Call `callback` after the delay, counted from `now_s`, which is not before that of an earlier call."""
         call = _Call(self, now_s + self._delay_s, callback)

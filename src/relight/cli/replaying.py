@@ -76,6 +76,7 @@ async def _replay(edge: Edge, workflows: list[Workflow[..., Any]], files: list[P
 
 def _replay_files(edge: Edge, report: _Report, workflows: list[Workflow[..., Any]], files: list[Path]) -> None:
     from relight.sdk._history import read_history
+    from relight.sdk._replaying import check_values
 
     known = {one.name for one in workflows}
     with progress("replaying", len(files), is_json=edge.output.is_json) as advance:
@@ -84,6 +85,8 @@ def _replay_files(edge: Edge, report: _Report, workflows: list[Workflow[..., Any
                 history = read_history(file)
             if history.started.workflow not in known:
                 raise RefusedError(f"{file} is of workflow {history.started.workflow!r}, which the application has not")
+            with _whole(file):
+                check_values(history)
             advance()
             if _differs(report, workflows, history):
                 return
@@ -95,6 +98,14 @@ def _readable(file: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise RefusedError(f"{file} can't be read: {error.strerror}") from error
+
+
+@contextmanager
+def _whole(file: Path) -> Generator[None]:
+    try:
+        yield
+    except RefusedError as error:
+        raise RefusedError(f"{file}: {error}") from error
 
 
 async def _replay_from_server(

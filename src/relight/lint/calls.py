@@ -178,11 +178,29 @@ def _check_order(
     method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     if method == "pop" and not node.args and isinstance(node.func, ast.Attribute):
         check_order(receiver, node.func.value, frame, walk)
-    if any(map(depends_on_order, names)) or method in ("join", "extend"):
+    if any(map(depends_on_order, names)) or method in ("join", "extend") or _formats(node) or _breaks_ties(node, names):
         for values, written in zip(arguments.positional, node.args, strict=False):
             check_order(values, written, frame, walk)
+    if _formats(node):
+        for keyword in node.keywords:
+            check_order(arguments.keywords.get(keyword.arg or "", NOTHING), keyword.value, frame, walk)
     if "builtins.next" in names:
         check_next(node, frame, walk)
+
+
+def _formats(node: ast.Call) -> bool:
+    """`"{}".format(…)` writes out what it is given."""
+    match node.func:
+        case ast.Attribute(value=ast.Constant(value=str()) | ast.JoinedStr(), attr="format"):
+            return True
+        case _:
+            return False
+
+
+def _breaks_ties(node: ast.Call, names: set[str]) -> bool:
+    """Of two with the same key, `max` and `min` take the one that comes first."""
+    has_key = any(keyword.arg == "key" for keyword in node.keywords)
+    return has_key and not names.isdisjoint(("builtins.max", "builtins.min"))
 
 
 def _made(node: ast.Call, called: Values, receiver: Values, arguments: Arguments, frame: Frame, walk: Walk) -> Values:

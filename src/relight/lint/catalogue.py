@@ -16,6 +16,17 @@ __all__ = ("is_class", "made_by", "rule_of_call", "rule_of_read")
 _LOOP = "asyncio.AbstractEventLoop"
 
 
+_CHAT_MODEL = "langchain_core.language_models.BaseChatModel"
+
+_CHAT_MODELS = """
+langchain.chat_models.init_chat_model
+langchain_openai: ChatOpenAI AzureChatOpenAI
+langchain_anthropic.ChatAnthropic langchain_mistralai.ChatMistralAI langchain_groq.ChatGroq langchain_ollama.ChatOllama
+langchain_google_genai.ChatGoogleGenerativeAI langchain_google_vertexai.ChatVertexAI
+langchain_aws: ChatBedrock ChatBedrockConverse
+"""
+
+
 def _names(table: str) -> Iterator[str]:
     """Yield the names of a table: `time: sleep` is `time.sleep`, and a line without a colon has whole names."""
     for line in table.strip().splitlines():
@@ -52,8 +63,16 @@ aiohttp: request ClientSession
 websockets: connect serve
 grpc: insecure_channel secure_channel aio
 boto3 botocore aiobotocore google.cloud azure.storage paramiko asyncssh
-openai: OpenAI AsyncOpenAI
-anthropic: Anthropic AsyncAnthropic
+openai: OpenAI AsyncOpenAI AzureOpenAI AsyncAzureOpenAI chat completions responses embeddings images audio moderations
+anthropic: Anthropic AsyncAnthropic AnthropicBedrock AsyncAnthropicBedrock AnthropicVertex AsyncAnthropicVertex
+google.genai.Client groq.Groq groq.AsyncGroq mistralai.Mistral cohere.Client cohere.ClientV2
+cohere: AsyncClient AsyncClientV2
+ollama: chat generate embed embeddings pull push list show Client AsyncClient
+litellm: completion acompletion responses aresponses embedding aembedding text_completion atext_completion
+litellm: image_generation aimage_generation transcription atranscription
+pydantic_ai.Agent: run run_sync run_stream run_stream_sync iter
+agents.Runner: run run_sync run_streamed
+{_CHAT_MODEL}: invoke ainvoke stream astream batch abatch generate agenerate
 nats: connect NATS
 redis: Redis StrictRedis from_url asyncio
 psycopg: connect Connection AsyncConnection
@@ -160,6 +179,9 @@ _MADE = {
         ("pathlib.Path", "pathlib.Path: relative_to rename replace"),
         ("requests.Session", "requests.session"),
         ("relight.Relight", "relight.Relight.local"),
+        ("boto3.Client", "boto3: client resource Session.client Session.resource"),
+        ("pydantic_ai.Agent", "pydantic_ai.agent.Agent"),
+        (_CHAT_MODEL, _CHAT_MODELS),
         ("sqlalchemy.Engine", "sqlalchemy.create_engine"),
         ("sqlalchemy.ext.asyncio.AsyncEngine", "sqlalchemy.ext.asyncio.create_async_engine"),
         ("builtins.list", "builtins.list builtins.sorted collections.deque"),

@@ -70,10 +70,26 @@ def _operation(node: ast.BinOp, frame: Frame, walk: Walk) -> Values:
     left, right = walk.evaluate(node.left, frame), walk.evaluate(node.right, frame)
     if isinstance(node.op, ast.Div) and PATH in left:
         return frozenset((PATH,))
+    if isinstance(node.op, ast.Mod) and _is_text(node.left):
+        _check_formatted(node.right, right, frame, walk)
     if not isinstance(node.op, _SET_OPERATORS):
         return NOTHING
     are_views = _is_view(node.left) or _is_view(node.right)
     return UNORDERED if is_set(left) or is_set(right) or are_views else left & right
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _check_formatted(node: ast.expr, values: Values, frame: Frame, walk: Walk) -> None:
+    """Report a set that `"%s" % …` writes out."""
+    if not isinstance(node, ast.Tuple):
+        check_order(values, node, frame, walk)
+        return
+    for one in node.elts:
+        if isinstance(one, ast.Name | ast.Attribute):
+            check_order(walk.evaluate(one, frame), one, frame, walk)
 
 
 def _is_view(node: ast.expr) -> bool:

@@ -52,6 +52,8 @@ def member(value: Value, name: str, node: ast.expr, frame: Frame, walk: Walk) ->
             return name_in(location, name, walk)
         case Class():
             return _found(value, value, lineage(value, walk), name, node, frame, walk)
+        case Instance(of=of) if name == "__class__":
+            return frozenset((of,))
         case Instance(of=of):
             return _found(of, value, lineage(of, walk), name, node, frame, walk)
         case Parent(owner=owner, receiver=receiver):

@@ -60,7 +60,7 @@ UUID = Rule("uuid", "`uuid.uuid1()`, `uuid4()`, `uuid6()`, `uuid7()`", RANDOM.pr
 NETWORK = Rule(
     "network",
     "`socket`, `urllib`, `http.client`, `requests`, `httpx`, `aiohttp`, connections of asyncio and anyio, clients of "
-    "well-known services, a client of Relight",
+    "well-known services, models and agents among them, a client of Relight",
     "reaches outside, and would do so again in each replay",
     "do it in a @step",
 )
@@ -90,14 +90,16 @@ ENVIRONMENT = Rule(
 )
 SET_ORDER = Rule(
     "set-order",
-    "what depends on the order of a set: loops, comprehensions, `list()`, `join()`, unpacking, `pop()`; "
+    "what depends on the order of a set: loops, comprehensions, `list()`, `join()`, formatting, unpacking, `pop()`, "
+    "`max()` with a key; "
     "not `sorted()`, `len()`, `in`, nor sets of tasks or numbers",
     "is a set, whose order differs from process to process",
     "use sorted(…), or keep a list or a dict",
 )
 GLOBAL_STATE = Rule(
     "global-state",
-    "module-level variables that functions change, and objects that all runs share",
+    "module-level variables that functions change, locks, events and queues among them, objects that all runs share, "
+    "and containers in the body of a class",
     "is shared by all runs of one process and gone in the next",
     "keep it in a local variable, pass it on, or let a @step keep and return it",
 )

@@ -173,7 +173,11 @@ def _assign(node: ast.Assign | ast.AnnAssign | ast.AugAssign, frame: Frame, walk
             assign_to(target, _annotated(annotation, walk.evaluate(value, frame), frame, walk), frame, walk)
         case ast.AugAssign(target=target, value=value):
             kept = walk.evaluate(target, frame) if isinstance(target, ast.Name) else NOTHING
-            assign_to(target, kept | walk.evaluate(value, frame), frame, walk)
+            added = walk.evaluate(value, frame)
+            if isinstance(node.op, ast.Add):
+                # Sets have no `+=`: it is a list that takes it.
+                check_order(added, value, frame, walk)
+            assign_to(target, kept | added, frame, walk)
         case _:
             pass
 

@@ -7,11 +7,13 @@ import contextvars
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, final
 
 from msgspec import Raw
 
 from relight.actors import program as p
+from relight.actors.door import Clock
 from relight.actors.values import digest_beside_loop
 from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, RefusedError, RetryAfter, StepCancelled, TerminalError
@@ -37,6 +39,7 @@ class Launcher:
         inline_bytes_max: A larger value is stored apart.
         bytes_max: A larger value is refused.
         carried_bytes_max: What a run that continues as new may carry over: sealed, it takes twice as much.
+        clock: In tests, whose virtual time the limits of attempts count as well.
         fakes: What tests let run in place of steps, by the steps' names.
         secrets: What steps reveal, and the gate that keeps it in.
     """
@@ -60,6 +63,7 @@ class Launcher:
         self.interceptors = tuple(interceptors)
         self.sender = sender
         self.secrets = Secrets(secrets)
+        self.clock: Clock | None = None
         self.fakes: dict[str, Callable[..., Any]] = {}
         self._threads = threads
         self._executor: Executor | None = None
@@ -71,6 +75,9 @@ class Launcher:
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
         return self._loop
+
+    def elapsed_s(self) -> float:
+        return self.loop.time() + (0.0 if self.clock is None else self.clock.elapsed_s())
 
     def run_workflow(
         self, workflow: Workflow[..., Any], ctx: WorkflowContext, args: tuple[Any, ...], headers: dict[str, str]
@@ -133,7 +140,7 @@ class RunningAttempt:
         limit_s: float | None = None
         deadline = attempt.run_deadline
         if step.policy.is_limited:
-            self._began_s = loop.time()
+            self._began_s = launcher.elapsed_s()
             limit_s = self._limit_s()
             own = moment(attempt.now_ms + limit_s * 1000)
             deadline = own if deadline is None else min(own, deadline)
@@ -187,7 +194,8 @@ class RunningAttempt:
         self._report(self._key, outcome)
 
     async def _limited(self, limit_s: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        limit = asyncio.timeout(limit_s)
+        limit, clock = asyncio.timeout(limit_s), self._launcher.clock
+        timer = None if clock is None else clock.call_later(limit_s, partial(_expire, limit))
         try:
             async with limit:
                 return await self._intercepted(args, kwargs)
@@ -196,6 +204,9 @@ class RunningAttempt:
                 raise
             self._is_timed_out()
             raise TimeoutError(f"attempt {self._attempt.number} took longer than {limit_s:g} s") from error
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def _is_timed_out(self) -> None:
         """A thread goes on; from now on its heartbeats raise."""
@@ -268,7 +279,7 @@ class RunningAttempt:
         if policy.total_timeout_s is None:
             return True
         waited_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
-        spent_s = waited_s + self._loop.time() - self._began_s
+        spent_s = waited_s + self._launcher.elapsed_s() - self._began_s
         return spent_s + delay_s < policy.total_timeout_s
 
 
@@ -278,6 +289,11 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     except StopIteration as error:
         # No future takes one. If a coroutine raises it, Python makes the same of it.
         raise RuntimeError("the step raised StopIteration") from error
+
+
+def _expire(limit: asyncio.Timeout) -> None:
+    if not limit.expired():
+        limit.reschedule(0.0)  # Long ago: its time is up.
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:

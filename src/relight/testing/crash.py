@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -11,9 +11,8 @@ from typing_extensions import TypeVarTuple
 
 from relight.errors import RefusedError
 from relight.sdk._known_secrets import SecretProvider
-from relight.sdk._step import Step
 from relight.sdk._workflow import Runnable, StartOptions, Workflow
-from relight.testing.trial import Point, Scenario, Story, Trial
+from relight.testing.trial import Fakes, Point, Scenario, Story, Trial
 
 __all__ = ("CrashFailure", "CrashReport", "crash_everywhere", "sweep")
 
@@ -22,11 +21,20 @@ Ts = TypeVarTuple("Ts")
 
 _OPERATIONS_MAX = 10_000
 
+_TRIAL_S = 5.0
+_TRIAL_TIMES = 20
+"""A trial takes milliseconds. One that takes this long in real time, plus so many times what the undisturbed one took,
+never ends."""
+
 _WORKER_VARIANTS = [
     partial(Point, side="worker", moment="before", leases_freed=False),
     partial(Point, side="worker", moment="before", leases_freed=True),
     partial(Point, side="worker", moment="after", leases_freed=False),
     partial(Point, side="worker", moment="after", leases_freed=True),
+]
+_STEP_VARIANTS = [
+    partial(Point, side="step", moment="after", leases_freed=False),
+    partial(Point, side="step", moment="after", leases_freed=True),
 ]
 _CLIENT_VARIANTS = [partial(Point, side="client", moment="before"), partial(Point, side="client", moment="after")]
 
@@ -53,7 +61,7 @@ async def crash_everywhere(
     /,
     *args: *Ts,
     answers: Mapping[str, object] | None = None,
-    fakes: Mapping[Step[..., Any], Callable[..., Any]] | None = None,
+    fakes: Fakes | None = None,
     signals: Sequence[tuple[str, object, str]] = (),
     story: Story | None = None,
     options: StartOptions | None = None,
@@ -64,15 +72,16 @@ async def crash_everywhere(
 ) -> CrashReport:
     """Run a workflow in memory again and again, and kill a process before and after each of its operations.
 
-    First the workers, once with their leases freed at once and once redelivered later; then the client, which repeats
-    what it did. Each time the run must end as it does undisturbed, no step may begin after its outcome was recorded,
-    the chain must hold, every unfinished run must have a cause that will wake it, and nothing may be left behind.
+    First the workers, once with their leases freed at once and once redelivered later, also inside of steps, where they
+    wait; then the client, which repeats what it did. No code of a killed process runs, no `finally` either. Each time
+    the run must end as it does undisturbed, no step may begin after its outcome was recorded, the chain must hold,
+    every unfinished run must have a cause that will wake it, and nothing may be left behind.
 
     Args:
         workflow: Its result and its steps' must not depend on chance or on time.
         args: Its arguments.
         answers: To suspensions, by name, given when they open.
-        fakes: What runs in place of steps.
+        fakes: What runs in place of steps, by step or by name.
         signals: Name, data and id of what is sent right after the start.
         story: What else a client does; repeatable.
         options: Of the start.
@@ -99,10 +108,12 @@ async def sweep(scenario: Scenario, *, workers: int) -> CrashReport:
     reference = Trial(scenario, workers=workers)
     expected = await reference.play()
     _check(scenario, reference, expected, expected)
+    limit_s = _TRIAL_S + _TRIAL_TIMES * reference.took_s
     crashes = 0
-    for variants in (_WORKER_VARIANTS, _CLIENT_VARIANTS):
+    for variants in (_WORKER_VARIANTS, _STEP_VARIANTS, _CLIENT_VARIANTS):
         for number in range(1, _OPERATIONS_MAX):
-            trials = [Trial(scenario, point=variant(number=number), workers=workers) for variant in variants]
+            points = [variant(number=number) for variant in variants]
+            trials = [Trial(scenario, point=point, workers=workers, limit_s=limit_s) for point in points]
             for trial in trials:
                 _check(scenario, trial, await trial.play(), expected)
             died = sum(trial.killed_at is not None for trial in trials)

@@ -12,7 +12,7 @@ from relight.actors.codecs import Codec
 from relight.actors.door import Door, Stored
 from relight.actors.letters import Sight
 from relight.actors.run.cause import Cause, Mailbox, cause
-from relight.actors.run.state import RunState, fold
+from relight.actors.run.state import RunState
 from relight.actors.sealing import SealingDoor
 from relight.actors.starts import start_in
 from relight.errors import ProtocolError
@@ -57,6 +57,7 @@ class Observer:
         self._server = server
         self._seal = SealingDoor(cast("Door", _Stream(server)), server.subjects, codecs) if codecs else None
         self._known: dict[str, tuple[int, RunState]] = {}
+        self._finished: dict[str, tuple[int, set[str]]] = {}
 
     def runs(self) -> list[str]:
         """Ids of all runs that were started, in the order of their starts."""
@@ -76,6 +77,18 @@ class Observer:
 
     def records(self, run: str) -> list[r.Record]:
         return [record for turn in self.turns(run) for record in turn.records]
+
+    def finished(self, run: str) -> set[str]:
+        """Steps of the run that have an outcome, since the last `Continued`. Only what is new is read."""
+        known, finished = self._finished.get(run, (0, set[str]()))
+        for sequence, turn in self._turns_after(run, known):
+            if opens_history(turn):
+                finished.clear()
+            outcomes = [record for record in turn.records if isinstance(record, r.StepCompleted | r.StepFailed)]
+            finished.update(outcome.step for outcome in outcomes)
+            known = sequence
+        self._finished[run] = (known, finished)
+        return finished
 
     def values(self, run: str) -> dict[str, bytes]:
         """Values of the run that are stored apart, by digest: each as one of the tries to store it left it."""
@@ -101,15 +114,20 @@ class Observer:
         raise AssertionError("it waits for nothing")
 
     def state(self, run: str) -> RunState:
-        """What the run's history amounts to; of a run that has not begun: its start. Not to be changed."""
-        last = self._server.stream.last(self._server.subjects.log(run))
-        if last is None:
+        """What the run's history amounts to; of a run that has not begun: its start.
+
+        Not to be changed, and not to be kept: it goes on with the history, of which only what is new is read.
+        """
+        known, state = self._known.get(run, (0, RunState()))
+        for sequence, turn in self._turns_after(run, known):
+            state = RunState() if opens_history(turn) else state
+            for record in turn.records:
+                state.apply(record, turn.at_ms)
+            known = sequence
+        if known == 0:
             return self._begun_by_start(run)
-        known = self._known.get(run)
-        if known is None or known[0] != last.sequence:
-            known = (last.sequence, fold((turn.at_ms, turn.records) for turn in self.turns(run)))
-            self._known[run] = known
-        return known[1]
+        self._known[run] = (known, state)
+        return state
 
     def sight(self, run: str) -> Sight:
         turns = self.turns(run)
@@ -147,6 +165,11 @@ class Observer:
                 return f"turn {turn.number} (the {number}. message) does not follow the one before it"
             previous = hash_of(data)
         return None
+
+    def _turns_after(self, run: str, sequence: int) -> list[tuple[int, Turn]]:
+        log = self._server.subjects.log(run)
+        stored = self._server.stream.read(log, after=sequence, limit=_EVERYTHING)
+        return [(one.sequence, _turn(self._opened(log, one.data))) for one in stored]
 
     def _begun_by_start(self, run: str) -> RunState:
         state = RunState()

@@ -35,9 +35,8 @@ class Executions(Interceptor):
         run = call.info.run_id
         key = call.info.idempotency_key.removeprefix(f"{run}:")
         self.counted[run, key, call.info.attempt] += 1
-        for record in self.observer.records(run):
-            if isinstance(record, r.StepCompleted | r.StepFailed) and record.step == key:
-                self.problems.append(f"step {key} of run {run!r} began again after its outcome was recorded")
+        if key in self.observer.finished(run):
+            self.problems.append(f"step {key} of run {run!r} began again after its outcome was recorded")
         return await next(call)
 
 
@@ -100,14 +99,14 @@ class Promises:
 
     def _check_executions(self, run: str) -> None:
         records = self._observer.records(run)
+        reruns = Counter(one.step for one in records if isinstance(one, r.StepRerun))
+        unsafe = {one.step for one in records if isinstance(one, r.StepScheduled) and one.unsafe}
         for (of, key, attempt), count in self._executions.counted.items():
             if of != run:
                 continue
-            reruns = sum(isinstance(one, r.StepRerun) and one.step == key for one in records)
-            if count > 1 + self.interruptions + reruns:
+            if count > 1 + self.interruptions + reruns[key]:
                 self.problems.append(f"attempt {attempt} of step {key} of run {run!r} was executed {count} times")
-            is_unsafe = any(isinstance(one, r.StepScheduled) and one.step == key and one.unsafe for one in records)
-            if is_unsafe and count > 1 + reruns:
+            if key in unsafe and count > 1 + reruns[key]:
                 self.problems.append(f"unsafe step {key} of run {run!r} was executed {count} times unasked")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -41,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--relight-update", action="store_true", help="record golden histories of workflows anew")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def relight_environment() -> MakeEnvironment:
     """`async with relight_environment([process_order], deps=…) as env:` is a `TestEnvironment`, checked at its end.
 
@@ -54,14 +55,24 @@ def relight_environment() -> MakeEnvironment:
 def relight_golden(request: pytest.FixtureRequest) -> GoldenCheck:
     """`await relight_golden(env, run)` compares what the run has recorded with the golden history of this test.
 
-    It lies in `golden_histories/` beside the test's file, named after file, test and run, and belongs into version
-    control; `pytest --relight-update` writes it. It must replay on today's code, and today's run must record the same:
+    It lies in `golden_histories/` beside the test's file, named after file, test and run (with a short digest if the
+    test's parameters have characters that do not go into a file's name), and belongs into version control;
+    `pytest --relight-update` writes it. It must replay on today's code, and today's run must record the same:
     arguments, results, waits and errors in the same order. Times, places and seeds do not count.
     """
     folder = request.path.parent / _FOLDER
-    test = "".join(one if one.isalnum() or one in "_-." else "-" for one in request.node.name)
+    classes = [one.name for one in request.node.listchain() if isinstance(one, pytest.Class)]
     updates = bool(request.config.getoption("--relight-update"))
-    return partial(_check, folder / f"{request.path.stem}.{test}", updates)
+    return partial(_check, folder / f"{request.path.stem}.{_named('.'.join([*classes, request.node.name]))}", updates)
+
+
+def _named(test: str) -> str:
+    """A name for each test: what parametrization puts between brackets may be anything."""
+    function, bracket, parameters = test.partition("[")
+    parameters = parameters.removesuffix("]")
+    plain = "".join(one if one.isalnum() or one in "_-." else "-" for one in parameters)
+    digest = "" if plain == parameters else sha256(test.encode()).hexdigest()[:8]
+    return f"{function}-{plain}-{digest}" if bracket else function
 
 
 @asynccontextmanager
@@ -79,7 +90,9 @@ async def _checked_environment(
 async def _check(prefix: Path, updates: bool, environment: TestEnvironment, run: Run[Any]) -> None:
     from relight.sdk._history import history_of
     from relight.testing.golden import check_golden
+    from relight.testing.replaying import with_values
 
-    history = history_of([record async for record in run.history()])
+    values = environment._stage.observer.values(run.id)  # pyright: ignore[reportPrivateUsage]  # ours
+    history = with_values(history_of([record async for record in run.history()]), values)
     file = prefix.with_name(f"{prefix.name}.{run.id}.jsonl")
     check_golden(history, file, workflows=environment.workflows, updates=updates)

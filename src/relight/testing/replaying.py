@@ -12,13 +12,13 @@ from msgspec import Raw
 
 from relight.errors import RefusedError
 from relight.sdk._history import History, Moment, history_of, read_history
-from relight.sdk._replaying import check_values, replay_whole
+from relight.sdk._replaying import check_values, replay_open, replay_whole
 from relight.sdk._run import Record
 from relight.sdk._workflow import Workflow
 from relight.subjects.references import in_place
 from relight.subjects.turn import Turn
 
-__all__ = ("replay", "replay_history")
+__all__ = ("replay", "replay_history", "with_values")
 
 _NO_VALUES: Mapping[str, bytes] = MappingProxyType({})
 
@@ -44,11 +44,12 @@ def replay(history: str | Path | Iterable[Record], *, workflows: Sequence[Workfl
         remedy = "pass workflows=[…]" if found else "import its module, or pass workflows=[…]"
         raise RefusedError(f"{len(found)} workflows are named {recorded.started.workflow!r}; {remedy}")
     check_values(recorded)
-    replay_whole(tuple(found.values()), recorded)
+    _replay(tuple(found.values()), recorded)
 
 
 def _loaded() -> list[Workflow[..., Any]]:
-    named = [value for module in list(sys.modules.values()) for value in list(vars(module).values())]
+    # An entry may be None, which forbids the import, or whatever else somebody has put there.
+    named = [value for module in list(sys.modules.values()) for value in list(getattr(module, "__dict__", {}).values())]
     return [cast("Workflow[..., Any]", one) for one in named if isinstance(one, Workflow)]
 
 
@@ -68,6 +69,19 @@ def replay_history(
         NonDeterminismError: The code asks for something else than was recorded, or ends otherwise.
         UnknownWorkflowError: None of the workflows is the history's.
     """
+    moments = [Moment(turn.at_ms, record) for turn in turns for record in turn.records]
+    _replay(workflows, with_values(History(run, tuple(moments)), values))
+
+
+def with_values(history: History, values: Mapping[str, bytes]) -> History:
+    """Return a history with those values, by digest, in place of the references to them."""
     known = {digest: Raw(data) for digest, data in values.items()}
-    moments = [Moment(turn.at_ms, in_place(record, known)) for turn in turns for record in turn.records]
-    replay_whole(workflows, History(run, tuple(moments)))
+    moments = [one._replace(record=in_place(one.record, known)) for one in history.moments]
+    return history._replace(moments=tuple(moments))
+
+
+def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> None:
+    """Of a fork whose code has not begun, the history is a part of another one's: the code goes on from there."""
+    started = history.started
+    is_fresh = started.origin is not None and len(history.moments) <= started.origin_records
+    (replay_open if is_fresh else replay_whole)(workflows, history)

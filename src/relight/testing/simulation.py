@@ -18,9 +18,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from math import isnan
 from random import Random
 from traceback import format_exception
-from typing import TypeAlias, final
+from typing import TypeAlias, cast, final
 
 from relight.testing.memory.door import MemoryDoor
 from relight.testing.memory.faults import Operation
@@ -115,12 +116,28 @@ class Played:
         found = list(self.problems)
         if self.error is not None:
             found.append(f"the scenario raised:\n{''.join(format_exception(self.error)).rstrip()}")
-        elif self.returned != undisturbed.returned:
+        elif not _are_alike(self.returned, undisturbed.returned):
             found.append(f"the scenario returned {self.returned!r}, undisturbed {undisturbed.returned!r}")
         for run, outcome in undisturbed.outcomes.items():
             if outcome is not None and self.outcomes.get(run) != outcome and self.error is None:
                 found.append(f"run {run!r} ended with {self.outcomes.get(run)}, undisturbed with {outcome}")
         return found
+
+
+def _are_alike(one: object, other: object) -> bool:
+    """Whether they are equal; one that is not a number is as good as another."""
+    match one, other:
+        case (list(), list()) | (tuple(), tuple()):
+            ones, others = cast("tuple[Sequence[object], Sequence[object]]", (one, other))
+            return len(ones) == len(others) and all(map(_are_alike, ones, others))
+        case dict(), dict():
+            named, others_named = cast("tuple[dict[object, object], dict[object, object]]", (one, other))
+            is_alike = named.keys() == others_named.keys()
+            return is_alike and all(_are_alike(value, others_named[name]) for name, value in named.items())
+        case float(), float():
+            return one == other or (isnan(one) and isnan(other))
+        case _:
+            return bool(one == other)
 
 
 async def simulated(
@@ -215,6 +232,8 @@ class Play:
         """
         began_s = time.monotonic()
         async with self._stage:
+            # With every other seed a first turn is parted from what follows: a history of one turn never replays.
+            self._stage.server.starts_are_new = self._schedule.seed % 2 == 0
             # Two or three: a run must have somewhere to go, and three can disagree in more ways.
             for _ in range(2 + Random(self._schedule.seed).randrange(2)):
                 await self._stage.open_worker()
@@ -251,31 +270,36 @@ class Play:
 
     async def _settle(self, ended: Sequence[str] | None) -> None:
         """Let what the scenario left come to its end; who stands still goes on."""
-        for worker in self._stage.workers:
-            _resume(worker)
-        is_settled = self._is_settled_by(ended)
+        observer, clock = self._stage.observer, self._stage.server.clock
+        end_ms = clock.now_ms() + _SETTLE_S * 1000
+
+        def has_ended() -> bool:
+            if ended is None and clock.now_ms() >= end_ms:
+                return True
+            return all(observer.state(run).end is not None for run in (observer.runs() if ended is None else ended))
+
+        def is_settled() -> bool:
+            # A timer that a late write, or a zombie, has armed goes off some time; nothing else may leave one.
+            return not any(
+                observer.pending(run) or (ended is not None and observer.timers(run))
+                for run in observer.runs()
+                if observer.state(run).end is not None
+            )
+
         with suppress(StalledError):  # What has not ended is found, and named, at the end.
+            self._resume_all()
+            await self._stage.until(has_ended)
+            # Who stood still, or died, just now would seem to have left behind what he was about to see to.
+            self._stage.server.on_operation = None
+            self._resume_all()
+            await self._stage.rest()
             while not is_settled():
                 await self._stage.until(is_settled)
                 await self._stage.rest()
 
-    def _is_settled_by(self, ended: Sequence[str] | None) -> Callable[[], bool]:
-        observer, clock = self._stage.observer, self._stage.server.clock
-        end_ms = clock.now_ms() + _SETTLE_S * 1000
-
-        def is_settled() -> bool:
-            if ended is None and clock.now_ms() >= end_ms:
-                return True
-            runs = observer.runs()
-            has_ended = all(observer.state(run).end is not None for run in (runs if ended is None else ended))
-            return has_ended and not any(
-                # A timer that a late write, or a zombie, has armed goes off some time; nothing else may leave one.
-                observer.pending(run) or (ended is not None and observer.timers(run))
-                for run in runs
-                if observer.state(run).end is not None
-            )
-
-        return is_settled
+    def _resume_all(self) -> None:
+        for worker in self._stage.workers:
+            _resume(worker)
 
     def _on_operation(self, door: MemoryDoor, operation: Operation, moment: str) -> None:
         worker = next((one for one in self._stage.workers if one.door is door), None)

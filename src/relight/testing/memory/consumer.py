@@ -63,10 +63,11 @@ class _Pending:
 class MemoryConsumer:
     """Hands the messages of one filter to whoever pulls: redeliveries first, the pulls in turn."""
 
-    def __init__(self, name: str, clock: VirtualClock, *, ack_wait_s: float) -> None:
+    def __init__(self, name: str, clock: VirtualClock, *, ack_wait_s: float, new_s: float) -> None:
         self._name = name
         self._clock = clock
         self._ack_wait_s = ack_wait_s
+        self._new_s = new_s
         self._new: dict[int, Stored] = {}
         self._again: deque[int] = deque()
         self._pending: dict[int, _Pending] = {}
@@ -158,7 +159,7 @@ class MemoryConsumer:
         stored = pending.stored
         token = f"{_ACK}.{self._name}.{pending.delivered}.{stored.sequence}"
         count = pending.delivered
-        new_until_ms = stored.stored_at_ms + round(self._ack_wait_s * 500) if count == 1 else 0
+        new_until_ms = stored.stored_at_ms + round(self._new_s * 1000) if count == 1 else 0
         pull.deliver(Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, count, new_until_ms))
 
     def _start_timer(self, pending: _Pending, delay_s: float) -> None:

@@ -70,12 +70,12 @@ class Process:
 
     async def travel(self) -> None:
         """Give way to others at least once, and go on only in a process that runs."""
-        self.moving += 1
+        journey = _Journey(self)
         try:
             for _ in range(self._hops()):
                 await asyncio.sleep(0)
         finally:
-            self.moving -= 1
+            journey.end()
         if self.interruption is not None:
             interruption, self.interruption = self.interruption, None
             raise interruption
@@ -98,6 +98,25 @@ class Process:
                 self._arrived.append(callback)
             else:
                 callback()
+
+
+@final
+class _Journey:
+    """Is under way until it ends, or until whoever makes it is gone: steps of a killed worker end nothing."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        self._process: Process | None = process
+        process.moving += 1
+
+    def __del__(self) -> None:
+        self.end()
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.moving -= 1
+            self._process = None
 
 
 @final

@@ -34,6 +34,8 @@ class MemoryServer:
             one killed after had it and never learns.
         faults: What goes wrong; nothing, unless it is set.
         hops: How many passes of the loop a message to or from the door of this name takes; one, unless it is set.
+        starts_are_new: Whether a first delivery says that its start is new; else its first turn is appended before its
+            first step is executed, as of a start that came late. To be set before anybody consumes.
         frees_leases_of_the_dead: Whether what a killed door held is delivered again at once, as with the server's
             disconnect events, instead of after `ack_wait`. What was delivered but never held waits in both cases.
     """
@@ -43,6 +45,7 @@ class MemoryServer:
         self.clock = VirtualClock()
         self.on_operation: OperationHook | None = None
         self.faults = Faults()
+        self.starts_are_new = True
         self.frees_leases_of_the_dead = False
         self.subjects = Subjects(namespace)
         self.stream = MemoryStream(self.clock, on_stored=self._offer, on_removed=self._forget)
@@ -68,8 +71,9 @@ class MemoryServer:
         """Return the durable consumer of a queue; it is made when it is first asked for, and then gets all messages."""
         name = f"{kind}-{queue}"
         if name not in self._consumers:
-            self._consumers[name] = MemoryConsumer(name, self.clock, ack_wait_s=LIMITS.ack_wait_s)
             is_start = kind == "start"
+            new_s = 0.0 if is_start and not self.starts_are_new else LIMITS.ack_wait_s / 2
+            self._consumers[name] = MemoryConsumer(name, self.clock, ack_wait_s=LIMITS.ack_wait_s, new_s=new_s)
             of_queue = self.subjects.starts_of_queue(queue) if is_start else self.subjects.wakes_of_queue(queue)
             for stored in self.stream.every(of_queue):
                 self._consumers[name].offer(stored)
