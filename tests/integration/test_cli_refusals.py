@@ -187,3 +187,22 @@ async def test_doctor_names_a_stream_that_can_not_be_used(tmp_path: Path, shared
 
     assert "exists with subjects" in one_line_of(answer)
     assert "bad      streams" in answer.out
+
+
+async def test_doctor_says_that_no_client_starts_with_another_number_of_streams(
+    tmp_path: Path, shared_server: EmbeddedServer
+) -> None:
+    namespace = f"doc{secrets.token_hex(4)}"
+    async with Relight(shared_server.url, namespace=namespace):
+        pass
+    variables = {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace, "RELIGHT_SHARDS": "8"}
+
+    verb, doctor = await asyncio.gather(
+        Terminal(tmp_path, variables).run("runs"), Terminal(tmp_path, variables).run("doctor")
+    )
+
+    assert "exists with subjects" in one_line_of(verb)
+    assert (
+        one_line_of(doctor)
+        == f"streams: {one_line_of(verb)}; promise: nothing: Relight does not start on these streams"
+    )
