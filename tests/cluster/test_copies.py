@@ -29,7 +29,7 @@ async def test_who_was_not_told_of_the_copies_stores_large_values_and_data_keys_
     operator = await Terminal(tmp_path, {**variables, "RELIGHT_REPLICAS": "3"}).run("runs")
 
     async with Relight(cluster.urls, namespace=namespace, codecs=codecs) as client:
-        await client.start("unknown", "a" * 600_000, id="large")
+        await client.start("unknown", "a" * 600_000, id="large", type=str)
 
     assert operator.code == 0, operator.err
     assert await copies_of(cluster, namespace) == {

@@ -128,6 +128,41 @@ async def test_an_application_that_fails_to_import_shows_its_own_frames_only(tmp
     assert "importlib" not in answer.err
 
 
+@pytest.mark.parametrize(
+    ("package", "module", "said"),
+    [
+        ("", "LIMIT = int('ten')", "invalid literal for int"),
+        ("", "def needs(one): ...\nneeds()", "missing 1 required positional argument"),
+        ("", "import relight_has_no_such", "No module named 'relight_has_no_such'"),
+        ("LIMIT = int('ten')", "", "invalid literal for int"),
+        ("import shop.nothing", "", "No module named 'shop.nothing'"),
+    ],
+)
+async def test_a_module_that_fails_to_import_is_not_said_to_be_missing(
+    tmp_path: Path, package: str, module: str, said: str
+) -> None:
+    tmp_path.joinpath("shop").mkdir()
+    tmp_path.joinpath("shop", "__init__.py").write_text(package)
+    tmp_path.joinpath("shop", "flows.py").write_text(module)
+
+    answer = await Terminal(tmp_path, {"RELIGHT_URL": "nats://127.0.0.1:1"}).run("worker", "shop.flows")
+
+    assert answer.code == 1
+    assert said in answer.err
+    assert "there is no module" not in answer.err
+    assert "importlib" not in answer.err
+
+
+@pytest.mark.parametrize("name", ["missing", "package.missing", "package.flows.deeper", ".package", "package.", "a..b"])
+async def test_a_module_that_is_missing_is_said_to_be(tmp_path: Path, name: str) -> None:
+    tmp_path.joinpath("package").mkdir()
+    tmp_path.joinpath("package", "flows.py").touch()
+
+    answer = await Terminal(tmp_path, {"RELIGHT_URL": "nats://127.0.0.1:1"}).run("worker", name)
+
+    assert one_line_of(answer) == f"there is no module {name!r}; give a file (app.py) or a module"
+
+
 async def test_a_module_and_a_name_in_it_can_be_given(tmp_path: Path) -> None:
     tmp_path.joinpath("package").mkdir()
     tmp_path.joinpath("package", "flows.py").write_text(APP_WITH_TWO_OF_ONE_NAME + "\nboth = [first, second]\n")

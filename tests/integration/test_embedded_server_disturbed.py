@@ -10,7 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -34,11 +34,16 @@ local = LocalServer.join(sys.argv[1])
 guard = read_endpoint(Path(sys.argv[1])).guard_process
 print(guard, flush=True)
 
+def is_stopped(thread):
+    return (thread / "stat").read_text().rpartition(") ")[2][0] == "T"
+
 def die(event, arguments):
     global die
     if event == "os.kill" and arguments == (guard, signal.SIGTERM) and die:
         die = None
         os.kill(guard, signal.SIGSTOP)  # It gets no processor for a moment.
+        while not all(is_stopped(thread) for thread in Path(f"/proc/{guard}/task").iterdir()):
+            continue
         os.kill(guard, signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -68,7 +73,7 @@ def fork() -> Iterator[Callable[[], int]]:
 
 
 @contextmanager
-def _forked() -> Iterator[int]:
+def _forked() -> Generator[int]:
     reader, writer = os.pipe()
     child = multiprocessing.get_context("fork").Process(target=os.read, args=(reader, 1))
     child.start()

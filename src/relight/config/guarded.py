@@ -97,6 +97,7 @@ class GuardedServer:
         binary = find_binary()
         _end_orphan(directory)
         _clear_ports(directory)
+        last_words = ""
         for candidate in _ports(directory, port):
             config = ServerConfig(
                 name=cluster.node if cluster else f"relight-{secrets.token_hex(4)}",
