@@ -341,11 +341,20 @@ def test_why_an_earlier_server_did_not_start_is_not_told_of_this_one(
 
 
 def test_git_goes_on_seeing_a_directory_of_somebodys_own(tmp_path: Path) -> None:
-    (tmp_path / "app.py").touch()
+    (tmp_path / "project").mkdir()
 
-    LocalServer.join(tmp_path).leave()
+    for _ in range(2):
+        LocalServer.join(tmp_path / "project").leave()
 
-    assert not (tmp_path / ".gitignore").exists()
+    assert not (tmp_path / "project" / ".gitignore").exists()
+
+
+def test_a_directory_that_was_left_half_made_is_ignored_by_git(directory: Path) -> None:
+    (directory / "ports").mkdir(parents=True)
+
+    LocalServer.join(directory).leave()
+
+    assert (directory / ".gitignore").read_text(encoding="utf-8") == "*\n"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

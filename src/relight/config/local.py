@@ -136,9 +136,10 @@ class LocalServer:
 
 
 def _prepare(directory: Path) -> Path:
+    # In a directory of somebody's own git would not see his files any more. One with just this was left half made.
+    is_ours = not directory.exists() or [one.name for one in directory.iterdir()] == ["ports"]
     prepared = prepare(directory)
-    # Only where nothing else is: in a directory of somebody's own git would not see his files any more.
-    if all(one.name == "ports" for one in prepared.iterdir()):
+    if is_ours:
         (prepared / ".gitignore").write_text("*\n", encoding="utf-8")
     return prepared
 

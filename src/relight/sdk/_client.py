@@ -106,7 +106,8 @@ class Relight:
         A second process in the same directory joins the server that runs there; it stops with its last user. The
         directory is the argument, else `RELIGHT_LOCAL_DIRECTORY`, else `.relight`.
         """
-        settings = Settings.read(local_directory=directory, namespace=namespace)
+        # One server is all that there is, whatever variables say that are meant for another one.
+        settings = Settings.read(local_directory=directory, namespace=namespace, replicas=1)
         return cls._on(settings, JetStreamBackend(settings, is_local=True), interceptors, codecs=codecs)
 
     @classmethod
@@ -146,11 +147,14 @@ class Relight:
         """Connect; make or check the streams.
 
         Raises:
+            RefusedError: It is open already.
             InvalidValueError: No server is named.
             UnavailableError: None answers.
             UnsuitableServerError: It has no JetStream, or is too old.
             IncompatibleStreamError: A stream exists with settings that Relight can't work with.
         """
+        if self._stack is not None:
+            raise RefusedError("this client is open already; make another Relight to have a second one")
         async with AsyncExitStack() as stack:
             self._door = self.sealing(await stack.enter_async_context(self.backend.client_door()))
             self._ends = await stack.enter_async_context(Ends(self._door, self.subjects, self._client))
