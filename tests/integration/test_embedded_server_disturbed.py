@@ -162,6 +162,18 @@ def test_a_fork_keeps_the_server_when_its_parent_is_killed(directory: Path) -> N
     eventually_ended(server.server_process)
 
 
+def test_a_fork_does_not_leave_in_its_parents_name(directory: Path) -> None:
+    with LocalServer.join(directory) as local, LocalServer.join(directory) as other:
+        child = multiprocessing.get_context("fork").Process(target=local.leave)
+        child.start()
+        child.join()
+
+        other.leave()
+
+        assert child.exitcode == 0
+        assert is_running(_endpoint(directory).server_process)
+
+
 def test_who_leaves_a_removed_directory_ends_its_own_server_and_not_that_of_others(directory: Path) -> None:
     local = LocalServer.join(directory)
     removed = _endpoint(directory)

@@ -7,6 +7,7 @@ true until he has acted on it. Locks are always taken in the order users, start,
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -39,6 +40,7 @@ class LocalServer:
         self._endpoint = endpoint
         self._users_lock = users_lock
         self._started = started
+        self._process = os.getpid()
         self._has_left = False
 
     @classmethod
@@ -82,10 +84,12 @@ class LocalServer:
     def leave(self) -> None:
         """Leave. When the last user leaves, the server has ended in order when this returns. Idempotent.
 
+        In a fork it does nothing: that is no user, and must not leave in its parent's name.
+
         Raises:
             UnavailableError: The server did not end in time; its guard goes on trying.
         """
-        if self._has_left:
+        if self._has_left or self._process != os.getpid():
             return
         self._has_left = True
         start_lock: FileLock | None = None
