@@ -123,7 +123,8 @@ def test_a_worker_whose_import_hangs_ends_with_dev(app: Path) -> None:
 def test_of_two_versions_that_were_saved_within_a_second_the_last_one_runs(app: Path) -> None:
     said = "print('VERSION {}', flush=True)\n" + APP.format("one")
     app.write_text(said.format(1))
-    with developing(app) as dev:
+    variables = {"PYTHONDONTWRITEBYTECODE": "", "RELIGHT_URL": "nats://127.0.0.1:1"}
+    with background("dev", "app.py", directory=app.parent, variables=variables) as dev:
         read_until(dev, "worker_started")
         save(app, said.format(2))
         saved_ns = app.stat().st_mtime_ns // 1_000_000_000 * 1_000_000_000

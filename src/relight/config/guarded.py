@@ -208,7 +208,8 @@ def _spawn(
     arguments = (binary, str(port), str(guard_lock.descriptor), "restart" if restart else "once")
     with open(directory / "output.log", "wb") as output:
         process = subprocess.Popen(
-            (sys.executable, "-I", "-S", guard_script.__file__, *arguments),
+            # Without warnings (3.12 has one for each fork beside a thread): the last line of its output is the reason.
+            (sys.executable, "-I", "-S", "-W", "ignore", guard_script.__file__, *arguments),
             cwd=directory,
             env={"GOMEMLIMIT": "1GiB", **os.environ},
             stdin=subprocess.DEVNULL,
