@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,66 @@ async def test_a_killed_worker_is_replaced_and_a_killed_dev_leaves_nothing(app: 
         eventually_ended(worker)
     assert "the worker was killed (SIGKILL)" in said
     eventually(lambda: not marked(os.environ[MARK]))
+
+
+def test_a_worker_that_its_watchdog_has_ended_is_replaced(app: Path) -> None:
+    ending = "import os, pathlib\nif not pathlib.Path('ended').exists(): pathlib.Path('ended').touch(); os._exit(70)\n"
+    app.write_text(ending + APP.format("one"))
+
+    with developing(app) as dev:
+        said = read_until(dev, "worker_started")
+
+    assert "its loop was blocked; starting another one" in said
+
+
+def test_a_worker_whose_import_hangs_ends_with_dev(app: Path) -> None:
+    app.write_text("import time\nprint('IMPORTING', flush=True)\ntime.sleep(1000)\n")
+    with developing(app) as dev:
+        read_until(dev, "IMPORTING")
+        worker = worker_process()
+
+        dev.kill()
+        dev.wait()
+
+        eventually_ended(worker)
+
+
+def test_of_two_versions_that_were_saved_within_a_second_the_last_one_runs(app: Path) -> None:
+    said = "print('VERSION {}', flush=True)\n" + APP.format("one")
+    app.write_text(said.format(1))
+    variables = {"PYTHONDONTWRITEBYTECODE": "", "RELIGHT_URL": "nats://127.0.0.1:1"}
+    with background("dev", "app.py", directory=app.parent, variables=variables) as dev:
+        read_until(dev, "worker_started")
+        save(app, said.format(2))
+        saved_ns = app.stat().st_mtime_ns // 1_000_000_000 * 1_000_000_000
+        os.utime(app, ns=(saved_ns, saved_ns))
+        read_until(dev, "VERSION 2")
+        # As if it had been read, and saved again, just then.
+        os.utime(cache_from_source(app), ns=(saved_ns, saved_ns + 500_000_000))
+        save(app, said.format(3))
+        os.utime(app, ns=(saved_ns, saved_ns + 900_000_000))
+        read_until(dev, "VERSION 3")
+
+
+@pytest.mark.parametrize("seed", ["random", ""])
+def test_a_seed_of_hashes_that_is_none_is_fixed(app: Path, seed: str) -> None:
+    app.write_text("print('HASH', hash('relight'), flush=True)\n" + APP.format("one"))
+    variables = {"PYTHONHASHSEED": seed, "RELIGHT_URL": "nats://127.0.0.1:1"}
+    with background("dev", "app.py", directory=app.parent, variables=variables) as dev:
+        in_dev = [line for line in read_until(dev, "worker_started").splitlines() if line.startswith("HASH")]
+    with background("worker", "app.py", directory=app.parent, variables=variables) as worker:
+        in_worker = [read_until(worker, "HASH").splitlines()[-1]]
+
+    expected = subprocess.check_output(
+        (sys.executable, "-c", "print('HASH', hash('relight'))"), env={**os.environ, "PYTHONHASHSEED": "0"}, text=True
+    )
+    assert in_dev == in_worker == [expected.strip()]
+
+
+def test_a_server_named_in_small_letters_is_not_the_one_that_is_developed_on(app: Path) -> None:
+    variables = {"relight_url": "nats://127.0.0.1:1"}
+    with background("dev", "app.py", directory=app.parent, variables=variables) as dev:
+        assert "worker_started" in read_until(dev, "worker_started")
 
 
 async def test_runs_of_yesterday_are_seen_without_dev(app: Path) -> None:

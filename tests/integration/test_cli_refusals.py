@@ -145,6 +145,41 @@ async def test_an_application_that_fails_to_import_shows_its_own_frames_only(tmp
     assert "importlib" not in answer.err
 
 
+@pytest.mark.parametrize(
+    ("package", "module", "said"),
+    [
+        ("", "LIMIT = int('ten')", "invalid literal for int"),
+        ("", "def needs(one): ...\nneeds()", "missing 1 required positional argument"),
+        ("", "import relight_has_no_such", "No module named 'relight_has_no_such'"),
+        ("LIMIT = int('ten')", "", "invalid literal for int"),
+        ("import shop.nothing", "", "No module named 'shop.nothing'"),
+    ],
+)
+async def test_a_module_that_fails_to_import_is_not_said_to_be_missing(
+    tmp_path: Path, package: str, module: str, said: str
+) -> None:
+    tmp_path.joinpath("shop").mkdir()
+    tmp_path.joinpath("shop", "__init__.py").write_text(package)
+    tmp_path.joinpath("shop", "flows.py").write_text(module)
+
+    answer = await Terminal(tmp_path, {"RELIGHT_URL": "nats://127.0.0.1:1"}).run("worker", "shop.flows")
+
+    assert answer.code == 1
+    assert said in answer.err
+    assert "there is no module" not in answer.err
+    assert "importlib" not in answer.err
+
+
+@pytest.mark.parametrize("name", ["missing", "package.missing", "package.flows.deeper", ".package", "package.", "a..b"])
+async def test_a_module_that_is_missing_is_said_to_be(tmp_path: Path, name: str) -> None:
+    tmp_path.joinpath("package").mkdir()
+    tmp_path.joinpath("package", "flows.py").touch()
+
+    answer = await Terminal(tmp_path, {"RELIGHT_URL": "nats://127.0.0.1:1"}).run("worker", name)
+
+    assert one_line_of(answer) == f"there is no module {name!r}; give a file (app.py) or a module"
+
+
 async def test_a_module_and_a_name_in_it_can_be_given(tmp_path: Path) -> None:
     tmp_path.joinpath("package").mkdir()
     tmp_path.joinpath("package", "flows.py").write_text(APP_WITH_TWO_OF_ONE_NAME + "\nboth = [first, second]\n")
@@ -204,3 +239,22 @@ async def test_doctor_names_a_stream_that_can_not_be_used(tmp_path: Path, shared
 
     assert "exists with subjects" in one_line_of(answer)
     assert "bad      streams" in answer.out
+
+
+async def test_doctor_says_that_no_client_starts_with_another_number_of_streams(
+    tmp_path: Path, shared_server: EmbeddedServer
+) -> None:
+    namespace = f"doc{secrets.token_hex(4)}"
+    async with Relight(shared_server.url, namespace=namespace):
+        pass
+    variables = {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace, "RELIGHT_SHARDS": "8"}
+
+    verb, doctor = await asyncio.gather(
+        Terminal(tmp_path, variables).run("runs"), Terminal(tmp_path, variables).run("doctor")
+    )
+
+    assert "exists with subjects" in one_line_of(verb)
+    assert (
+        one_line_of(doctor)
+        == f"streams: {one_line_of(verb)}; promise: nothing: Relight does not start on these streams"
+    )

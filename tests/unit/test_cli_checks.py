@@ -20,6 +20,10 @@ def stream(replicas: int, *, is_current: bool = True) -> StreamSight:
     )
 
 
+def bucket(name: str, replicas: int) -> StreamSight:
+    return StreamSight(config={"name": name, "num_replicas": replicas}, ts=NOW)
+
+
 def server(*, sync_always: bool) -> ServerSight:
     return ServerSight(name="node", version="2.15.1", now=NOW, sync_always=sync_always, sync_interval_s=120.0)
 
@@ -78,6 +82,16 @@ def test_an_older_server_a_small_payload_and_a_wrong_clock_are_told() -> None:
     assert verdicts(replace(FOUND, payload_bytes_max=512 * 1024), "max_payload") == ["bad"]
     assert verdicts(replace(FOUND, skew_s=-3.0), "clock") == ["warning"]
     assert verdicts(replace(FOUND, skew_s=None, streams=[]), "clock") == ["ok"]
+
+
+def test_large_values_and_data_keys_in_fewer_copies_decide_too() -> None:
+    fewer = replace(FOUND, apart=[bucket("OBJ_RELIGHT_default", 3), bucket("KV_RELIGHT_default_KEYS", 1)])
+
+    assert promise_of(replace(FOUND, apart=[bucket("OBJ_RELIGHT_default", 3)])).verdict == "ok"
+    assert promise_of(fewer).text.endswith("which needs 3 replicas")
+    assert verdicts(fewer, "replicas") == ["ok", "warning"]
+    (remedy,) = [one.remedy for one in checks_of(fewer) if one.topic == "replicas" and one.remedy]
+    assert remedy == "nats stream edit KV_RELIGHT_default_KEYS --replicas=3"
 
 
 def test_a_system_account_that_does_not_work_is_bad_and_none_a_warning() -> None:

@@ -197,10 +197,10 @@ def test_the_example_of_a_workflow_can_be_pasted() -> None:
     assert example(send) == "relight start send '\"to\"' '{}' --queue mails"
 
 
-def test_only_directories_with_python_files_are_watched(tmp_path: Path) -> None:
+def test_directories_with_python_files_are_watched_before_others_and_some_never(tmp_path: Path) -> None:
     for name in ("package/module.py", "data/rows.csv", ".relight/x.py", "venv/y.py", "other/pyvenv.cfg", "other/z.py"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
 
-    assert source_directories(tmp_path) == [tmp_path, tmp_path / "package"]
+    assert source_directories(tmp_path) == [tmp_path / "package", tmp_path, tmp_path / "data"]

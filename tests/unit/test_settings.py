@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.certificates import Certificate, new_certificate
 
 from relight.config.settings import PREFIX, Settings
 from relight.errors import InvalidValueError
@@ -113,6 +114,25 @@ def test_files_without_certificates_are_refused_when_they_are_read(tmp_path: Pat
 
     with pytest.raises(InvalidValueError, match=r"^tls_ca \(RELIGHT_TLS_CA\): can't be used: "):
         Settings.read(tls_ca=authority).tls()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    return new_certificate(tmp_path)
+
+
+def test_of_the_files_the_one_that_can_not_be_used_is_named(certificate: Certificate, tmp_path: Path) -> None:
+    authority = tmp_path / "authority.pem"
+    authority.write_text("nothing", encoding="utf-8")
+    good = Settings.read(tls_cert=certificate.path, tls_key=certificate.key)
+    with_bad_authority = Settings.read(tls_ca=authority, tls_cert=certificate.path, tls_key=certificate.key)
+    with_bad_key = Settings.read(tls_cert=certificate.path, tls_key=authority)
+
+    assert good.tls() is not None
+    with pytest.raises(InvalidValueError, match=r"^tls_ca \(RELIGHT_TLS_CA\): can't be used: "):
+        with_bad_authority.tls()
+    with pytest.raises(InvalidValueError, match=r"^tls_cert \(RELIGHT_TLS_CERT\): can't be used: "):
+        with_bad_key.tls()
 
 
 def test_without_tls_settings_there_is_no_context() -> None:

@@ -36,10 +36,11 @@ class Findings:
 
     Attributes:
         streams: Of the namespace; empty before the first client or worker made them.
+        apart: Of large values and of data keys, as far as there are any.
         queues: For which consumers exist.
         problem: Why a stream or consumer can't be used; empty if all can.
         skew_s: How far the server's clock is ahead; None without a stream to ask.
-        servers: What the system account sees; None without it.
+        servers: What the system account sees of those with JetStream; None without it.
         system_problem: Why a system account that is configured could not be used.
     """
 
@@ -48,6 +49,7 @@ class Findings:
     payload_bytes_max: int
     namespace: str
     streams: Sequence[StreamSight] = ()
+    apart: Sequence[StreamSight] = ()
     queues: Sequence[str] = ()
     problem: str = ""
     skew_s: float | None = None
@@ -56,9 +58,13 @@ class Findings:
 
     @property
     def replicas(self) -> int | None:
-        """Copies of the stream that has the fewest, None without streams."""
-        copies = [one.config.get("num_replicas") for one in self.streams]
-        return min((one for one in copies if isinstance(one, int)), default=None)
+        """Copies of the stream of runs that has the fewest, None without streams."""
+        return min(map(_copies, self.streams), default=None)
+
+    @property
+    def fewest(self) -> int | None:
+        """Copies of what has the fewest, large values and data keys included, None without streams."""
+        return min(map(_copies, (*self.streams, *self.apart)), default=None)
 
     @property
     def is_synced(self) -> bool | None:
@@ -88,11 +94,11 @@ def promise_of(found: Findings) -> Check:
     kills = "what was acknowledged survives the kill of any process"
     if found.problem:
         return Check("bad", "promise", "nothing: Relight does not start on these streams")
-    if found.replicas is None:
+    if found.fewest is None:
         return Check("ok", "promise", f"{kills}; more can be said once there are streams")
-    if found.replicas >= _SAFE_REPLICAS and found.is_synced:
+    if found.fewest >= _SAFE_REPLICAS and found.is_synced:
         return Check("ok", "promise", f"{kills}, and the loss of power of all servers at once")
-    missing = [] if found.replicas >= _SAFE_REPLICAS else ["3 replicas"]
+    missing = [] if found.fewest >= _SAFE_REPLICAS else ["3 replicas"]
     if not found.is_synced:
         missing.append("`sync_interval: always`" + (" (not visible here)" if found.is_synced is None else ""))
     text = f"{kills}; not promised: the loss of power of all servers at once, which needs {' and '.join(missing)}"
@@ -136,7 +142,7 @@ def _streams(found: Findings) -> Iterator[Check]:
 
 
 def _members(found: Findings) -> Iterator[Check]:
-    for one in found.streams:
+    for one in (*found.streams, *found.apart):
         behind = [peer.name for peer in one.cluster.replicas if peer.offline or not peer.current]
         if behind:
             yield Check(
@@ -167,6 +173,22 @@ def _replicas(found: Findings) -> Iterator[Check]:
         yield Check("warning", "replicas", text, remedy)
     else:
         yield Check("ok", "replicas", text)
+    for one in found.apart:
+        if _copies(one) < min(found.replicas, _SAFE_REPLICAS):
+            yield _fewer(one, found.replicas)
+
+
+def _fewer(one: StreamSight, replicas: int) -> Check:
+    """What a client made that was not told of the copies, before it followed the streams by itself."""
+    name = str(one.config["name"])
+    what = "large values" if name.startswith("OBJ_") else "data keys"
+    text = f"R{_copies(one)} for {what}, which runs need as much as their streams"
+    return Check("warning", "replicas", text, f"nats stream edit {name} --replicas={replicas}")
+
+
+def _copies(one: StreamSight) -> int:
+    copies = one.config.get("num_replicas")
+    return copies if isinstance(copies, int) else 1
 
 
 def _sync(found: Findings) -> Check:

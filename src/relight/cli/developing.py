@@ -22,6 +22,7 @@ from relight.config.limits import LIMITS
 from relight.errors import RefusedError
 
 if TYPE_CHECKING:
+    from relight.cli.changes import Files
     from relight.config.settings import Settings
 
 __all__ = ("dev",)
@@ -92,12 +93,14 @@ class _Development:
         self._impatient = asyncio.Event()
 
     async def run(self) -> None:
+        from relight.cli.changes import next_change
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
         while not self._stopping.is_set():
-            # Listening first: a change while the worker starts must not be missed.
-            changes = asyncio.create_task(self._change())
+            # Seen before the worker reads them: a change while it starts must not be missed.
+            changes = asyncio.create_task(next_change(self._directory, await asyncio.to_thread(self._seen)))
             try:
                 await self._work_until(changes)
             finally:
@@ -128,9 +131,12 @@ class _Development:
             self._say(f"{changes.result()} changed; starting anew")
 
     async def _after_its_end(self, code: int, changes: asyncio.Task[str], stopping: asyncio.Task[bool]) -> None:
-        """A worker that was killed is replaced; one that failed would fail again."""
-        if code < 0:
-            self._say(f"the worker was killed ({signal.Signals(-code).name}); starting another one")
+        """A worker that was killed, by its watchdog too, is replaced; one that failed would fail again."""
+        from relight.actors.watchdog import EXIT_LOOP_BLOCKED
+
+        if code < 0 or code == EXIT_LOOP_BLOCKED:
+            how = f"killed ({signal.Signals(-code).name})" if code < 0 else "ended: its loop was blocked"
+            self._say(f"the worker was {how}; starting another one")
             await asyncio.wait((stopping,), timeout=_RESTART_PAUSE_S)
             return
         self._say("the worker ended; waiting for a change", "yellow")
@@ -141,9 +147,11 @@ class _Development:
         words = [sys.executable, "-P", "-m", "relight.cli", "worker", self._app, "--in-dev"]
         words += ["--namespace", self._settings.namespace]
         words += ["--json"] if self._output.is_json else []
-        environment = {name: value for name, value in os.environ.items() if name != "RELIGHT_URL"}
-        environment["RELIGHT_LOCAL_DIRECTORY"] = str(self._settings.local_directory)
-        environment.setdefault("PYTHONHASHSEED", "0")
+        from relight.cli.working import with_fixed_hash_seed
+
+        # Settings are read from names of any case.
+        own = {name: value for name, value in os.environ.items() if name.upper() != "RELIGHT_URL"}
+        environment = with_fixed_hash_seed({**own, "RELIGHT_LOCAL_DIRECTORY": str(self._settings.local_directory)})
         return await asyncio.create_subprocess_exec(
             *words, stdin=asyncio.subprocess.PIPE, env=environment, process_group=0
         )
@@ -168,11 +176,13 @@ class _Development:
         for one in (ended, impatient):
             one.cancel()
 
-    async def _change(self) -> str:
-        """Wait for the next change of a Python file and return its name."""
-        from relight.cli.changes import next_change
+    def _seen(self) -> Files:
+        """Return the files as the next worker reads them."""
+        from relight.cli.changes import remove_doubtful_bytecode, source_files
 
-        return await next_change(self._directory)
+        files = source_files(self._directory)
+        remove_doubtful_bytecode(files)
+        return files
 
     def _say(self, text: str, style: str = "dim") -> None:
         if self._output.is_json:

@@ -55,9 +55,10 @@ async def _findings(inspection: Inspection, system: Access | None, settings: Set
     from relight.cli.checks import Findings
     from relight.errors import IncompatibleStreamError
 
-    problem, streams, queues = "", list["StreamSight"](), list[str]()
+    problem, streams, apart, queues = "", list["StreamSight"](), list["StreamSight"](), list[str]()
     try:
         streams = await _streams(inspection, settings)
+        apart = await _apart(inspection, settings) if streams else []
         queues = await _queues(inspection, streams, settings)
     except IncompatibleStreamError as error:
         problem = str(error)
@@ -68,6 +69,7 @@ async def _findings(inspection: Inspection, system: Access | None, settings: Set
         payload_bytes_max=inspection.payload_bytes_max,
         namespace=settings.namespace,
         streams=streams,
+        apart=apart,
         queues=queues,
         problem=problem,
         skew_s=await inspection.skew_s(str(streams[0].config["name"])) if streams else None,
@@ -83,7 +85,10 @@ async def _streams(inspection: Inspection, settings: Settings) -> list[StreamSig
 
     namespace, found = settings.namespace, list["StreamSight"]()
     first = await inspection.stream(stream_name(namespace, 0))
-    shards = 0 if first is None else shards_of(namespace, first.config)
+    if first is None:
+        return []
+    # As a client judges it: one that was told a number expects that one.
+    shards = settings.shards if "shards" in settings.model_fields_set else shards_of(namespace, first.config)
     for shard in range(shards):
         sight = await inspection.stream(stream_name(namespace, shard))
         if sight is None:
@@ -91,6 +96,15 @@ async def _streams(inspection: Inspection, settings: Settings) -> list[StreamSig
         check_stream(sight.config, stream_config(namespace, shard, shards, settings.replicas))
         found.append(sight)
     return found
+
+
+async def _apart(inspection: Inspection, settings: Settings) -> list[StreamSight]:
+    """Return the streams of large values and of data keys, as far as there are any."""
+    from relight.actors.jetstream.streams import keys_config, values_stream_name
+
+    names = (values_stream_name(settings.namespace), str(keys_config(settings.namespace, 1)["name"]))
+    sights = [await inspection.stream(one) for one in names]
+    return [one for one in sights if one is not None]
 
 
 async def _queues(inspection: Inspection, streams: list[StreamSight], settings: Settings) -> list[str]:

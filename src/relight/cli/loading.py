@@ -92,14 +92,21 @@ def _import_file(source: str) -> ModuleType:
 
 def _import_module(source: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
+    names = source.split(".")
+    # Package by package, each looked for before it is run: what fails in it then is its own failure.
+    for end in range(1, len(names) + 1):
+        name = ".".join(names[:end])
+        if not all(names) or not _is_there(name):
+            raise RefusedError(f"there is no module {source!r}; give a file (app.py) or a module")
+        importlib.import_module(name)
+    return sys.modules[source]
+
+
+def _is_there(name: str) -> bool:
     try:
-        return importlib.import_module(source)
-    except (ModuleNotFoundError, TypeError, ValueError) as error:
-        # Only if it is the module that was asked for (or its package): what it imports itself is its own failure.
-        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else source
-        if source == missing or source.startswith(f"{missing}."):
-            raise RefusedError(f"there is no module {source!r}; give a file (app.py) or a module") from error
-        raise
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _attribute(module: ModuleType, name: str, target: str) -> list[object]:

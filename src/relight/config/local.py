@@ -7,10 +7,13 @@ true until he has acted on it. Locks are always taken in the order users, start,
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, final
@@ -37,6 +40,7 @@ class LocalServer:
         self._endpoint = endpoint
         self._users_lock = users_lock
         self._started = started
+        self._process = os.getpid()
         self._has_left = False
 
     @classmethod
@@ -45,7 +49,8 @@ class LocalServer:
 
         Blocks: some milliseconds for a server that runs, about 0.1 s for one that has to be started. Any number of
         processes may join, and each may join several times. The server runs until the last of them has left or died;
-        one that dies by itself is started again on the same port. The data stays for the next time.
+        one that dies by itself is started again on the same port, also by who joins next if its guard died with it. The
+        data stays for the next time.
 
         Args:
             directory: Made if missing; its data is its owner's only.
@@ -58,8 +63,12 @@ class LocalServer:
                 a user.
         """
         check_sync(sync)
-        prepared = _prepare(Path(directory))
-        users_lock = _held(prepared / "users.lock", "shared")
+        with _usable(Path(directory)):
+            return cls._joined(_prepare(Path(directory)), sync)
+
+    @classmethod
+    def _joined(cls, prepared: Path, sync: Sync) -> LocalServer:
+        users_lock = _held(prepared / "users.lock", "shared", kept_in_forks=True)
         start_lock: FileLock | None = None
         try:
             start_lock = _held(prepared / "start.lock", "exclusive")
@@ -75,17 +84,23 @@ class LocalServer:
     def leave(self) -> None:
         """Leave. When the last user leaves, the server has ended in order when this returns. Idempotent.
 
+        In a fork it does nothing: that is no user, and must not leave in its parent's name.
+
         Raises:
             UnavailableError: The server did not end in time; its guard goes on trying.
         """
-        if self._has_left:
+        if self._has_left or self._process != os.getpid():
             return
         self._has_left = True
-        start_lock = wait_for_lock(self.directory / "start.lock", "exclusive", seconds=_WAIT_S)
+        start_lock: FileLock | None = None
         has_ended = False
         try:
-            # Without the lock (somebody hangs while starting) the guard alone does what is needed.
-            has_ended = start_lock is not None and _end_if_last(self.directory, self._users_lock)
+            # If the directory was removed, what is found there now is the server of others; nor is there anything to do
+            # without the lock (somebody hangs while starting): the guard alone does what is needed.
+            with suppress(FileNotFoundError):
+                if self._users_lock.is_at_its_path():
+                    start_lock = wait_for_lock(self.directory / "start.lock", "exclusive", seconds=_WAIT_S)
+                has_ended = start_lock is not None and _end_if_last(self.directory, self._users_lock)
         finally:
             self._users_lock.close()
             if start_lock is not None:
@@ -125,11 +140,18 @@ class LocalServer:
 
 
 def _prepare(directory: Path) -> Path:
+    # In a directory of somebody's own git would not see his files any more. One with just this was left half made.
+    is_ours = not directory.exists() or [one.name for one in directory.iterdir()] == ["ports"]
+    prepared = prepare(directory)
+    if is_ours:
+        (prepared / ".gitignore").write_text("*\n", encoding="utf-8")
+    return prepared
+
+
+@contextmanager
+def _usable(directory: Path) -> Generator[None]:
     try:
-        prepared = prepare(directory)
-        ignore = prepared / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+        yield
     except OSError as error:
         raise InvalidValueError(
             "local_directory (RELIGHT_LOCAL_DIRECTORY)",
@@ -137,13 +159,15 @@ def _prepare(directory: Path) -> Path:
             f"{str(directory)[:80]!r} can't be used: {error.strerror}",
             "give the path of a directory that you may make and write in",
         ) from error
-    return prepared
 
 
-def _held(path: Path, mode: Mode) -> FileLock:
-    lock = wait_for_lock(path, mode, seconds=_WAIT_S)
+def _held(path: Path, mode: Mode, *, kept_in_forks: bool = False) -> FileLock:
+    lock = wait_for_lock(path, mode, seconds=_WAIT_S, kept_in_forks=kept_in_forks)
     if lock is None:
-        raise UnavailableError(f"{path} was held by other processes for {_WAIT_S:.0f} s; look for one that hangs")
+        raise UnavailableError(
+            f"{path} was held by other processes for {_WAIT_S:.0f} s; if a server recovers much data there, try again, "
+            "else look for one that hangs"
+        )
     return lock
 
 
@@ -163,7 +187,9 @@ def _found_or_started(directory: Path, sync: Sync) -> tuple[Endpoint, GuardedSer
             return endpoint, None
         # Its guard is ending, or replaces a server that died, or was started by a process that died before the end.
         time.sleep(_POLL_S)
-    raise UnavailableError(f"nats-server in {directory} was not ready after {_WAIT_S:.0f} s")
+    raise UnavailableError(
+        f"nats-server in {directory} was not ready after {_WAIT_S:.0f} s; if it recovers much data, try again"
+    )
 
 
 def _answers(endpoint: Endpoint) -> bool:
@@ -179,8 +205,11 @@ def _answers(endpoint: Endpoint) -> bool:
 def _end_if_last(directory: Path, users_lock: FileLock) -> bool:
     """End the server if nobody else uses it; return whether it has ended.
 
-    The caller is a user and holds the start lock, so nobody else joins or leaves.
+    The caller is a user and holds the start lock, so nobody else joins or leaves. Raises `FileNotFoundError` if the
+    directory was removed.
     """
+    if not users_lock.is_at_its_path():
+        return False
     if users_lock.take("exclusive"):
         _end(directory)
         return True
@@ -201,6 +230,8 @@ def _end(directory: Path) -> None:
         endpoint = read_endpoint(directory)
         if endpoint is not None and endpoint.guard_process != told:
             told = endpoint.guard_process
+            # First, so that nobody who comes when this process has died here believes in the server that ends.
+            (directory / "state.json").unlink(missing_ok=True)
             signal_process(told, signal.SIGTERM)
         time.sleep(_POLL_S)
 

@@ -88,7 +88,7 @@ def check_sync(sync: Sync) -> Sync:
     Raises:
         InvalidValueError: It is neither `default`, nor `always`, nor a duration such as `500ms`, `1s`, `2m`.
     """
-    if sync in ("default", "always") or re.fullmatch(r"[1-9]\d{0,5}(ms|s|m|h)", sync):
+    if sync in ("default", "always") or re.fullmatch(r"[1-9][0-9]{0,5}(ms|s|m|h)", sync):
         return sync
     raise InvalidValueError(
         "sync", "", f"{sync[:40]!r} is no fsync policy", 'pass "default", "always" or a duration such as "1s"'

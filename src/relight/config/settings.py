@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack, cast, final
 from urllib.parse import urlsplit
@@ -104,7 +105,7 @@ class Settings(BaseSettings):
         ge=1,
         le=5,
         title="1 to 5 copies",
-        description="Copies of each stream. 3 survive the loss of one server of a cluster.",
+        description="Copies of each stream. 3 survive the loss of one server of a cluster. `Relight.local()` has 1.",
     )
     concurrency: int = Field(
         200,
@@ -192,13 +193,12 @@ class Settings(BaseSettings):
         """
         if self.tls_ca is None and self.tls_cert is None:
             return None
-        try:
+        with _usable("tls_ca", "give a PEM file"):
             context = ssl.create_default_context(cafile=self.tls_ca)
-            if self.tls_cert is not None:
-                context.load_cert_chain(self.tls_cert, self.tls_key)
-        except OSError as error:
-            name = "tls_ca" if self.tls_cert is None else "tls_cert"
-            raise InvalidValueError(_label(name), "", f"can't be used: {error}", "give PEM files that match") from error
+        if self.tls_cert is not None:
+            with _usable("tls_cert", "give PEM files that match, the key without a passphrase"):
+                # Without this OpenSSL asks at the terminal, of which a program knows nothing.
+                context.load_cert_chain(self.tls_cert, self.tls_key, password=lambda: "")
         return context
 
     @field_validator("url", "system_url")
@@ -214,6 +214,14 @@ class Settings(BaseSettings):
     @classmethod
     def _check_sync(cls, value: str) -> str:
         return check_sync(value)
+
+
+@contextmanager
+def _usable(name: str, remedy: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidValueError(_label(name), "", f"can't be used: {error}", remedy) from error
 
 
 def _joined(value: object) -> object:

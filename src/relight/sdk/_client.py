@@ -31,7 +31,6 @@ from relight.errors import (
     ConflictError,
     FencedError,
     InvalidIdError,
-    PayloadTooLargeError,
     RefusedError,
     RelightError,
     RunNotFoundError,
@@ -43,7 +42,7 @@ from relight.sdk._backend import Backend, JetStreamBackend
 from relight.sdk._interceptors import Interceptor, SignalCall, StartCall, through
 from relight.sdk._listing import listed
 from relight.sdk._run import Run, RunStatus
-from relight.sdk._starting import arguments_of, result_type_of, run_started
+from relight.sdk._starting import arguments_of, result_type_of, run_started, start_message
 from relight.sdk._values import value_type
 from relight.sdk._workflow import Runnable, StartOptions
 from relight.subjects.codec import encode
@@ -107,7 +106,8 @@ class Relight:
         A second process in the same directory joins the server that runs there; it stops with its last user. The
         directory is the argument, else `RELIGHT_LOCAL_DIRECTORY`, else `.relight`.
         """
-        settings = Settings.read(local_directory=directory, namespace=namespace)
+        # One server is all that there is, whatever variables say that are meant for another one.
+        settings = Settings.read(local_directory=directory, namespace=namespace, replicas=1)
         return cls._on(settings, JetStreamBackend(settings, is_local=True), interceptors, codecs=codecs)
 
     @classmethod
@@ -147,11 +147,14 @@ class Relight:
         """Connect; make or check the streams.
 
         Raises:
+            RefusedError: It is open already.
             InvalidValueError: No server is named.
             UnavailableError: None answers.
             UnsuitableServerError: It has no JetStream, or is too old.
             IncompatibleStreamError: A stream exists with settings that Relight can't work with.
         """
+        if self._stack is not None:
+            raise RefusedError("this client is open already; make another Relight to have a second one")
         async with AsyncExitStack() as stack:
             self._door = self.sealing(await stack.enter_async_context(self.backend.client_door()))
             self._ends = await stack.enter_async_context(Ends(self._door, self.subjects, self._client))
@@ -389,7 +392,7 @@ class Relight:
                 task.cancel()
 
     async def _publish_start(self, run_id: str, started: RunStarted, on_conflict: str) -> RunStarted:
-        data = _start_of(started)
+        data = start_message(started)
         give_up_s = self.door.clock.elapsed_s() + _START_S
         backoff: Backoff | None = None
         with self.ends.starting(run_id, started.client) as expect:
@@ -449,7 +452,7 @@ class Relight:
             if is_start_of(found.started, plan):
                 return fork_id, found.queue
             raise ConflictError(f"run {fork_id!r} exists, and is another one; choose another id")
-        _ = _start_of(started_in(plan))  # Refused before the copy takes the id.
+        _ = start_message(started_in(plan))  # Refused before the copy takes the id.
         await self._until_answered(lambda: store_all(self.door, self.subjects, fork_id, values))
         started = await self._copied(run_id, fork_id, plan)
         taken = await self._publish_start(fork_id, started, "fail")
@@ -575,14 +578,6 @@ class Relight:
     async def send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
         """What the step behind `ctx.signal` does."""
         await self.get_run(run_id).signal(name, data, id=id)
-
-
-def _start_of(started: RunStarted) -> bytes:
-    """Return the message that starts a run. Raises `PayloadTooLargeError`."""
-    data = encode(Start(v=VERSION, run=started))
-    if len(data) > LIMITS.payload_bytes_max:
-        raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
-    return data
 
 
 def _check_options(options: StartOptions) -> None:

@@ -9,16 +9,19 @@ from msgspec import Raw
 
 from relight.actors.fork import Arguments
 from relight.config.limits import LIMITS
-from relight.errors import RefusedError
+from relight.errors import PayloadTooLargeError, RefusedError
 from relight.sdk._any_value import encode_as_ever, encode_sent
 from relight.sdk._durations import due_ms, moment_ms, seconds
 from relight.sdk._scope import activation
 from relight.sdk._values import ValueType, digest, value_type
 from relight.sdk._workflow import DEFAULT_QUEUE, StartOptions, Workflow
+from relight.subjects.codec import encode
 from relight.subjects.ids import QueueName, name_of, queue_name
+from relight.subjects.messages import Start
 from relight.subjects.records import RunStarted
+from relight.subjects.turn import VERSION
 
-__all__ = ("arguments_of", "result_type_of", "run_started")
+__all__ = ("arguments_of", "result_type_of", "run_started", "start_message")
 
 
 def run_started(
@@ -87,3 +90,11 @@ def _not_before_ms(options: StartOptions, now_ms: int) -> int | None:
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {name_of("tag", name): name_of("tag value", value) for name, value in tags.items()}
+
+
+def start_message(started: RunStarted) -> bytes:
+    """Return the message that starts a run. Raises `PayloadTooLargeError`."""
+    data = encode(Start(v=VERSION, run=started))
+    if len(data) > LIMITS.payload_bytes_max:
+        raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.payload_bytes_max)
+    return data

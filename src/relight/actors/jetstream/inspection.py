@@ -18,7 +18,16 @@ from relight.actors.jetstream.mux import Mux
 from relight.actors.jetstream.streams import Config
 from relight.errors import UnavailableError
 
-__all__ = ("Cluster", "Inspection", "Peer", "ServerSight", "StreamSight", "open_inspection", "server_sights")
+__all__ = (
+    "Cluster",
+    "Inspection",
+    "Peer",
+    "ServerSight",
+    "StreamSight",
+    "open_inspection",
+    "server_sight",
+    "server_sights",
+)
 
 _FIRST_S = 2.0
 _OTHERS_S = 0.3
@@ -55,7 +64,7 @@ class _Storage(msgspec.Struct):
 
 
 class _JetStream(msgspec.Struct):
-    config: _Storage = msgspec.field(default_factory=_Storage)
+    config: _Storage | None = None
 
 
 class _Variables(msgspec.Struct):
@@ -144,7 +153,9 @@ async def open_inspection(access: Access) -> AsyncGenerator[Inspection]:
 
 
 async def server_sights(access: Access) -> Sequence[ServerSight]:
-    """Ask all servers as the system account; empty if this is not the system account.
+    """Ask all servers as the system account; return those with JetStream, for the others store nothing.
+
+    Empty if this is not the system account.
 
     Raises:
         UnavailableError: Nobody let us in.
@@ -156,7 +167,8 @@ async def server_sights(access: Access) -> Sequence[ServerSight]:
         inbox = connection.new_inbox()
         connection.listen(inbox, lambda _subject, _reply, data, _headers: answers.put_nowait(data))
         connection.send("$SYS.REQ.SERVER.PING.VARZ", b"", reply=inbox)
-        return [_sight(one) for one in await _all_of(answers) if one]
+        sights = [server_sight(one) for one in await _all_of(answers) if one]
+        return [one for one in sights if one is not None]
     finally:
         await connection.close()
 
@@ -172,12 +184,15 @@ async def _all_of(answers: asyncio.Queue[bytes]) -> list[bytes]:
             return found
 
 
-def _sight(answer: bytes) -> ServerSight:
+def server_sight(answer: bytes) -> ServerSight | None:
+    """Return what a server's variables tell, None if it has no JetStream. Raises `UnavailableError`."""
     try:
         variables = msgspec.json.decode(answer, type=_SystemAnswer).data
     except msgspec.MsgspecError as error:
         raise UnavailableError(f"a server's variables can't be read ({error})") from error
     storage = variables.jetstream.config
+    if storage is None:
+        return None
     return ServerSight(
         name=variables.server_name,
         version=variables.version,

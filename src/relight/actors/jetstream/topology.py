@@ -70,7 +70,8 @@ class Topology:
             api: The way to JetStream.
             namespace: Whose streams.
             shards: Over how many streams the slots are spread; None: over as many as there are, one if there is none.
-            replicas: Of each stream, at least.
+            replicas: Of each stream, at least. What is missing gets as many as the first stream has, if these are more:
+                who was not told of them must not weaken what others rely on.
             limits: The bounds that consumers get.
 
         Raises:
@@ -83,7 +84,7 @@ class Topology:
         first = await _found_stream(api, stream_name(namespace, 0))
         if shards is None:
             shards = 1 if first is None else shards_of(namespace, first)
-        topology = cls(api, namespace, shards, limits, replicas=replicas)
+        topology = cls(api, namespace, shards, limits, replicas=max(replicas, _copies(first)))
         for shard in range(shards):
             await topology._ensure_stream(stream_config(namespace, shard, shards, replicas))
         return topology
@@ -155,7 +156,8 @@ class Topology:
 
     async def _ensure_stream(self, wanted: Config) -> None:
         name = str(wanted["name"])
-        found = await _found_stream(self._api, name) or await self._made_stream(name, wanted)
+        missing = {**wanted, "num_replicas": self._replicas}
+        found = await _found_stream(self._api, name) or await self._made_stream(name, missing)
         if found is None:
             return
         migrated = check_stream(found, wanted)
@@ -198,6 +200,11 @@ class Topology:
 def is_apart(subject: str) -> bool:
     """Whether the object store or the bucket of data keys has it."""
     return subject.startswith(("$O.", "$KV."))
+
+
+def _copies(first: Config | None) -> int:
+    copies = None if first is None else first.get("num_replicas")
+    return copies if isinstance(copies, int) else 1
 
 
 async def _found_stream(api: Api, name: str) -> Config | None:
