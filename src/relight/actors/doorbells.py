@@ -74,8 +74,9 @@ class Doorbells:
 
     def newest_unread(self, cursor: int) -> int:
         """The sequence of the newest message that was not consumed; 0 if there is none."""
-        unread = (one.sequence for one in self.rung.values() if one.sequence > cursor and is_wake(one))
-        return max(unread, default=0)
+        if not self.rung:
+            return 0
+        return max((one.sequence for one in self.rung.values() if one.sequence > cursor and is_wake(one)), default=0)
 
     def postpone(self) -> None:
         """Have all of them come again, later each time: each try may have left a fresh one."""

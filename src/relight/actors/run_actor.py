@@ -216,7 +216,10 @@ class RunActor:
 
     async def _drive(self) -> None:
         try:
-            await self._turns_or_park()
+            try:
+                await self._turns()
+            except PayloadTooLargeError as error:
+                await self._park_as_too_large(error)
         except Displaced:
             self._leave(self._doorbells.held())
         except KeyDestroyedError as error:
@@ -228,18 +231,15 @@ class RunActor:
             self._doorbells.postpone()
             self._leave(())
 
-    async def _turns_or_park(self) -> None:
+    async def _park_as_too_large(self, error: PayloadTooLargeError) -> None:
         """What no message can hold fits at no later try: the run waits for other code, or a person."""
-        try:
-            await self._turns()
-        except PayloadTooLargeError as error:
-            if self._journal.tail.number == 0 or self.state.parked is not None:
-                raise
-            parked = r.Parked("stuck", f"what its code asks for does not fit: {error}", "", self._crew.programs.code)
-            lease, cursor, at_ms = self._doorbells.lease_sequence, self._journal.cursor, self._draft.at_ms
-            await self._journal.append([parked], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=at_ms)
-            self._doorbells.postpone()
-            self._leave(())
+        if self._journal.tail.number == 0 or self.state.parked is not None:
+            raise error
+        parked = r.Parked("stuck", f"what its code asks for does not fit: {error}", "", self._crew.programs.code)
+        lease, cursor, at_ms = self._doorbells.lease_sequence, self._journal.cursor, self._draft.at_ms
+        await self._journal.append([parked], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=at_ms)
+        self._doorbells.postpone()
+        self._leave(())
 
     async def _turns(self) -> None:
         draft, attempts = self._draft, self._attempts
@@ -364,13 +364,13 @@ class RunActor:
         if draft.shelf.pending:
             for digest, value in draft.shelf.take_pending(records).items():
                 await self._eventually(partial(store, self._door, self._crew.subjects, self.run, digest, value))
-        lease, doorbells = self._doorbells.lease_sequence, tuple(self._doorbells.rung.values())
+        lease, doorbells = self._doorbells.lease, tuple(self._doorbells.rung.values())
         if is_first:
             await self._prove_start()
         await self._journal.append(
             records,
             epoch=self._epoch,
-            lease=lease,
+            lease=lease.sequence if lease is not None else 0,
             cursor=self._cursor,
             at_ms=draft.at_ms,
             family=state.end is not None and has_family(state),
@@ -397,7 +397,8 @@ class RunActor:
             tell_askers(self._door, self._crew.subjects, self.run, state.answers, draft.at_ms)
         if is_first:
             self._begin_to_look(now_s)
-        self._attempts.stop_cancelled()
+        if self._attempts.running:
+            self._attempts.stop_cancelled()
         if draft.is_opening:
             self._ring()
             below = self._journal.opened

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from relight.sdk._known_secrets import Secrets
 from relight.sdk._scope import SCOPE, StepScope
 
 __all__ = ("check_secrets", "redacted", "shortened")
@@ -16,9 +15,9 @@ def check_secrets(data: bytes, *, what: str, root: str = "value") -> None:
     Raises:
         SecretExposedError: It names the secret and the place.
     """
-    known = _known()
-    if known is not None:
-        known.check(data, what=what, root=root)
+    scope = SCOPE.get()
+    if isinstance(scope, StepScope) and scope.secrets is not None and scope.secrets.is_used:
+        scope.secrets.check(data, what=what, root=root)
 
 
 def shortened(text: str, characters_max: int) -> str:
@@ -26,14 +25,7 @@ def shortened(text: str, characters_max: int) -> str:
     return redacted(text)[:characters_max]
 
 
-def _known() -> Secrets | None:
-    """Return what the worker of the step here has revealed, if anything."""
-    scope = SCOPE.get()
-    known = scope.secrets if isinstance(scope, StepScope) else None
-    return known if known is not None and known.is_used else None
-
-
 def redacted(text: str) -> str:
     """Return words for others, of the step that runs here, with `[secret NAME]` in place of what is known."""
-    known = _known()
-    return text if known is None else known.redacted(text)
+    scope = SCOPE.get()
+    return scope.secrets.redacted(text) if isinstance(scope, StepScope) and scope.secrets is not None else text

@@ -237,7 +237,7 @@ def _continued(state: RunState, record: r.Continued) -> None:
 
 def _progress(state: RunState) -> None:
     state.deaths = 0
-    if not state.is_held:  # What comes meanwhile does not move it.
+    if state.parked is None and state.paused_at_ms is None:  # What comes meanwhile does not move it.
         state.since_ms = state.at_ms
 
 
@@ -245,7 +245,9 @@ def _step_ended(state: RunState, record: r.StepCompleted | r.StepFailed) -> None
     state.steps.pop(record.step, None)
     if type(record) is r.StepFailed:
         state.last_error = record.error
-    _progress(state)
+    state.deaths = 0
+    if state.parked is None and state.paused_at_ms is None:
+        state.since_ms = state.at_ms
 
 
 def _timer_fired(state: RunState, record: r.TimerFired) -> None:
