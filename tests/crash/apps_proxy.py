@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 __all__ = ("Proxied", "Proxy")
 
 _NAME = re.compile(rb'"name":\s*"([^"]*)"')
-_STATUS = re.compile(rb"HMSG \S+ \d+ \d+ \d+\r\nNATS/1\.0 409 [^\r]*(?:\r\n[^\r]+)*\r\n\r\n\r\n")
+_STATUS = re.compile(rb"HMSG \S+ \d+ \d+ \d+\r\nNATS/1\.0 (?:409|503)[^\r]*(?:\r\n[^\r]+)*\r\n\r\n\r\n")
 """What a server says when it ends a pull: headers without a payload."""
 
 Side = Literal["client", "server"]

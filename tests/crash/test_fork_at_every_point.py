@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Literal
 
 import pytest
 from tests.crash.workers_in_memory import workers_in_memory
@@ -15,7 +16,7 @@ from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.testing.crash import sweep
 from relight.testing.memory import MemoryDoor, MemoryServer
-from relight.testing.memory.faults import Operation
+from relight.testing.memory.faults import Faults, Operation
 from relight.testing.stage import Stage
 from relight.testing.trial import Moment, Scenario
 
@@ -235,6 +236,27 @@ async def test_an_id_that_another_run_or_another_fork_has_is_refused() -> None:
             except ConflictError:
                 continue
             raise AssertionError(f"{id} was taken")
+
+
+def _start_is_lost(operation: Operation) -> Literal["lost", "known"]:
+    return "lost" if ".start." in operation.subject and operation.subject.endswith(".fork") else "known"
+
+
+async def test_an_id_under_which_another_fork_was_copied_and_not_started_is_refused() -> None:
+    async with workers_in_memory() as site:
+        await site.add(in_sequence)
+        run = await site.client.start(in_sequence, 3, id="origin")
+        await site.result(run.result())
+        steps = [one.step for one in site.records("origin") if isinstance(one, r.StepCompleted)]
+        site.server.faults = Faults(outcome=_start_is_lost)
+        forking = asyncio.ensure_future(run.fork(after=steps[0], id="fork"))
+        await site.until(lambda: bool(site.turns("fork")))
+        forking.cancel()
+        await asyncio.wait({forking})
+        site.server.faults = Faults()
+
+        with pytest.raises(ConflictError):
+            await site.result(run.fork(after=steps[-1], id="fork"))
 
 
 @workflow

@@ -142,6 +142,7 @@ async def begins_and_waits(gate: str) -> None:
     happened.append("begins")
     gates[gate] = asyncio.Event()
     await gates[gate].wait()
+    happened.append("ends")
 
 
 gates: dict[str, asyncio.Event] = {}
@@ -168,7 +169,7 @@ async def test_a_cancellation_that_comes_while_undos_run_does_not_stop_them(clie
         with pytest.raises(RunFailed, match="nothing there"):
             await run.result(timeout=10)
 
-    assert happened == ["begins", "unbook first"]
+    assert happened == ["begins", "ends", "unbook first"]
 
 
 async def test_a_run_that_is_terminated_or_times_out_runs_no_undo(client: Relight) -> None:
