@@ -24,6 +24,9 @@ from relight.config.local import LocalServer
 from relight.config.server import EmbeddedServer
 from relight.errors import InvalidValueError, UnavailableError
 
+# Some of these are about forks; what Python warns of is harmless in children that only wait.
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
 _LAST_USER_THAT_DIES_WHEN_IT_HAS_TOLD_THE_GUARD = """
 import os, signal, sys
 from pathlib import Path
