@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.integration.cli_process import Terminal
 from tests.raw_nats import connected
 from tests.runs import kinds, recorded, suspended, until
@@ -297,9 +298,11 @@ async def test_who_has_no_codec_gives_the_run_back_sends_it_nothing_and_sees_tha
         run = await client.start(waits, CANARY)
     async with opened(shared_server, namespace) as plain:
         theirs = plain.get_run(run.id, type=str)
-        async with Worker(plain, [waits]):
-            await asyncio.sleep(0.3)
-            assert (await theirs.describe()).status == "queued"
+        with capture_logs() as lines:
+            async with Worker(plain, [waits]), asyncio.timeout(20):
+                while not any(one["event"] == "delivery_postponed" for one in lines):
+                    await asyncio.sleep(0.01)
+                assert (await theirs.describe()).status == "queued"
         with pytest.raises(SealedError, match=r"codecs and keys of its workers \(RELIGHT_ENCRYPTION_KEYS\)"):
             await theirs.resume("more", "on")
         with pytest.raises(SealedError, match="is sealed"):

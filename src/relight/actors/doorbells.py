@@ -29,10 +29,6 @@ class Doorbells:
         self.rung: dict[int, Delivery] = {}
         self.changes_lease = False
 
-    @property
-    def lease_sequence(self) -> int:
-        return self.lease.sequence if self.lease is not None else 0
-
     def own(self, lease: Delivery) -> None:
         self.lease = lease
         self._door.hold(self._run, lease)

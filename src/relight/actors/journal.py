@@ -19,7 +19,7 @@ from relight.actors.backoff import Backoff, while_held
 from relight.actors.door import Door, Seal, Stored
 from relight.actors.run.parting import Consumed, cursor_at, cuts_of, within
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, ProtocolError, UnavailableError
+from relight.errors import FencedError, PayloadTooLargeError, ProtocolError, UnavailableError
 from relight.subjects.codec import decode_turn, encode, is_of_later_version
 from relight.subjects.records import Record, RunStarted
 from relight.subjects.references import PREFIX
@@ -32,6 +32,7 @@ __all__ = (
     "Journal",
     "Page",
     "Tail",
+    "Unfit",
     "checked",
     "read_history",
     "read_pages",
@@ -49,6 +50,10 @@ class Displaced(Exception):
     def __init__(self, tail: Turn | Tombstone | None) -> None:
         super().__init__("another owner has appended")
         self.tail = tail
+
+
+class Unfit(Exception):
+    """A message is larger than the server takes: so it will be at each later try."""
 
 
 class BrokenChainError(Exception):
@@ -145,12 +150,12 @@ class Journal:
         """Append `records` as one turn, or as several if one message can't hold them.
 
         Waits as long as it takes: with back-off while the server is away or can't store, and, where the run is held,
-        while its data key is not at hand. Of several parts each carries
-        the cursor up to which its records, and those before, have `consumed` the mailbox; the last one `cursor`. What
-        opens a history must fit into one message.
+        while its data key is not at hand. Of several parts each carries the cursor up to which its records, and those
+        before, have `consumed` the mailbox; the last one `cursor`. What opens a history must fit into one message.
 
         Raises:
             Displaced: Another owner has appended. Of several messages, those before it were written.
+            Unfit: A message is larger than the server takes. Of several, those before it were written.
             SealedError: The run is sealed, and its data key is not at hand here, or was destroyed.
         """
         tail, seal = self.tail, self._door.seal
@@ -191,6 +196,8 @@ class Journal:
             sequence = await self._door.publish(self._subject, data, fence=tail.sequence)
         except (FencedError, UnavailableError):
             sequence = await self._found_or_written(turn.append, data)
+        except PayloadTooLargeError as error:
+            raise Unfit(str(error)) from error
         self.tail = Tail(sequence, turn.number, hash_of(data), at_ms, epoch)
         self.cursor = cursor
         self.bytes += len(data)

@@ -183,9 +183,8 @@ class Ownership:
         """Whoever drives the start reads the mailbox; without a start nobody ever will."""
         if await read_start(self._door, self._subjects, run) is None:
             if isinstance(_wake_in(delivery), ParentOver) and delivery.delivered < _IN_VAIN_MAX:
-                self._later(
-                    delivery
-                )  # The child's start may be on its way, and too new to be looked at as an orphan's.
+                # The child's start may be on its way, and too new to be looked at as an orphan's.
+                self._later(delivery)
                 return
             # Not what follows: the run may be started, and sent a message, at this very moment.
             await self._door.purge(delivery.subject, below=delivery.sequence + 1)

@@ -27,7 +27,7 @@ from relight.actors.crew import Crew
 from relight.actors.door import Delivery, Handle, KeyDestroyedError
 from relight.actors.doorbells import Doorbells, is_wake
 from relight.actors.family import has_family, tell_family
-from relight.actors.journal import Displaced, Journal
+from relight.actors.journal import Displaced, Journal, Unfit
 from relight.actors.mailbox import Mailbox
 from relight.actors.replies import tell_askers
 from relight.actors.reports import report
@@ -38,7 +38,7 @@ from relight.actors.run.state import RunState
 from relight.actors.starts import is_current
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
-from relight.errors import PayloadTooLargeError, ProtocolError
+from relight.errors import ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import Relit, Terminate
@@ -218,8 +218,8 @@ class RunActor:
         try:
             try:
                 await self._turns()
-            except PayloadTooLargeError as error:
-                await self._park_as_too_large(error)
+            except Unfit as error:
+                await self._park_as_unfit(error)
         except Displaced:
             self._leave(self._doorbells.held())
         except KeyDestroyedError as error:
@@ -231,13 +231,13 @@ class RunActor:
             self._doorbells.postpone()
             self._leave(())
 
-    async def _park_as_too_large(self, error: PayloadTooLargeError) -> None:
+    async def _park_as_unfit(self, error: Unfit) -> None:
         """What no message can hold fits at no later try: the run waits for other code, or a person."""
         if self._journal.tail.number == 0 or self.state.parked is not None:
             raise error
         parked = r.Parked("stuck", f"what its code asks for does not fit: {error}", "", self._crew.programs.code)
-        lease, cursor, at_ms = self._doorbells.lease_sequence, self._journal.cursor, self._draft.at_ms
-        await self._journal.append([parked], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=at_ms)
+        lease, cursor = 0 if self.lease is None else self.lease.sequence, self._journal.cursor
+        await self._journal.append([parked], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
         self._doorbells.postpone()
         self._leave(())
 

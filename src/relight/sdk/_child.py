@@ -16,7 +16,7 @@ from relight.errors import InvalidValueError, PayloadTooLargeError, RefusedError
 from relight.sdk._outcome import outcome_of
 from relight.sdk._place import caller
 from relight.sdk._sending import CANCEL_CHILD, SEND_SIGNAL, START_CHILD
-from relight.sdk._starting import result_type_of, run_started
+from relight.sdk._starting import result_type_of, run_started, start_message
 from relight.sdk._values import ValueType
 from relight.sdk._workflow import ChildOptions, StartOptions
 from relight.subjects.codec import encode
@@ -131,14 +131,15 @@ class ChildCall(Generic[R]):
 
     def _check_size(self, data: bytes) -> None:
         """What is too large is refused here, where the code can handle it; large arguments are stored apart."""
-        size, limit = len(data), LIMITS.value_bytes_max
-        if LIMITS.payload_bytes_max < size <= limit:
-            inline_bytes_max = self._activation.inline_bytes_max
-            rest = with_values(self._started, lambda value: NULL if len(value) > inline_bytes_max else value)
-            size, limit = len(encode(rest)), LIMITS.payload_bytes_max
-        if size > limit:
+        inline_bytes_max = self._activation.inline_bytes_max
+        try:
+            if len(data) > LIMITS.value_bytes_max:
+                raise PayloadTooLargeError("the start", size_bytes=len(data), limit_bytes=LIMITS.value_bytes_max)
+            if len(data) > LIMITS.payload_bytes_max:
+                start_message(with_values(self._started, lambda one: NULL if len(one) > inline_bytes_max else one))
+        except PayloadTooLargeError:
             self._forget()
-            raise PayloadTooLargeError("the start", size_bytes=size, limit_bytes=limit)
+            raise
 
     async def run(self) -> R:
         """Start it and return its result; to be cancelled here cancels the child, and waits for its end."""
