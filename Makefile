@@ -6,7 +6,7 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$one; break; }; done)
 BIN := .venv/bin
 RUN := $(BIN)/python
-FAST := tests/unit tests/property tests/conformance tests/replay
+FAST := tests/unit tests/property tests/replay
 SLOW := $(filter-out $(FAST) tests/__pycache__,$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/*.py)))))
 # A worker of pytest that dies ends the tests: pytest-xdist would replace it and then wait for ever.
 PYTEST := $(RUN) -m pytest -q --max-worker-restart 0
@@ -39,11 +39,11 @@ test: test-fast test-slow
 
 test-fast: .venv/installed
 	@echo "== fast tests =="
-	@$(PYTEST) -n 3 --dist worksteal $(wildcard $(FAST))
+	@$(PYTEST) -n 2 --dist worksteal $(wildcard $(FAST))
 
 test-slow: .venv/installed
 	@echo "== tests with real servers and processes =="
-	@$(PYTEST) -n 4 --dist loadfile $(SLOW)
+	@$(PYTEST) -n 5 --dist loadfile $(SLOW)
 
 test-all-pythons:
 	@for one in 3.11 3.12 3.13 3.14; do \

@@ -193,6 +193,12 @@ class _Worker:
                 pull = f"$JS.API.CONSUMER.MSG.NEXT.{self.orders.stream}.{self.orders.consumer}"
                 body = json.dumps({"batch": batch, "expires": 60_000_000_000}).encode()
                 await self.client.publish(pull, body, reply="deliveries." + self.orders.worker)
+            case {"acknowledge": int(count)}:
+                for delivery in self.held[-count:]:
+                    self.keeper.release(delivery)
+                    await self.client.publish(delivery.token, b"+ACK")
+                await self.client.flush()
+                say(acknowledged=count)
             case {"hold": "again"}:
                 for delivery in self.held:
                     self.keeper.hold("run", delivery)

@@ -128,11 +128,34 @@ async def test_leases_that_were_never_announced_are_swept_free(ground: Ground) -
 
         killed_at = time.monotonic()
         victim.signal(signal.SIGKILL)
-        redelivered = list(await asyncio.to_thread(lambda: list(survivor.lines(200))))
+        async with asyncio.timeout(20):
+            redelivered = await asyncio.to_thread(lambda: list(survivor.lines(200)))
 
         assert {one["sequence"] for one in redelivered} == lost
         assert held.isdisjoint(lost)
         print(f"all 200 redelivered {(redelivered[-1]['at'] - killed_at) * 1000:.0f} ms after the kill")
+
+
+async def test_what_the_dead_had_announced_and_acknowledged_since_does_not_stand_for_what_it_held(
+    ground: Ground,
+) -> None:
+    with ground.worker("survivor") as survivor, ground.worker("victim") as victim:
+        await ground.until_all_free("survivor", "victim")
+        await ground.publish(150)
+        victim.order(pull=100)
+        sequences = [one["sequence"] for one in victim.lines(100)]
+        await ground.until_announced("victim", 100)
+        victim.order(acknowledge=90)
+        victim.line()
+        victim.order(pull=50, holds=False)
+        lost = {*sequences[:10], *(one["sequence"] for one in victim.lines(50))}
+        survivor.order(pull=300)
+
+        victim.signal(signal.SIGKILL)
+        async with asyncio.timeout(20):
+            redelivered = await asyncio.to_thread(lambda: list(survivor.lines(60)))
+
+        assert {one["sequence"] for one in redelivered} == lost
 
 
 async def test_one_of_three_survivors_frees_and_the_others_leave_it_to_him(ground: Ground) -> None:

@@ -1,4 +1,4 @@
-"""What of the server's connection events is the death of a worker, and what is not."""
+"""What of the server's connection events is the death of a worker; and what of its leases nobody living holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from functools import partial
 import pytest
 from tests import connection_events
 
+from relight.actors.jetstream.announced import Neighbours
+from relight.actors.jetstream.announcements import Announcement
 from relight.actors.jetstream.deaths import Deaths, event_of
+from relight.actors.jetstream.deaths_sweep import unclaimed
 from relight.subjects.ids import WorkerId
 
 WORKER = WorkerId("w1")
@@ -104,3 +107,16 @@ def test_connections_of_others_say_nothing() -> None:
 
     assert event_of(other) is None
     assert event_of(b'{"client": "relight-worker/w1/main"') is None
+
+
+def test_what_the_living_have_not_said_again_is_left_to_them_but_explains_nothing() -> None:
+    neighbours = Neighbours()
+    neighbours.hear(Announcement("stopped", held={"S.c": [1, 2, 3]}, whole=True), now=10.0)
+    neighbours.hear(Announcement("alive", held={"S.c": [4]}, whole=True), now=11.0)
+
+    said, remembered = neighbours.held_of("S.c", 11.5, since=10.5)
+
+    assert (said, remembered) == ({4}, {1, 2, 3})
+    # Of five, three are pending; two of those that the stopped one held may have been acknowledged long ago.
+    assert unclaimed(ack_floor=0, delivered=5, pending=3, held=said, spared=remembered) == [5]
+    assert unclaimed(ack_floor=0, delivered=5, pending=1, held=said, spared=remembered) == ()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import relight
@@ -19,11 +16,3 @@ def test_the_face_gives_what_it_names(name: str) -> None:
 def test_what_the_face_does_not_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'relight' has no attribute 'nothing'"):
         _ = relight.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-
-
-def test_importing_the_face_loads_no_engine() -> None:
-    code = "import sys, relight; print(sorted({'nats', 'pydantic', 'structlog', 'asyncio'} & set(sys.modules)))"
-
-    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
-
-    assert done.stdout == "[]\n"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import OrderedDict, defaultdict
 
 import pytest
@@ -37,62 +34,6 @@ def test_a_set_in_a_field_that_is_left_out_may_hold_anything() -> None:
         idle: set[object] = Field(default=set(), exclude=True)
 
     assert value_type(Pool).encode(Pool(size=1, idle={object()}), what="it") == b'{"size":1}'
-
-
-def written_in_other_processes(program: str) -> set[bytes]:
-    path = os.pathsep.join(sys.path)
-    return {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": path},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
-
-
-def test_sets_are_written_in_the_same_order_by_every_process() -> None:
-    program = (
-        "from dataclasses import dataclass\n"
-        "from relight.sdk._values import value_type\n"
-        "@dataclass(frozen=True)\n"
-        "class Tag:\n"
-        "    names: frozenset[str]\n"
-        "letters = {c * 3 for c in 'abcdefgh'}\n"
-        "value = [letters, {'k': (Tag(frozenset(letters)),)}, {Tag(frozenset({c})) for c in letters}]\n"
-        "print(value_type(list).encode(value, what='x'))\n"
-    )
-
-    assert len(written_in_other_processes(program)) == 1
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "defaultdict(set, a=letters)",
-        "OrderedDict(a=letters)",
-        "deque([letters])",
-        "Named(letters)",
-        "Index(letters)",
-        "[defaultdict(list, a=[{'b': Named(letters)}])]",
-    ],
-)
-def test_so_are_those_in_containers_of_other_classes(value: str) -> None:
-    program = (
-        "from collections import OrderedDict, defaultdict, deque\n"
-        "from typing import NamedTuple\n"
-        "from relight.sdk._values import value_type\n"
-        "class Named(NamedTuple):\n"
-        "    names: set[str]\n"
-        "class Index(defaultdict):\n"
-        "    def __init__(self, names):\n"
-        "        super().__init__(set, a=names)\n"
-        "letters = {c * 3 for c in 'abcdefgh'}\n"
-        f"print(value_type(object).encode({value}, what='x'))\n"
-    )
-
-    assert len(written_in_other_processes(program)) == 1
 
 
 def test_sets_of_numbers_stay_there_as_they_were_in_old_histories() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,24 +173,6 @@ def test_a_large_argument_is_digested() -> None:
     assert len(of(pay, "x" * 1_000_000)) == 16
 
 
-def test_the_digest_of_a_set_is_the_same_in_every_process() -> None:
-    program = (
-        "from relight.sdk._values import signature_types\n"
-        "def step(a, b: set[str], *c): ...\n"
-        "words = {'one', 'two', 'three', 'four'}\n"
-        "print(signature_types(step).digest(({'k': words}, words, frozenset(words)), {}))"
-    )
-
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
-
-    assert len(digests) == 1
-
-
 def test_self_is_no_argument_of_a_bound_method() -> None:
     shop = Shop("s")
 
@@ -327,17 +307,3 @@ def test_a_workflow_with_collected_or_keyword_only_parameters() -> None:
         signature_types(keyed, leading=1).encode_arguments(())
     with pytest.raises(InvalidValueError, match=r"argument 'word' of .*both: it is missing"):
         signature_types(both, leading=1).encode_arguments(("a", "b"))
-
-
-def test_values_import_neither_asyncio_nor_nats() -> None:
-    program = (
-        "import sys, relight.sdk._values as values\n"
-        "names = [n for n in sys.modules if n.startswith('relight.sdk._values')]\n"
-        "seen = [getattr(v, '__name__', '') for n in names for v in vars(sys.modules[n]).values()]\n"
-        "bad = [name for name in seen if name in ('asyncio', 'nats')]\n"
-        "print(len(names), bad)"
-    )
-
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
-
-    assert out.strip() == "6 []"

@@ -56,7 +56,7 @@ class Observer:
     def __init__(self, server: MemoryServer, codecs: Sequence[Codec] = ()) -> None:
         self._server = server
         self._seal = SealingDoor(cast("Door", _Stream(server)), server.subjects, codecs) if codecs else None
-        self._known: dict[str, tuple[int, RunState]] = {}
+        self._known: dict[str, tuple[int, int, RunState]] = {}
         self._finished: dict[str, tuple[int, set[str]]] = {}
 
     def runs(self) -> list[str]:
@@ -118,7 +118,10 @@ class Observer:
 
         Not to be changed, and not to be kept: it goes on with the history, of which only what is new is read.
         """
-        known, state = self._known.get(run, (0, RunState()))
+        stored = self._server.stream.last_sequence
+        known, looked_at, state = self._known.get(run, (0, 0, RunState()))
+        if looked_at == stored and known:
+            return state
         for sequence, turn in self._turns_after(run, known):
             state = RunState() if opens_history(turn) else state
             for record in turn.records:
@@ -126,7 +129,7 @@ class Observer:
             known = sequence
         if known == 0:
             return self._begun_by_start(run)
-        self._known[run] = (known, state)
+        self._known[run] = (known, stored, state)
         return state
 
     def sight(self, run: str) -> Sight:

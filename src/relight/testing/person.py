@@ -38,14 +38,14 @@ class Person:
         """Do so until cancelled; time does not pass for its sake."""
         while True:
             await self._stage.notice(self._has_news)
+            self._looked_at = self._stage.server.stream.last_sequence
             for question in self._open():
                 self._answered.add(question)
                 await said(partial(self._answer, self._stage.client.get_run(question.run), question))
 
     def _has_news(self) -> bool:
         """Looked at in each pass of the loop, so without reading anything."""
-        before, self._looked_at = self._looked_at, self._stage.server.stream.last_sequence
-        return before != self._looked_at
+        return self._looked_at != self._stage.server.stream.last_sequence
 
     async def _answer(self, run: Run[Any], question: _Question) -> None:
         if question.number >= 0:

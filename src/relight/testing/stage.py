@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Any, final
@@ -70,6 +71,24 @@ def stage_here() -> Stage | None:
     return _stages.get(asyncio.get_running_loop())
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    """Who waits for a condition. For his sake time passes if he `bids` it."""
+
+    condition: Callable[[], bool]
+    told: asyncio.Future[None]
+    bids: bool
+
+    def look(self) -> None:
+        """Wake him if it holds, or can't be told: he looks again himself, and gets what it raises."""
+        try:
+            holds = self.condition()
+        except Exception:  # noqa: BLE001 - raised once more where it belongs
+            holds = True
+        if holds and not self.told.done():
+            self.told.set_result(None)
+
+
 @final
 class Stage:
     """Use it with `async with`; then open workers.
@@ -106,10 +125,8 @@ class Stage:
         self._senders: list[tuple[Relight, MemoryBackend]] = []
         self._numbers = itertools.count(1)
         self._pacer: asyncio.Task[None] | None = None
-        self._waiting = 0
+        self._waiting: list[_Waiter] = []
         self._asleep: dict[object, Process | None] = {}
-        self._tick: asyncio.Future[None] | None = None
-        self._stalled: StalledError | None = None
         self._idle: asyncio.Future[None] | None = None
         self._seen = 0
         self._vain = 0
@@ -231,20 +248,21 @@ class Stage:
         Raises:
             StalledError: It never will.
         """
-        self._waiting += 1
-        try:
-            while not condition():
-                if self._stalled is not None:
-                    stalled, self._stalled = self._stalled, None
-                    raise stalled
-                await self._next_tick()
-        finally:
-            self._waiting -= 1
+        await self._wait(condition, bids=True)
 
     async def notice(self, condition: Callable[[], bool]) -> None:
         """Return when the condition holds; time does not pass for its sake."""
+        await self._wait(condition, bids=False)
+
+    async def _wait(self, condition: Callable[[], bool], *, bids: bool) -> None:
         while not condition():
-            await self._next_tick()
+            # The pacer looks in each pass of the loop: to wake a task in each of them costs several times as much.
+            waiter = _Waiter(condition, asyncio.get_running_loop().create_future(), bids)
+            self._waiting.append(waiter)
+            try:
+                await waiter.told
+            finally:
+                self._waiting.remove(waiter)
 
     async def skip(self, seconds: float) -> None:
         """Let time pass, and everything happen that is due by then."""
@@ -270,11 +288,6 @@ class Stage:
     def _is_anybody_asleep(self) -> bool:
         return any(one is None or one.is_alive for one in self._asleep.values())
 
-    async def _next_tick(self) -> None:
-        if self._tick is None or self._tick.done():
-            self._tick = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._tick)
-
     # Time.
 
     async def _pace(self) -> None:
@@ -289,7 +302,7 @@ class Stage:
                 await asyncio.sleep(self._nap_s)
 
     def _is_anybody_waiting(self) -> bool:
-        is_waiting = self._waiting > 0 or self._is_anybody_asleep()
+        is_waiting = any(one.bids for one in self._waiting) or self._is_anybody_asleep()
         return is_waiting or self._backend.clock.next_due_ms() is not None
 
     async def rest(self) -> None:
@@ -297,8 +310,8 @@ class Stage:
         quiet = busy = 0
         while quiet < _PASSES:
             await asyncio.sleep(self._nap_s if busy > _BUSY_PASSES else 0)
-            if self._tick is not None and not self._tick.done():
-                self._tick.set_result(None)
+            for waiter in self._waiting:
+                waiter.look()
             quiet, busy = (0, busy + 1) if self._is_busy() else (quiet + 1, 0)
             if busy > _BUSY_PASSES and not self._is_moving():
                 self._let_first_turns_go()
@@ -375,8 +388,9 @@ class Stage:
         """Tell one of those who wait; the others get theirs when everything is idle again."""
         self._vain = 0
         stalled = StalledError(self._complaint())
-        if self._waiting > 0:
-            self._stalled = stalled
+        waiter = next((one for one in self._waiting if one.bids and not one.told.done()), None)
+        if waiter is not None:
+            waiter.told.set_exception(stalled)
         else:
             self._backend.door.process.interruption = stalled
             self._backend.clock.advance_to_next()

@@ -73,9 +73,12 @@ class Neighbours:
         """Those of the living that free the leases of the dead."""
         return [one for one, that in self.living(now).items() if that.frees]
 
-    def held_of(self, consumer: str, now: float) -> set[int]:
-        """All sequences of one consumer that living neighbours hold."""
-        return set[int]().union(*(that.held.get(consumer, ()) for that in self.living(now).values()))
+    def held_of(self, consumer: str, now: float, *, since: float) -> tuple[set[int], set[int]]:
+        """Sequences of one consumer that living neighbours hold: what they have said `since` then, and what before."""
+        said, remembered = set[int](), set[int]()
+        for that in self.living(now).values():
+            (said if that.answered_at >= since else remembered).update(that.held.get(consumer, ()))
+        return said, remembered
 
 
 def rank(worker: str, *, dead: str, others: Iterable[str]) -> int:

@@ -55,16 +55,16 @@ Infos = Mapping[str, _ConsumerInfo]
 """The server's account of consumers, by their names."""
 
 
-def unclaimed(*, ack_floor: int, delivered: int, pending: int, claimed: set[int]) -> Sequence[int]:
-    """Return the sequences of a consumer that may be pending and that nobody living holds.
+def unclaimed(*, ack_floor: int, delivered: int, pending: int, held: set[int], spared: set[int]) -> Sequence[int]:
+    """Return the sequences of a consumer that may be pending and that nobody living holds, without the `spared` ones.
 
-    None, if the living hold as many as are pending.
+    None, if the living hold as many as are pending. What is spared is no reason to think so: it was announced some time
+    ago, and may have been acknowledged since.
     """
     between = range(max(ack_floor, delivered - _SWEPT_MAX) + 1, delivered + 1)
-    held = claimed.intersection(between)
-    if len(held) >= pending:
+    if len(held.intersection(between)) >= pending:
         return ()
-    return [sequence for sequence in between if sequence not in held]
+    return [sequence for sequence in between if sequence not in held and sequence not in spared]
 
 
 @final
@@ -89,11 +89,11 @@ class Sweep:
                 return 0
             await asyncio.sleep(_SETTLE_S)
             # Not only those that are known must be waited for: who begins may not have heard of anybody yet.
-            await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
+            asked_at, _ = await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
             # Of workers that begin together, and those that live, one sweeps; for those that live it changes nothing.
             if rank(self._worker, dead="", others=self._announcer.neighbours.living(monotonic())):
                 return 0
-            return await self._free_unclaimed(infos, {})
+            return await self._free_unclaimed(infos, {}, asked_at)
 
     async def after(self, served: Iterable[str], freed: Mapping[str, set[int]], *, is_moot: Callable[[], bool]) -> int:
         """Free what a death has left in these consumers besides `freed`, and return how much that was.
@@ -106,8 +106,8 @@ class Sweep:
             await asyncio.sleep(_SETTLE_S)
             if not infos or is_moot():
                 return 0
-            await self._ask_the_living(tuple(infos))
-            return await self._free_unclaimed(infos, freed)
+            asked_at = await self._ask_the_living(tuple(infos))
+            return await self._free_unclaimed(infos, freed, asked_at)
 
     async def free(self, leases: Sequence[LeaseName], infos: Infos) -> None:
         """Have the server deliver these again, at once."""
@@ -124,8 +124,12 @@ class Sweep:
     async def _pending(self, consumers: Iterable[str]) -> Infos:
         return {one: info for one, info in (await self.infos(consumers)).items() if info.num_ack_pending}
 
-    async def _free_unclaimed(self, infos: Infos, freed: Mapping[str, set[int]]) -> int:
-        lost = [lease for one, info in infos.items() for lease in self._lost(one, info, freed=freed.get(one, set()))]
+    async def _free_unclaimed(self, infos: Infos, freed: Mapping[str, set[int]], asked_at: float) -> int:
+        lost = [
+            LeaseName(consumer, sequence)
+            for consumer, info in infos.items()
+            for sequence in self._lost(consumer, info, freed.get(consumer, set()), asked_at)
+        ]
         await self.free(lost, infos)
         return len(lost)
 
@@ -139,21 +143,23 @@ class Sweep:
         except msgspec.MsgspecError:
             return None
 
-    async def _ask_the_living(self, consumers: tuple[str, ...]) -> None:
+    async def _ask_the_living(self, consumers: tuple[str, ...]) -> float:
+        """Return when they were asked; not all of them need have answered."""
         asked_at = monotonic()
         await self._announcer.ask(consumers)
         while (now := monotonic()) < asked_at + _ASK_S:
             if all(one.answered_at >= asked_at for one in self._announcer.neighbours.living(now).values()):
-                return
+                break
             await asyncio.sleep(0.005)
+        return asked_at
 
-    def _lost(self, consumer: str, info: _ConsumerInfo, *, freed: set[int]) -> list[LeaseName]:
+    def _lost(self, consumer: str, info: _ConsumerInfo, freed: set[int], asked_at: float) -> Sequence[int]:
         own = self._leases.whole((consumer,))[consumer]
-        claimed = self._announcer.neighbours.held_of(consumer, monotonic()).union(own, freed)
-        sequences = unclaimed(
+        said, remembered = self._announcer.neighbours.held_of(consumer, monotonic(), since=asked_at)
+        return unclaimed(
             ack_floor=info.ack_floor.stream_seq,
             delivered=info.delivered.stream_seq,
             pending=info.num_ack_pending,
-            claimed=claimed,
+            held=said.union(own),
+            spared=remembered | freed,
         )
-        return [LeaseName(consumer, sequence) for sequence in sequences]
