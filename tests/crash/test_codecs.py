@@ -8,8 +8,9 @@ from itertools import count
 from typing import Any
 
 import pytest
+import uvloop
 from tests.crash.workers_in_memory import WorkersInMemory
-from tests.crash.workflows import SCENARIOS
+from tests.crash.workflows import LARGE, SCENARIOS, gives_back
 
 from relight import Encryption, Keys, RefusedError, WorkflowContext, Zstd, workflow
 from relight.actors.codecs import Codec
@@ -21,10 +22,11 @@ from relight.subjects.records import ChildScheduled, Parked
 from relight.subjects.turn import Turn
 from relight.testing.crash import sweep
 from relight.testing.memory import MemoryServer
-from relight.testing.trial import Trial
+from relight.testing.trial import Scenario, Trial
 
 KEYS = Keys({"first": bytes(range(32))})
-NAMES = ("carries", "calls_children", "continues", "forked", "suspends_and_sleeps", "undoes")
+NAMES = ("calls_children", "continues", "forked", "suspends_and_sleeps", "undoes")
+LARGE_ONES = Scenario(workflow=gives_back, args=("a" * LARGE,))
 
 
 def codecs() -> tuple[Codec, ...]:
@@ -41,11 +43,9 @@ async def test_each_example_ends_as_it_does_without_codecs(name: str) -> None:
     assert sealed.problems == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_it_ends_alike_wherever_a_process_dies(name: str) -> None:
-    scenario = replace(SCENARIOS[name], codecs=codecs())
-
-    report = await sweep(scenario, workers=2)
+@pytest.mark.parametrize("scenario", [*(SCENARIOS[name] for name in NAMES), LARGE_ONES], ids=[*NAMES, "large_ones"])
+def test_it_ends_alike_wherever_a_process_dies(scenario: Scenario) -> None:
+    report = uvloop.run(sweep(replace(scenario, codecs=codecs()), workers=2))
 
     assert report.crashes >= 4 * report.operations
 

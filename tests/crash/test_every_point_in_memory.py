@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import uvloop
 from tests.crash.workflows import SCENARIOS, add, in_sequence, suspends_and_sleeps
 
 from relight import RunFailed, WorkflowContext, step, workflow
@@ -14,10 +15,9 @@ FOR_THREE = ("cleans_up", "in_line", "maps", "retries", "signal_against_timer_he
 
 
 @pytest.mark.parametrize(("name", "workers"), [*((name, 2) for name in SCENARIOS), *((name, 3) for name in FOR_THREE)])
-async def test_it_ends_alike_wherever_a_process_dies(name: str, workers: int) -> None:
-    scenario = SCENARIOS[name]
-
-    report = await sweep(scenario, workers=workers)
+def test_it_ends_alike_wherever_a_process_dies(name: str, workers: int) -> None:
+    # Thousands of passes of the loop: here uvloop's take a fifth less.
+    report = uvloop.run(sweep(SCENARIOS[name], workers=workers))
 
     assert report.crashes >= 4 * report.operations
 

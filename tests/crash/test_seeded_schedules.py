@@ -15,7 +15,7 @@ from relight.testing.person import Person
 from relight.testing.stage import Stage, stage_here
 from relight.testing.trial import Scenario
 
-SEEDS = int(os.environ.get("RELIGHT_TEST_SEEDS", "36"))
+SEEDS = int(os.environ.get("RELIGHT_TEST_SEEDS", "24"))
 """`RELIGHT_TEST_SEEDS=500` looks further."""
 
 

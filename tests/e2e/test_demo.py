@@ -47,23 +47,18 @@ def test_the_sabotaged_demo_ends_red_with_double_charges(tmp_path: Path) -> None
     assert "orders were charged more than once" in said
 
 
-def test_of_two_demos_in_one_directory_the_second_is_refused(tmp_path: Path) -> None:
+def test_of_two_demos_in_one_directory_the_second_is_refused_and_the_first_leaves_no_process_when_it_is_killed(
+    tmp_path: Path,
+) -> None:
     with demo(tmp_path) as first:
         until_said(first, "One order")
         with demo(tmp_path) as second:
             said, _ = second.communicate(timeout=30)
-        first.send_signal(signal.SIGINT)
-        first.communicate(timeout=30)
+        until_said(first, "killed")
+        first.kill()  # The fixture `nothing_left_running` looks for the workers, the services and the server.
 
     assert second.returncode == 2
     assert said == f"another demo or playground runs in {tmp_path / 'relight'}; wait for its end\n"
-
-
-def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
-    with demo(tmp_path) as killed:
-        until_said(killed, "killed")
-
-        killed.kill()  # The fixture `nothing_left_running` looks for the workers, the services and the server.
 
 
 def test_the_playground_without_a_terminal_prints_its_help_and_ends(tmp_path: Path) -> None:
