@@ -61,8 +61,8 @@ class Observer:
 
     def runs(self) -> list[str]:
         """Ids of all runs that were started, in the order of their starts."""
-        starts = [start_in(one) for one in self._server.stream.every(self._server.subjects.every_start())]
-        return [one.run for one in starts if one is not None]
+        starts = [_run_of(one) for one in self._server.stream.every(self._server.subjects.every_start())]
+        return [one for one in starts if one is not None]
 
     def turns(self, run: str) -> list[Turn]:
         """Those from the last `Continued` on."""
@@ -197,6 +197,12 @@ class Observer:
             if isinstance(wake, TimerDue):
                 due.append(wake.due_ms)
         return due
+
+
+@lru_cache(maxsize=1024)
+def _run_of(stored: Stored) -> str | None:
+    start = start_in(stored)
+    return None if start is None else start.run
 
 
 def in_lines(turns: list[Turn]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import final
 
 __all__ = ("SubjectTree", "matches")
@@ -30,6 +30,12 @@ class _Node:
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
         self.subject: str | None = None
+
+    def called(self, token: str) -> Iterable[_Node]:
+        if token == "*":
+            return self.children.values()
+        only = self.children.get(token)
+        return () if only is None else (only,)
 
 
 @final
@@ -61,21 +67,12 @@ class SubjectTree:
 
     def matching(self, filter: str) -> Iterator[str]:
         """The subjects that the filter selects. The set must not change while this is iterated over."""
-        return _matching(self._root, filter.split("."))
-
-
-def _matching(node: _Node, tokens: Sequence[str]) -> Iterator[str]:
-    if not tokens:
-        if node.subject is not None:
-            yield node.subject
-    elif tokens[0] == ">":
-        for child in node.children.values():
-            yield from _everything(child)
-    elif tokens[0] == "*":
-        for child in node.children.values():
-            yield from _matching(child, tokens[1:])
-    elif (only := node.children.get(tokens[0])) is not None:
-        yield from _matching(only, tokens[1:])
+        nodes = [self._root]
+        for token in filter.split("."):
+            if token == ">":
+                return (subject for node in nodes for child in node.children.values() for subject in _everything(child))
+            nodes = [child for node in nodes for child in node.called(token)]
+        return (node.subject for node in nodes if node.subject is not None)
 
 
 def _everything(node: _Node) -> Iterator[str]:
