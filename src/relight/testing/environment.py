@@ -36,7 +36,9 @@ class TestEnvironment:
     """Runs workflows in memory, without a server, with the real engine. Use it with `async with`.
 
     Time is virtual: it moves to the next timer when everything is idle and somebody waits for a run, so that a year of
-    sleeps takes milliseconds. Steps really run unless they are faked, and time never skips over one that does.
+    sleeps takes milliseconds. Steps really run unless they are faked, and time never skips over one that does: one that
+    itself waits for a run that sleeps never ends, so fake it. Time-outs of the client, as in `run.result(timeout=5)`,
+    are of real time.
 
     Args:
         workflows: What can be started.
