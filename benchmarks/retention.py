@@ -119,8 +119,8 @@ class _BriefTombstones:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._door, name)
 
-    async def entomb(self, subject: str, data: bytes, *, fence: int, ttl_s: int) -> None:
-        await self._door.entomb(subject, data, fence=fence, ttl_s=min(ttl_s, _TOMBSTONE_S))
+    async def entomb(self, subject: str, data: bytes, *, ttl_s: int, **fences: Any) -> None:
+        await self._door.entomb(subject, data, ttl_s=min(ttl_s, _TOMBSTONE_S), **fences)
 
 
 async def _look(ours: System, percent: int) -> _Look:
