@@ -86,9 +86,35 @@ async def test_who_restarts_the_only_worker_need_not_wait_for_its_leases_to_laps
         again = await fleet.soon("gate", 10)
         fleet.open_the_gate()
 
-        assert max(one.at for one in again) - died < LIMITS.ack_wait_s / 2
+        assert max(one.at for one in again) - died < LIMITS.ack_wait_s / 4
         assert [await run.result(timeout=20) for run in runs] == ["open"] * 5
         await fleet.no_lease_left()
+
+
+@pytest.mark.parametrize("sees_deaths", [True, False])
+async def test_nor_who_restarts_the_only_workers_of_two_queues_together(
+    server: EmbeddedServer, namespace: str, tmp_path: Path, sees_deaths: bool
+) -> None:
+    queues = ("first", "second")
+    async with Fleet(server, namespace, tmp_path, sees_deaths=sees_deaths) as fleet:
+        only = await asyncio.gather(*(fleet.worker("gated", queues=[queue]) for queue in queues))
+        runs = [await fleet.relight.start(gated, fleet.text, queue=queue) for queue in queues for _ in range(3)]
+        await fleet.soon("gate", 6)
+        for run in runs:
+            await fleet.turned(run.id, 1)
+
+        for worker in only:
+            worker.signal(signal.SIGKILL)
+        await asyncio.gather(*(worker.process.wait() for worker in only))
+        died = time.time()
+        await asyncio.gather(*(fleet.worker("gated", queues=[queue]) for queue in queues))
+        again = await fleet.soon("gate", 12)
+        fleet.open_the_gate()
+
+        assert max(one.at for one in again) - died < LIMITS.ack_wait_s / 4
+        assert [await run.result(timeout=20) for run in runs] == ["open"] * 6
+        for queue in queues:
+            await fleet.no_lease_left(queue)
 
 
 @pytest.mark.parametrize("steps", [1, 600], ids=["at_its_beginning", "in_full_swing"])

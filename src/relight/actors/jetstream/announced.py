@@ -22,12 +22,18 @@ _FORGOTTEN_S = 60.0
 
 @dataclass
 class Neighbour:
-    """One other worker. `held` has a key for every consumer that he is known to serve."""
+    """One other worker.
+
+    Attributes:
+        held: Its leases. It has a key for every consumer that he is known to serve.
+        asked: When he last asked the others what they hold of a consumer, because he is about to sweep it.
+    """
 
     heard_at: float
     frees: bool = False
     answered_at: float = 0.0
     held: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+    asked: dict[str, float] = field(default_factory=dict[str, float])
 
     def leases(self) -> list[LeaseName]:
         return [LeaseName(consumer, sequence) for consumer, held in self.held.items() for sequence in sorted(held)]
@@ -46,6 +52,7 @@ class Neighbours:
         neighbour.heard_at, neighbour.frees = now, said.frees
         if said.whole:
             neighbour.answered_at = now
+        neighbour.asked.update(dict.fromkeys(said.wants, now))
         for consumer, sequences in said.held.items():
             if said.whole:
                 neighbour.held[consumer] = set(sequences)
@@ -72,6 +79,10 @@ class Neighbours:
     def freeing(self, now: float) -> list[str]:
         """Those of the living that free the leases of the dead."""
         return [one for one, that in self.living(now).items() if that.frees]
+
+    def sweeping(self, consumer: str, *, since: float) -> list[str]:
+        """Those that have asked `since` then what others hold of this consumer."""
+        return [one for one, that in self._neighbours.items() if that.asked.get(consumer, since - 1) >= since]
 
     def held_of(self, consumer: str, now: float, *, since: float) -> tuple[set[int], set[int]]:
         """Sequences of one consumer that living neighbours hold: what they have said `since` then, and what before."""

@@ -84,16 +84,16 @@ class Sweep:
         Whoever died while nobody lived to see it has left it.
         """
         async with self._turn:
+            began_at = monotonic()
             infos = await self._pending(served)
             if not infos:
                 return 0
             await asyncio.sleep(_SETTLE_S)
             # Not only those that are known must be waited for: who begins may not have heard of anybody yet.
             asked_at, _ = await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
-            # Of workers that begin together, and those that live, one sweeps; for those that live it changes nothing.
-            if rank(self._worker, dead="", others=self._announcer.neighbours.living(monotonic())):
-                return 0
-            return await self._free_unclaimed(infos, {}, asked_at)
+            # Of workers that begin together one sweeps. Whoever lives does not, and others may serve other queues.
+            own = {one: info for one, info in infos.items() if not self._is_left_to_another(one, since=began_at)}
+            return await self._free_unclaimed(own, {}, asked_at)
 
     async def after(self, served: Iterable[str], freed: Mapping[str, set[int]], *, is_moot: Callable[[], bool]) -> int:
         """Free what a death has left in these consumers besides `freed`, and return how much that was.
@@ -120,6 +120,9 @@ class Sweep:
     async def infos(self, consumers: Iterable[str]) -> Infos:
         """Return the server's account of those that exist."""
         return {one: info for one in sorted(consumers) if (info := await self._info(one))}
+
+    def _is_left_to_another(self, consumer: str, *, since: float) -> bool:
+        return rank(self._worker, dead="", others=self._announcer.neighbours.sweeping(consumer, since=since)) > 0
 
     async def _pending(self, consumers: Iterable[str]) -> Infos:
         return {one: info for one, info in (await self.infos(consumers)).items() if info.num_ack_pending}
