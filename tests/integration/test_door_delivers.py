@@ -116,6 +116,25 @@ async def test_with_fewer_places_than_streams_every_stream_has_its_turn(
         assert {slot_of(one.subject.rsplit(".", 1)[1]) % 4 for one in inbox.deliveries} == {0, 1, 2, 3}
 
 
+async def test_places_at_other_streams_are_taken_back_for_what_comes_again(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    """Whoever dies may leave more in one stream than others have asked for there."""
+    subjects, dying, surviving = Subjects(namespace), Inbox(), Inbox()
+    async with await door(shared_server, namespace, shards=4) as one, await door(shared_server, namespace) as other:
+        consumption = await one.consume("start", "q", dying.receive, places=100)
+        for run in [run for run in map(str, range(200)) if slot_of(run) % 4 == 1][:12]:
+            await one.publish(subjects.start("q", run), b"{}")
+        left = list(await dying.wait_for(12))
+        await consumption.close()
+        await other.consume("start", "q", surviving.receive, places=12)
+
+        async with asyncio.timeout(1):  # A pull that finds nothing gives its places back after 3 s.
+            for delivery in left:
+                one.nak(delivery)
+            await surviving.wait_for(12)
+
+
 async def test_a_restart_of_the_server_while_a_pull_is_open_loses_nothing(
     server: EmbeddedServer, namespace: str
 ) -> None:

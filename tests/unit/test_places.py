@@ -68,6 +68,33 @@ def test_what_a_pull_leaves_over_comes_back() -> None:
     assert (places.free, places.asked) == (7, [1, 0])
 
 
+def test_where_something_has_come_again_places_are_wanted_for_what_else_comes_again() -> None:
+    """The server counts only what was never delivered among those that wait."""
+    places = Places(3)
+    places.give(9)
+    places.deal([0, 1, 2])
+    for _ in range(3):
+        places.take(1, comes_again=True)
+
+    assert places.misplaced() in (0, 2)
+
+
+def test_places_do_not_go_round_for_ever_in_search_of_what_comes_again() -> None:
+    places = Places(4)
+    places.give(6)
+    places.deal([0, 1, 2, 3])
+    for stream in range(4):
+        while places.asked[stream] > (stream == 3):
+            places.take(stream, comes_again=True)
+
+    moves = 0
+    while (misplaced := places.misplaced()) is not None:
+        places.give_up(misplaced)
+        places.deal([0, 1, 2, 3])
+        moves += 1
+        assert moves < 10
+
+
 @given(
     streams=st.integers(1, 8),
     steps=st.lists(st.tuples(st.sampled_from(["give", "deal", "take", "give_up"]), st.integers(0, 40)), max_size=80),

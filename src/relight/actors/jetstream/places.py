@@ -26,6 +26,7 @@ class Places:
         self._largest = 0
         self._recent = [0] * streams
         self._has_more = [False] * streams
+        self._may_have_more = [False] * streams
         self._unserved_since = [0] * streams
         self._round = 0
 
@@ -34,9 +35,14 @@ class Places:
         self.free += count
         self._largest = max(self._largest, self.free + sum(self.asked))
 
-    def take(self, stream: int, *, has_more: bool = False) -> None:
-        """A delivery of this stream has taken one of its places; `has_more` is whether others wait behind it."""
+    def take(self, stream: int, *, has_more: bool = False, comes_again: bool = False) -> None:
+        """A delivery of this stream has taken one of its places; `has_more` is whether others wait behind it.
+
+        The server does not count among these what it has delivered before. But what `comes_again` seldom comes alone:
+        whoever dies leaves many.
+        """
         self._has_more[stream] = has_more
+        self._may_have_more[stream] = has_more or comes_again
         if self.asked[stream] > 0:
             self.asked[stream] -= 1
         else:
@@ -46,9 +52,9 @@ class Places:
 
     def give_up(self, stream: int, count: int | None = None) -> None:
         """The server no longer owes this stream `count` deliveries, or any."""
-        if count is not None:
-            # A pull that ran out with places left over has found nothing more.
-            self._has_more[stream] = False
+        if count is not None or self.asked[stream]:
+            # A pull that ends with places left over has found nothing more.
+            self._has_more[stream] = self._may_have_more[stream] = False
         returned = self.asked[stream] if count is None else min(count, self.asked[stream])
         self.asked[stream] -= returned
         self.free += returned
@@ -65,10 +71,12 @@ class Places:
 
     def misplaced(self) -> int | None:
         """A stream whose places are wanted elsewhere: it has nothing to deliver, while another has and got none."""
-        if self.free > 0 or not any(self._has_more[stream] and not asked for stream, asked in enumerate(self.asked)):
+        if self.free > 0 or not any(
+            may_have_more and not asked for may_have_more, asked in zip(self._may_have_more, self.asked, strict=True)
+        ):
             return None
         idle = [stream for stream, asked in enumerate(self.asked) if asked and not self._has_more[stream]]
-        return max(idle, key=lambda stream: self.asked[stream], default=None)
+        return max(idle, key=lambda stream: (not self._may_have_more[stream], self.asked[stream]), default=None)
 
     def deal(self, open_streams: list[int]) -> list[tuple[int, int]]:
         """Ask for free places: return how many at which of these streams. Empty if it is not worth while yet."""

@@ -131,8 +131,8 @@ class Consuming:
     async def ensure_consumer(self, stream: str) -> str:
         return await self._topology.ensure_consumer(stream, self._kind, self._queue)
 
-    def deliver(self, delivery: Delivery, shard: int, *, has_more: bool) -> None:
-        self._places.take(shard, has_more=has_more)
+    def deliver(self, delivery: Delivery, shard: int, *, has_more: bool, comes_again: bool) -> None:
+        self._places.take(shard, has_more=has_more, comes_again=comes_again)
         self._receive(delivery)
         if self._places.free > 0:
             self.ask_soon()
@@ -257,13 +257,14 @@ class _Pull:
         self._heard_s = self._loop.time()
         if reply:
             self._pause_s = _RETRY_FIRST_S
+            delivery = delivery_of(subject, reply, data, headers, known_up_to=self._known_up_to)
             # The token's ninth part is how many more the consumer has.
             has_more = reply.split(b".", 13)[-1 if reply.count(b".") == 8 else 10] != b"0"
-            delivery = delivery_of(subject, reply, data, headers, known_up_to=self._known_up_to)
+            comes_again = delivery.delivered > 1
             if self._openings > 1 and delivery.delivered == 1 and delivery.new_until_ms == 0:
                 # A server that crashed may have forgotten that a living worker has it.
                 delivery = replace(delivery, delivered=2)
-            self._consuming.deliver(delivery, self.shard, has_more=has_more)
+            self._consuming.deliver(delivery, self.shard, has_more=has_more, comes_again=comes_again)
         elif headers is not None and not headers.startswith(b"NATS/1.0 100"):
             self._on_status(subject, headers)
 
