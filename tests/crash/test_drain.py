@@ -72,5 +72,6 @@ async def test_a_step_that_outlasts_the_grace_is_stopped_and_its_run_goes_on_els
     assert await site.result(run.result()) == "done"
     assert site.turns(run.id)[-1].owner == second.host.worker
     assert [(one.cause, one.deaths) for one in site.records(run.id) if isinstance(one, r.Claimed)] == [
-        ("handed_over", 0)
+        ("left", 0),
+        ("handed_over", 0),
     ]

@@ -7,6 +7,7 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
   if none is. If one does not answer come back later, until nobody could begin it without a look any more;
 - nothing there, a wake: whoever drives the start reads the mailbox after its first append; ring off;
 - its turns were copied by a client (epoch 0): nobody has owned it; claim it;
+- its owner has left it: claim it;
 - an owner is named: ask it. "Mine": it has taken the token over. "Not mine": claim by an append under the next epoch.
   Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
   delivered again, and the owner would look by now. Otherwise come back later: the lease's own redelivery decides.
@@ -261,6 +262,8 @@ class Ownership:
             self._door.ack(delivery)
         elif tail.epoch == COPIED_EPOCH:
             await self._resume(delivery, run, last, tail, "forked")
+        elif _was_left(tail):
+            await self._resume(delivery, run, last, tail, "handed_over")
         elif tail.owner == self._worker:
             await self._resume(delivery, run, last, tail, None)
         else:
@@ -477,6 +480,11 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
     if cause is None:
         return r.Claimed("resumed", state.deaths)
     return r.Claimed(cause, 0 if cause in ("handed_over", "forked") else state.deaths + state.has_work)
+
+
+def _was_left(tail: Turn) -> bool:
+    last = tail.records[-1] if tail.records else None
+    return isinstance(last, r.Claimed) and last.cause == r.LEFT
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:

@@ -251,7 +251,7 @@ class RunActor:
             if self._doorbells.changes_lease and self._journal.tail.number > 0:
                 await self._ask_for_fresh_lease()
             if self._hands_back and not attempts.running and not draft.records:
-                return self._hand_over()
+                return await self._hand_over()
             await self._take()
             if draft.records and not self._holds_first_turn:
                 await self._append()
@@ -266,7 +266,7 @@ class RunActor:
                 await self._wait()
             elif self._hands_back and draft.state.end is None:
                 # Its steps were stopped just now: to let it go would leave nobody who runs them.
-                return self._hand_over()
+                return await self._hand_over()
             elif await self._let_go():
                 return None
 
@@ -575,8 +575,15 @@ class RunActor:
         await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
         self._armed_ms = alarm.due_ms
 
-    def _hand_over(self) -> None:
-        """Give the leases back: the server delivers them to another worker at once."""
+    async def _hand_over(self) -> None:
+        """Give the leases back: the server delivers them to another worker at once.
+
+        Who gets them may not ask before this worker is gone, and must not take it for dead.
+        """
+        if self.state.has_work and self._journal.tail.number > 0:
+            lease, cursor = 0 if self.lease is None else self.lease.sequence, self._journal.cursor
+            left = r.Claimed(r.LEFT)
+            await self._journal.append([left], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
         for delivery in self._doorbells.held():
             self._door.nak(delivery)
         self._leave(())

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 __all__ = (
     "ENDS",
     "FACTS",
+    "LEFT",
     "NULL",
     "AnswerReceived",
     "AwakeableCompleted",
@@ -247,8 +248,12 @@ class CancelRequested(_Record, frozen=True):
 # Facts about its execution, which the code does not see.
 
 
+LEFT = "left"
+"""Cause of the claim by which an owner that is told to stop says that it runs nothing of the run any more."""
+
+
 class Claimed(_Record, frozen=True):
-    """A worker took the run over. `deaths` counts owners lost in a row without progress."""
+    """A worker took the run over, or has left it. `deaths` counts owners lost in a row without progress."""
 
     cause: str
     deaths: int = 0
