@@ -78,7 +78,7 @@ async def test_deliveries_go_on_when_the_leader_of_their_consumers_is_killed_and
         stream = f"RELIGHT_{namespace}_RUN_0"
         # At the node that stays: what the workers hear of the change is what the server tells them.
         stays = (await cluster.leader_of(stream)).url
-        await asyncio.gather(fleet.worker("waits", url=stays), fleet.worker("waits", url=stays))
+        workers = await asyncio.gather(fleet.worker("waits", url=stays), fleet.worker("waits", url=stays))
         waiting = [await fleet.relight.start(waits, fleet.text) for _ in range(10)]
         for run in waiting:
             await fleet.status(run.id, "waiting")
@@ -94,6 +94,8 @@ async def test_deliveries_go_on_when_the_leader_of_their_consumers_is_killed_and
 
         assert results == ["gone"] * 20
         assert time.monotonic() - killed < 30
+        # Told by the server: whoever heeds only its silence goes on after more than ten seconds.
+        assert not any("missed heartbeats" in worker.log.read_text() for worker in workers)
         for run in (*waiting, *more):
             assert Counter(one.step for one in fleet.executions(run=run.id)) == {"one": 1, "two": 1}
             await fleet.journal(run.id)

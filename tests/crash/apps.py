@@ -55,6 +55,7 @@ class Orders:
     queues: tuple[str, ...] = ("default",)
     concurrency: int = 200
     replicas: int = 1
+    shards: int = 1
     variant: str = ""
     version: str = ""
     adopts: tuple[str, ...] = ()
@@ -220,7 +221,7 @@ class CountsReplays(Interceptor):
 
 
 def relight_of(orders: Orders) -> Relight:
-    settings = Settings.read(url=orders.url, namespace=orders.namespace, replicas=orders.replicas)
+    settings = Settings.read(url=orders.url, namespace=orders.namespace, replicas=orders.replicas, shards=orders.shards)
     end_s = orders.limits.get("loop_blocked_end_s", LIMITS.loop_blocked_end_s)
     limits = replace(LIMITS, loop_blocked_end_s=end_s)
     backend = JetStreamBackend(settings, is_local=False, watchdog_limits=limits)

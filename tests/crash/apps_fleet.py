@@ -8,7 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, final
@@ -101,6 +101,7 @@ class Fleet:
         *,
         sees_deaths: bool = False,
         replicas: int = 1,
+        shards: int = 1,
         limits: Mapping[str, float] | None = None,
     ) -> None:
         self.directory = directory
@@ -110,8 +111,10 @@ class Fleet:
         system = server.system_urls if isinstance(server, ClusterOfThree) else [server.system_url]
         self._system_urls = system if sees_deaths else []
         self._replicas = replicas
+        self._shards = shards
         # The streams are made by whoever comes first: that is this client.
-        self.relight = relight_of(Orders(url=",".join(self.urls), namespace=namespace, replicas=replicas))
+        orders = Orders(url=",".join(self.urls), namespace=namespace, replicas=replicas, shards=shards)
+        self.relight = relight_of(orders)
         self._logs = 0
         self._limits = dict(limits or {})
         self._workers: list[WorkerProcess] = []
@@ -137,6 +140,7 @@ class Fleet:
             version=version,
             adopts=tuple(adopts),
             replicas=self._replicas,
+            shards=self._shards,
             limits=self._limits,
         )
         self._logs += 1
@@ -202,18 +206,18 @@ class Fleet:
                 await asyncio.sleep(0.01)
         return seen
 
-    async def consumer(self, kind: str, queue: str = "default") -> Consumer:
-        """Return the server's account of a queue's consumer; all zero if there is none."""
+    async def consumer(self, kind: str, queue: str = "default", shard: int = 0) -> Consumer:
+        """Return the server's account of a queue's consumer of one stream; all zero if there is none."""
         async with connected(self.urls) as connection:
-            subject = f"$JS.API.CONSUMER.INFO.RELIGHT_{self.namespace}_RUN_0.{kind}-{queue}"
+            subject = f"$JS.API.CONSUMER.INFO.RELIGHT_{self.namespace}_RUN_{shard}.{kind}-{queue}"
             reply = await connection.request(subject, b"", timeout=5)
         return Consumer.model_validate_json(reply.data)
 
     async def no_lease_left(self, queue: str = "default") -> None:
         """Return when nothing of a queue is under delivery, and nothing waits to be delivered."""
         async with asyncio.timeout(20):
-            for kind in ("start", "wake"):
-                while (info := await self.consumer(kind, queue)).num_ack_pending + info.num_pending:
+            for kind, shard in product(("start", "wake"), range(self._shards)):
+                while (info := await self.consumer(kind, queue, shard)).num_ack_pending + info.num_pending:
                     await asyncio.sleep(0.01)
 
     async def end(self) -> None:

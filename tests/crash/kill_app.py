@@ -1,4 +1,5 @@
-"""Worker processes with the example workflows; they note each attempt of a step in a file before it begins.
+"""Worker processes with the example workflows; they note each attempt of a step, and who they are, in a file before
+it begins.
 
 For each line that comes in, one worker is forked: it starts in milliseconds, because everything is imported already. It
 says its process id when it works. When the input ends, so do all.
@@ -26,7 +27,7 @@ EXECUTIONS = Path(sys.argv[3]) if len(sys.argv) > 3 else Path(os.devnull)
 class Noting(Interceptor):
     async def step(self, call: StepCall, next: Any) -> Any:
         with EXECUTIONS.open("a") as file:  # One write of a line at the end of a file is atomic.
-            file.write(f"{call.info.idempotency_key} {call.info.attempt}\n")
+            file.write(f"{call.info.idempotency_key} {call.info.attempt} {os.getpid()}\n")
         return await next(call)
 
 

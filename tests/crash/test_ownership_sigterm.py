@@ -115,7 +115,7 @@ async def test_the_only_worker_may_be_restarted_often_while_one_step_goes_on(
             await fleet.soon("gate", number)
             await fleet.turned(run.id, 1)
             worker.signal(signal.SIGTERM)
-            await asyncio.to_thread(eventually, lambda: "worker_draining" in worker.log.read_text())
+            await asyncio.to_thread(eventually, lambda log=worker.log: "worker_draining" in log.read_text())
             worker.signal(signal.SIGTERM)  # The step would outlast its time.
             assert await worker.process.wait() == 0
 

@@ -38,8 +38,9 @@ async def test_deliveries_that_come_twice_and_out_of_order_change_nothing(
         async with meanwhile(partial(_redeliver, fleet, Random(_SEED))):
             runs = await load(fleet)
 
-        redelivered = sum([(await fleet.consumer(kind)).delivered.consumer_seq for kind in ("start", "wake")])
-        assert redelivered > 2 * len(runs), "too little came twice"
+        # Of the wakes nobody knows how many there were: a signal that is sent twice may be stored twice.
+        redelivered = (await fleet.consumer("start")).delivered.consumer_seq - len(runs)
+        assert redelivered > len(runs), "too little came twice"
         await all_is_once(fleet, runs)
 
 

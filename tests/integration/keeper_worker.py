@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -23,7 +23,7 @@ from relight.actors.watchdog import Watchdog
 from relight.config.limits import LIMITS
 from relight.subjects.ids import WorkerId
 
-__all__ = ("Orders", "WorkerProcess", "consumer_info", "fill", "make_consumer", "pull")
+__all__ = ("Orders", "WorkerProcess", "consumer_info", "deliveries", "fill", "make_consumer", "open_pull", "pull")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +120,26 @@ async def make_consumer(client: Client, stream: str, *, ack_wait_s: float) -> No
 
 async def consumer_info(client: Client, stream: str) -> dict[str, int]:
     return await _asked(client, f"CONSUMER.INFO.{stream}.c", {})
+
+
+async def deliveries(client: Client, stream: str) -> int:
+    """How many the consumer has made. What has lapsed is only delivered again to a pull that is open."""
+    info: Mapping[str, Any] = await consumer_info(client, stream)
+    count: int = info["delivered"]["consumer_seq"]
+    return count
+
+
+async def open_pull(client: Client, stream: str, count: int) -> None:
+    """Have the server deliver so many, of which nobody takes notice."""
+    body = json.dumps({"batch": count, "expires": 60_000_000_000}).encode()
+    inbox = client.new_inbox()
+    await subscribe(client, inbox, _ignore)
+    await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.c", body, reply=inbox)
+    await client.flush()
+
+
+async def _ignore(_message: Msg) -> None:
+    pass
 
 
 async def fill(client: Client, stream: str, count: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
-from tests.integration.keeper_worker import Orders, WorkerProcess, consumer_info, fill, make_consumer, pull
+from tests.integration.keeper_worker import Orders, WorkerProcess, deliveries, fill, make_consumer, open_pull, pull
 
 from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions
 from relight.actors.watchdog import EXIT_LOOP_BLOCKED
@@ -56,10 +56,11 @@ async def test_leases_are_renewed_while_the_main_thread_is_blocked(client: Clien
     await fill(client, stream, 3)
     for delivery in await pull(client, stream, 3):
         keeper.hold("run", delivery)
+    await open_pull(client, stream, 3)
 
     block(2.5 * ACK_WAIT_S)
 
-    assert (await consumer_info(client, stream))["num_redelivered"] == 0
+    assert await deliveries(client, stream) == 3
     assert keeper.is_fresh()
 
 
@@ -79,10 +80,11 @@ async def test_thousands_of_leases_are_kept(client: Client, stream: str, keeper:
     await fill(client, stream, 5_000)
     for delivery in await pull(client, stream, 5_000):
         keeper.hold("run", delivery)
+    await open_pull(client, stream, 5_000)
 
     block(2.5 * ACK_WAIT_S)
 
-    assert (await consumer_info(client, stream))["num_redelivered"] == 0
+    assert await deliveries(client, stream) == 5_000
 
 
 async def test_questions_are_answered_while_the_main_thread_is_blocked(
@@ -150,9 +152,10 @@ async def test_a_stopped_process_is_stale_and_renews_only_what_is_held_again(
         worker.order(hold="again")
         worker.order(fresh=True)
         worker.line()
+        await open_pull(client, stream, 1)
         block(2 * ACK_WAIT_S)
 
-        assert (await consumer_info(client, stream))["num_redelivered"] == 1
+        assert await deliveries(client, stream) == 2
 
 
 async def test_a_blocked_loop_is_named_and_then_ended(

@@ -6,13 +6,14 @@ import asyncio
 import os
 import re
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 import pytest
-from tests.crash.apps import gated, quick
+from tests.crash.apps import brisk, gated, quick
 from tests.crash.apps_fleet import Fleet
 from tests.crash.apps_proxy import Proxy
 
@@ -21,7 +22,7 @@ from relight.config.server import EmbeddedServer
 
 T = TypeVar("T")
 
-_RUNS = 200
+_RUNS = 300
 
 
 @workflow
@@ -36,25 +37,31 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing_and_no_living
     server: EmbeddedServer, namespace: str, tmp_path: Path, way: str
 ) -> None:
     async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
-        await asyncio.gather(fleet.worker("quick", "gated"), fleet.worker("quick", "gated"))
+        # So few places that most of the runs are still to be delivered when the server goes.
+        workers = await asyncio.gather(*(fleet.worker("brisk", "gated", concurrency=50) for _ in range(2)))
         held = [await fleet.relight.start(gated, fleet.text) for _ in range(10)]
         await fleet.soon("gate", 10)
         for run in held:
             await fleet.turned(run.id, 1)
-        starting = [asyncio.create_task(fleet.relight.start(quick, fleet.text)) for _ in range(_RUNS)]
-        await fleet.soon("three", 5)
+        starting = [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(_RUNS)]
+        await fleet.soon("two", 50)
 
         await asyncio.to_thread(server.stop if way == "stop" else server.kill)
+        starting += [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(20)]
         await asyncio.sleep(1.0)
+        restarted = time.time()
         await asyncio.to_thread(server.start)
         fresh = [await one for one in starting]
         results = await asyncio.gather(*(result_of(run) for run in fresh))
         fleet.open_the_gate()
 
-        assert results == [6] * _RUNS
+        assert results == [3] * (_RUNS + 20)
         assert [await run.result(timeout=40) for run in held] == ["open"] * 10
         await fleet.no_lease_left()
         await nothing_ran_twice(fleet, [*(run.id for run in held), *(run.id for run in fresh)])
+        for worker in workers:
+            after = {one.run for one in fleet.executions("two") if one.process == worker.pid and one.at > restarted}
+            assert len(after) > _RUNS / 10, "the server went too late"
 
 
 async def test_leases_outlive_an_outage_that_is_longer_than_they_last(
