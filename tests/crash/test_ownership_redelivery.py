@@ -225,7 +225,8 @@ async def test_the_last_turns_outbox_is_repeated_by_the_next_owner(
 
         owner.signal(signal.SIGKILL)
 
-        assert await run.result(timeout=20) == 2
+        # By a lease that was freed and by the timer, and not by a lease that has lapsed.
+        assert await run.result(timeout=6) == 2
         await fleet.no_lease_left()
         assert [one.step for one in fleet.executions()] == ["one", "two"]
         await fleet.journal(run.id)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.crash.apps import Orders, gated, hears_while_it_works, quick, text_of
+from tests.crash.apps import Orders, brisk, gated, hears_while_it_works, quick, text_of
 from tests.crash.apps_fleet import Fleet
 from tests.processes import eventually
 
@@ -53,6 +53,38 @@ async def test_a_drained_worker_hands_its_leases_back_and_another_goes_on_within
             claims = [one for turn in turns for one in turn.records if isinstance(one, r.Claimed)]
             assert all(claim.deaths == 0 for claim in claims)
         assert {one.process for one in fleet.executions(run=late.id)} == {second.pid}
+
+
+async def test_in_a_burst_no_step_runs_twice_and_nothing_is_left_to_lapse(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path) as fleet:
+        first, second = [await fleet.worker("brisk"), await fleet.worker("brisk")]
+        starting = [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(2_000)]
+        await asyncio.to_thread(told_after_its_steps, first.pid, tmp_path / "executions", 500)
+        code = await asyncio.wait_for(first.process.wait(), 20)
+        runs = [await one for one in starting]
+        results = await asyncio.gather(*(run.result(timeout=60) for run in runs))
+        await fleet.no_lease_left()
+
+        assert (code, results) == (0, [3] * 2_000)
+        steps = fleet.executions()
+        assert len(steps) == len({(one.run, one.step) for one in steps})
+        last = {one.run: one.at for one in steps if one.process == first.pid}
+        next_ = {one.run: one.at for one in reversed(steps) if one.process == second.pid}
+        handed_over = last.keys() & next_.keys()
+        assert handed_over
+        assert max(next_[run] - last[run] for run in handed_over) < LIMITS.ack_wait_s / 4
+        claims = [
+            one for run in handed_over for turn in await fleet.journal(run) for one in turn.records
+            if isinstance(one, r.Claimed)
+        ]  # fmt: skip
+        assert all(claim.deaths == 0 for claim in claims)
+
+
+def told_after_its_steps(worker: int, executions: Path, steps: int) -> None:
+    eventually(lambda: executions.exists() and executions.read_text().count(f" {worker},") >= steps)
+    os.kill(worker, signal.SIGTERM)
 
 
 async def test_a_wake_during_the_drain_is_consumed_once(

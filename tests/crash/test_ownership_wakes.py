@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from msgspec import Raw
-from tests.crash.apps import collects, gated, hears_while_it_works
-from tests.crash.apps_fleet import Fleet
+from tests.crash.apps import blocks, collects, gated, hears_while_it_works
+from tests.crash.apps_fleet import Fleet, WorkerProcess
 
 from relight import RunCancelled
+from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
 from relight.subjects.codec import encode
 from relight.subjects.messages import Signal
@@ -40,8 +41,14 @@ async def test_of_two_wakes_at_two_workers_one_claim_wins_and_both_messages_are_
         for run in runs:
             assert [one.step for one in fleet.executions(run=run.id)] == ["one", "two"]
             assert {turn.epoch for turn in await fleet.journal(run.id)} == {1, 2}
-        # Both have begun to take over some of the runs, or nothing was proven.
-        assert all("activation_begins" in worker.log.read_text() for worker in others)
+        # Both have begun to take over the same runs, or nothing was proven.
+        assert set.intersection(*(begun_by(worker) for worker in others))
+
+
+def begun_by(worker: WorkerProcess) -> set[str]:
+    """The runs that it has begun to replay."""
+    lines = [one for one in worker.log.read_text().splitlines() if "activation_begins" in one]
+    return {one.rpartition("run=")[2] for one in lines}
 
 
 async def test_a_wake_reaches_the_living_worker_that_holds_the_run_at_once(
@@ -75,6 +82,7 @@ async def test_a_wake_is_consumed_although_the_worker_that_took_it_dies_before_i
         runs = [await fleet.relight.start(hears_while_it_works, fleet.text) for _ in range(10)]
         gates = await fleet.soon("gate", 10)
         held = {one.run for one in gates if one.process == owner.pid}
+        assert held
         for run in runs:
             await fleet.turned(run.id, 1)
 
@@ -90,6 +98,34 @@ async def test_a_wake_is_consumed_although_the_worker_that_took_it_dies_before_i
             turns = await fleet.journal(run.id)
             assert turns[-1].epoch == (2 if run.id in held else 1)
             assert {one.process for one in fleet.executions("gate", run=run.id)} >= {other.pid} - {owner.pid}
+
+
+async def test_so_is_one_that_it_has_said_to_take_over_from_another(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        owner = await fleet.worker("hears_while_it_works", "blocks")
+        runs = [await fleet.relight.start(hears_while_it_works, fleet.text) for _ in range(10)]
+        await fleet.soon("gate", 10)
+        for run in runs:
+            await fleet.turned(run.id, 1)
+        await fleet.relight.start(blocks, fleet.text)
+        await fleet.soon("blocked")  # From now on only its keeper acts: it says that it takes what it is asked for.
+        await fleet.worker("hears_while_it_works", "blocks")
+
+        await asyncio.gather(*(run.signal("number", number) for number, run in enumerate(runs)))
+        await asyncio.sleep(LIMITS.ask_s)
+        pending = (await fleet.consumer("wake")).num_ack_pending
+        await owner.kill()
+        died = time.time()
+        fleet.open_the_gate()
+
+        assert pending == 10
+        assert [await run.result(timeout=20) for run in runs] == [("open", number) for number in range(10)]
+        await fleet.no_lease_left()
+        # By what was freed, and not by what has lapsed.
+        assert time.time() - died < LIMITS.ack_wait_s / 2
+        assert len(fleet.executions("gate")) == 20
 
 
 async def test_a_thousand_wakes_of_one_run_cost_no_thousand_replays(
