@@ -14,6 +14,7 @@ import pytest
 from tests.crash.apps import brisk, gated, quick
 from tests.crash.apps_fleet import Execution, Fleet
 from tests.processes import eventually
+from tests.raw_nats import connected
 
 from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
@@ -115,6 +116,31 @@ async def test_nor_who_restarts_the_only_workers_of_two_queues_together(
         assert [await run.result(timeout=20) for run in runs] == ["open"] * 6
         for queue in queues:
             await fleet.no_lease_left(queue)
+
+
+async def test_who_restarts_the_only_worker_need_not_wait_for_what_it_held_while_thousands_came_and_went(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
+        only = await fleet.worker("gated", "quick")
+        run = await fleet.relight.start(gated, fleet.text)
+        await fleet.soon("gate")
+        async with connected(fleet.urls) as connection:
+            for _ in range(12_000):
+                await connection.publish(fleet.relight.subjects.log("another"), b"")
+            await connection.request(fleet.relight.subjects.log("another"), b"", timeout=20)
+        await (await fleet.relight.start(quick, fleet.text)).result(timeout=20)
+        info = await fleet.consumer("start")
+        assert info.delivered.stream_seq - info.ack_floor.stream_seq > 10_000
+
+        await only.kill()
+        died = time.time()
+        await fleet.worker("gated", "quick")
+        again = await fleet.soon("gate", 2)
+        fleet.open_the_gate()
+
+        assert again[1].at - died < LIMITS.ack_wait_s / 2
+        assert await run.result(timeout=20) == "open"
 
 
 @pytest.mark.parametrize("steps", [1, 600], ids=["at_its_beginning", "in_full_swing"])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ async def test_the_only_worker_may_be_restarted_often_while_one_step_goes_on(
             await fleet.soon("gate", number)
             await fleet.turned(run.id, 1)
             worker.signal(signal.SIGTERM)
-            await asyncio.to_thread(eventually, lambda log=worker.log: "worker_draining" in log.read_text())
+            await asyncio.to_thread(eventually, partial(says, worker.log, "worker_draining"))
             worker.signal(signal.SIGTERM)  # The step would outlast its time.
             assert await worker.process.wait() == 0
 
@@ -180,3 +181,7 @@ async def test_a_worker_drains_as_process_1(server: EmbeddedServer, namespace: s
 
         assert await asyncio.wait_for(outside.wait(), 20) == 0, log.read_text()
         assert "worker_stopped" in log.read_text()
+
+
+def says(log: Path, event: str) -> bool:
+    return event in log.read_text()

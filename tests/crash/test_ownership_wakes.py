@@ -42,7 +42,8 @@ async def test_of_two_wakes_at_two_workers_one_claim_wins_and_both_messages_are_
             assert [one.step for one in fleet.executions(run=run.id)] == ["one", "two"]
             assert {turn.epoch for turn in await fleet.journal(run.id)} == {1, 2}
         # Both have begun to take over the same runs, or nothing was proven.
-        assert set.intersection(*(begun_by(worker) for worker in others))
+        one, other = (begun_by(worker) for worker in others)
+        assert one & other
 
 
 def begun_by(worker: WorkerProcess) -> set[str]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, cast
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -124,9 +124,8 @@ async def consumer_info(client: Client, stream: str) -> dict[str, int]:
 
 async def deliveries(client: Client, stream: str) -> int:
     """How many the consumer has made. What has lapsed is only delivered again to a pull that is open."""
-    info: Mapping[str, Any] = await consumer_info(client, stream)
-    count: int = info["delivered"]["consumer_seq"]
-    return count
+    info = cast("dict[str, dict[str, int]]", await consumer_info(client, stream))
+    return info["delivered"]["consumer_seq"]
 
 
 async def open_pull(client: Client, stream: str, count: int) -> None:

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from tests.integration.keeper_worker import Orders, WorkerProcess, fill, make_consumer
 
 from relight.actors.jetstream.announced import rank
-from relight.actors.jetstream.announcements import Announcement, decode_announcement
+from relight.actors.jetstream.announcements import Announcement, decode_announcement, encode_announcement
 from relight.actors.jetstream.keeper_connection import subscribe
 from relight.config.server import EmbeddedServer
 from relight.subjects.grammar import Subjects
@@ -156,6 +156,43 @@ async def test_what_the_dead_had_announced_and_acknowledged_since_does_not_stand
             redelivered = await asyncio.to_thread(lambda: list(survivor.lines(60)))
 
         assert {one["sequence"] for one in redelivered} == lost
+
+
+async def test_what_the_dead_said_last_is_not_counted_for_a_living_one_when_it_comes_late(ground: Ground) -> None:
+    with ground.worker("survivor") as survivor, ground.worker("victim") as victim:
+        await ground.until_all_free("survivor", "victim")
+        await ground.publish(2)
+        victim.order(pull=1)
+        announced = victim.line()["sequence"]
+        await ground.until_announced("victim", 1)
+        victim.order(pull=1, holds=False)
+        young = int(victim.line()["sequence"])
+        survivor.order(pull=2)
+
+        victim.signal(signal.SIGKILL)
+        await ground.until(lambda: bool(ground.freed_by("victim")))
+        late = Announcement("victim", frees=True, held={f"{ground.stream}.c": [young]})
+        await ground.client.publish(Subjects(ground.namespace).announcements(), encode_announcement(late))
+        async with asyncio.timeout(5):
+            redelivered = await asyncio.to_thread(lambda: list(survivor.lines(2)))
+
+        assert {one["sequence"] for one in redelivered} == {announced, young}
+
+
+async def test_who_is_asked_for_leases_of_one_consumer_tells_all_that_it_holds(ground: Ground) -> None:
+    """Another asker may wait for his answer at this moment, and would take this one for it."""
+    with ground.worker("asked") as asked:
+        await ground.until_all_free("asked")
+        await ground.publish(1)
+        asked.order(pull=1)
+        sequence = asked.line()["sequence"]
+        ground.said.clear()
+
+        question = Announcement("asker", wants=("S.other",))
+        await ground.client.publish(Subjects(ground.namespace).announcements(), encode_announcement(question))
+        await ground.until(lambda: any(one.whole for one in ground.said))
+
+        assert [one.held for one in ground.said if one.whole] == [{f"{ground.stream}.c": [sequence]}]
 
 
 async def test_one_of_three_survivors_frees_and_the_others_leave_it_to_him(ground: Ground) -> None:

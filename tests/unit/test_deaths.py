@@ -7,10 +7,12 @@ from functools import partial
 import pytest
 from tests import connection_events
 
+from relight.actors.door import Delivery
 from relight.actors.jetstream.announced import Neighbours
-from relight.actors.jetstream.announcements import Announcement
+from relight.actors.jetstream.announcements import Announcement, LeaseName
 from relight.actors.jetstream.deaths import Deaths, event_of
 from relight.actors.jetstream.deaths_sweep import unclaimed
+from relight.actors.jetstream.keeper_leases import Leases
 from relight.subjects.ids import WorkerId
 
 WORKER = WorkerId("w1")
@@ -107,6 +109,30 @@ def test_connections_of_others_say_nothing() -> None:
 
     assert event_of(other) is None
     assert event_of(b'{"client": "relight-worker/w1/main"') is None
+
+
+def test_leases_older_than_a_sweep_goes_back_still_explain_what_is_pending() -> None:
+    held = {1, 2, 20_000}
+
+    assert unclaimed(ack_floor=0, delivered=20_000, pending=3, held=held, spared=set(), far_back=10) == ()
+    assert unclaimed(ack_floor=0, delivered=20_000, pending=4, held=held, spared=set(), far_back=3) == [19_998, 19_999]
+
+
+def test_a_lease_that_was_delivered_here_again_has_not_ended() -> None:
+    leases = Leases()
+    first, again, other = (delivery(7, 1), delivery(7, 2), delivery(8, 1))
+    for one in (first, other, again):
+        leases.hold(one)
+        leases.mature(float("inf"))
+    leases.release(first)
+    leases.release(other)
+
+    assert leases.end() == [LeaseName("S.c", 8)]
+    assert leases.end() == []
+
+
+def delivery(sequence: int, delivered: int) -> Delivery:
+    return Delivery("s", sequence, b"", None, f"$JS.ACK.S.c.{delivered}.{sequence}.1.1.0", delivered)
 
 
 def test_what_the_living_have_not_said_again_is_left_to_them_but_explains_nothing() -> None:

@@ -152,7 +152,7 @@ class RunActor:
             self._draft.record(claim)
         self._queue = started.queue
         self._reads_mailbox = not is_alone
-        self._holds_first_turn = is_alone and self._may_hold_first_turn()
+        self._holds_first_turn = is_alone and self._draft.may_be_held
         if self._holds_first_turn:
             self._launch(self._proven_s)
             self._claim = self._crew.claims.call(self._append_first_turn, self._proven_s)
@@ -235,9 +235,8 @@ class RunActor:
         """What no message can hold fits at no later try: the run waits for other code, or a person."""
         if self._journal.tail.number == 0 or self.state.parked is not None:
             raise error
-        parked = r.Parked("stuck", f"what its code asks for does not fit: {error}", "", self._crew.programs.code)
-        lease, cursor = 0 if self.lease is None else self.lease.sequence, self._journal.cursor
-        await self._journal.append([parked], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
+        what = f"what its code asks for does not fit: {error}"
+        await self._append_fact(r.Parked("stuck", what, "", self._crew.programs.code))
         self._doorbells.postpone()
         self._leave(())
 
@@ -463,13 +462,6 @@ class RunActor:
         # Others may have had the lease meanwhile, and let the run go without a record.
         self._doorbells.changes_lease = self._doorbells.changes_lease or self.lease is not None
 
-    def _may_hold_first_turn(self) -> bool:
-        state = self._draft.state
-        deadline_ms = state.run_deadline_ms
-        if deadline_ms is not None and deadline_ms <= self._draft.at_ms:
-            return False  # It came too late to launch anything.
-        return bool(state.steps) and state.end is None and not state.has_unsafe
-
     def _read_mailbox_now(self) -> None:
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
         self._reads_mailbox = True
@@ -576,17 +568,16 @@ class RunActor:
         self._armed_ms = alarm.due_ms
 
     async def _hand_over(self) -> None:
-        """Give the leases back: the server delivers them to another worker at once.
-
-        Who gets them may not ask before this worker is gone, and must not take it for dead.
-        """
+        """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""
         if self.state.has_work and self._journal.tail.number > 0:
-            lease, cursor = 0 if self.lease is None else self.lease.sequence, self._journal.cursor
-            left = r.Claimed(r.LEFT)
-            await self._journal.append([left], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
+            await self._append_fact(r.Claimed(r.LEFT))
         for delivery in self._doorbells.held():
             self._door.nak(delivery)
         self._leave(())
+
+    async def _append_fact(self, fact: r.Record) -> None:
+        lease, cursor = 0 if self.lease is None else self.lease.sequence, self._journal.cursor
+        await self._journal.append([fact], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
 
     def _leave(self, unfinished: Sequence[Delivery]) -> None:
         self._doorbells.drop()

@@ -61,7 +61,7 @@ class Announcement(Struct, frozen=True, omit_defaults=True, tag="announcement", 
         held: Stream sequences of leases, by consumer; added to what was said before.
         whole: `held` replaces what was said before of the consumers in it.
         ended: Leases that he no longer holds.
-        wants: Asks the others for all leases that they hold of these consumers, at once and also the youngest.
+        wants: Asks the others for all leases that they hold, of these consumers at least, at once: also the youngest.
         freed: He has freed the leases of this dead worker.
     """
 

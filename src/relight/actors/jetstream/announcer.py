@@ -58,7 +58,7 @@ class Announcer:
         self._limits = limits
         self._consumers_told = 0
         self._present_at = self._whole_at = float("-inf")
-        self._wanted: set[str] = set()
+        self._owes_all = False
         self._asks_all = False
         self._age_s = limits.announce_s
         self.frees = False
@@ -67,10 +67,10 @@ class Announcer:
     async def listen(self) -> None:
         """Hear the others from now on, and ask them what they hold."""
         await subscribe(self._client, self._subject, self._hear)
-        await self.ask((EVERY_CONSUMER,))
+        await self.ask()
 
-    async def ask(self, consumers: tuple[str, ...]) -> None:
-        """Have all others say what they hold of these consumers."""
+    async def ask(self, consumers: tuple[str, ...] = (EVERY_CONSUMER,)) -> None:
+        """Have all others say what they hold. Who names consumers is about to sweep them."""
         await self._say(Announcement(self._worker, self.frees, wants=consumers))
 
     async def report_freed(self, dead: str) -> None:
@@ -85,7 +85,7 @@ class Announcer:
     def start_afresh(self) -> None:
         """After a reconnect: say everything again with the next pass, and ask the others to do the same."""
         self._asks_all = True
-        self._wanted.add(EVERY_CONSUMER)
+        self._owes_all = True
 
     async def run(self) -> None:
         """Announce until cancelled; what can't be sent is sent with the next whole table."""
@@ -101,7 +101,7 @@ class Announcer:
                 await self._announce(matured, now)
             except WORLD_ERRORS as error:
                 _log.debug("announcement_lost", error=repr(error))
-                self._wanted.add(EVERY_CONSUMER)
+                self._owes_all = True
             pause_s = self._pause_s(now, pause_s)
 
     def _pause_s(self, now: float, last_s: float) -> float:
@@ -113,9 +113,9 @@ class Announcer:
 
     async def _announce(self, matured: list[LeaseName], now: float) -> None:
         if self._asks_all:
-            await self.ask((EVERY_CONSUMER,))
+            await self.ask()
             self._asks_all = False
-        if self._wanted:
+        if self._owes_all:
             await self._say_whole()
         elif matured or len(self._leases.consumers) > self._consumers_told:
             await self._say_new(grouped(matured), now)
@@ -131,8 +131,9 @@ class Announcer:
         await self._say(Announcement(self._worker, self.frees, held=held))
 
     async def _say_whole(self) -> None:
-        wanted, self._wanted = self._wanted, set()
-        for held, is_first in in_pieces(self._leases.whole(wanted)):
+        # Of all consumers, whatever was asked: who waits for another answer would take this one for it.
+        self._owes_all = False
+        for held, is_first in in_pieces(self._leases.whole()):
             await self._say(Announcement(self._worker, self.frees, held=held, whole=is_first))
 
     async def _be_present(self, now: float) -> None:
@@ -143,7 +144,7 @@ class Announcer:
         await self._say(Announcement(self._worker, self.frees, ended=ended if is_heard else {}))
         if is_heard and now - self._whole_at >= _WHOLE_S:
             self._whole_at = now
-            self._wanted.add(EVERY_CONSUMER)
+            self._owes_all = True
 
     async def _hear(self, message: Msg) -> None:
         try:
@@ -154,9 +155,7 @@ class Announcer:
         if said.worker == self._worker:
             return
         begins_to_free = self.neighbours.hear(said, monotonic())
-        self._wanted.update(said.wants)
-        if begins_to_free or said.freed == self._worker:
-            self._wanted.add(EVERY_CONSUMER)
+        self._owes_all = self._owes_all or begins_to_free or said.freed == self._worker
         if said.wants:
             await self._answer_at_once()
 

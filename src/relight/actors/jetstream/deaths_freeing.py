@@ -77,6 +77,6 @@ class Survivor:
         # Of our own consumers too: one that died young has told nobody yet which it served.
         served = {*estate.held, *list(self._leases.consumers)}
         # A worker whose two connections had only blinked together has come back by then.
-        swept = await self._sweep.after(served, estate.held, is_moot=lambda: not self._deaths.is_gone(dead))
+        swept = await self._sweep.after(dead, served, estate.held, is_moot=lambda: not self._deaths.is_gone(dead))
         self._deaths.forget(dead)
         _log.info("leases_swept", dead=dead, leases_freed=swept)

@@ -15,7 +15,7 @@ import msgspec
 from nats.aio.client import Client
 
 from relight.actors.jetstream.announced import rank
-from relight.actors.jetstream.announcements import LeaseName, token_of
+from relight.actors.jetstream.announcements import EVERY_CONSUMER, LeaseName, token_of
 from relight.actors.jetstream.announcer import Announcer
 from relight.actors.jetstream.keeper_contact import publish_all
 from relight.actors.jetstream.keeper_leases import Leases
@@ -33,7 +33,10 @@ _SETTLE_S = 0.020
 """Between the server's account and that question: what is under way to the living arrives, and is held."""
 
 _SWEPT_MAX = 5_000
-"""Sequences of one consumer that one sweep frees; more in flight than any worker has places for."""
+"""How far back in one consumer a death is swept after: what is older was announced, and freed by name."""
+
+_LEFT_MAX = 100_000
+"""How far back a worker that begins sweeps: nobody may have heard of what was held for long. Takes about a second."""
 
 _NAK = b"-NAK"
 
@@ -55,15 +58,18 @@ Infos = Mapping[str, _ConsumerInfo]
 """The server's account of consumers, by their names."""
 
 
-def unclaimed(*, ack_floor: int, delivered: int, pending: int, held: set[int], spared: set[int]) -> Sequence[int]:
+def unclaimed(
+    *, ack_floor: int, delivered: int, pending: int, held: set[int], spared: set[int], far_back: int = _SWEPT_MAX
+) -> Sequence[int]:
     """Return the sequences of a consumer that may be pending and that nobody living holds, without the `spared` ones.
 
+    Only the last `far_back` ones.
     None, if the living hold as many as are pending. What is spared is no reason to think so: it was announced some time
     ago, and may have been acknowledged since.
     """
-    between = range(max(ack_floor, delivered - _SWEPT_MAX) + 1, delivered + 1)
-    if len(held.intersection(between)) >= pending:
+    if sum(ack_floor < sequence <= delivered for sequence in held) >= pending:
         return ()
+    between = range(max(ack_floor, delivered - far_back) + 1, delivered + 1)
     return [sequence for sequence in between if sequence not in held and sequence not in spared]
 
 
@@ -93,21 +99,27 @@ class Sweep:
             asked_at, _ = await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
             # Of workers that begin together one sweeps. Whoever lives does not, and others may serve other queues.
             own = {one: info for one, info in infos.items() if not self._is_left_to_another(one, since=began_at)}
-            return await self._free_unclaimed(own, {}, asked_at)
+            return await self._free_unclaimed(own, {}, asked_at, far_back=_LEFT_MAX)
 
-    async def after(self, served: Iterable[str], freed: Mapping[str, set[int]], *, is_moot: Callable[[], bool]) -> int:
-        """Free what a death has left in these consumers besides `freed`, and return how much that was.
+    async def after(
+        self, dead: str, served: Iterable[str], freed: Mapping[str, set[int]], *, is_moot: Callable[[], bool]
+    ) -> int:
+        """Free what `dead` has left in these consumers besides `freed`, and return how much that was.
 
-        Unless by the time that the living are asked it `is_moot`.
+        Unless by the time that the living have been asked it `is_moot`.
         """
         async with self._turn:
             # The server's account first: what it hands out to the living from now on is not in it, and not at risk.
             infos = await self._pending(served)
             await asyncio.sleep(_SETTLE_S)
-            if not infos or is_moot():
+            if not infos:
                 return 0
-            asked_at = await self._ask_the_living(tuple(infos))
-            return await self._free_unclaimed(infos, freed, asked_at)
+            asked_at = await self._ask_the_living((EVERY_CONSUMER,))
+            if is_moot():
+                return 0
+            # What it said last may have come only after the news of its death.
+            self._announcer.neighbours.let_go(dead)
+            return await self._free_unclaimed(infos, freed, asked_at, far_back=_SWEPT_MAX)
 
     async def free(self, leases: Sequence[LeaseName], infos: Infos) -> None:
         """Have the server deliver these again, at once."""
@@ -127,11 +139,13 @@ class Sweep:
     async def _pending(self, consumers: Iterable[str]) -> Infos:
         return {one: info for one, info in (await self.infos(consumers)).items() if info.num_ack_pending}
 
-    async def _free_unclaimed(self, infos: Infos, freed: Mapping[str, set[int]], asked_at: float) -> int:
+    async def _free_unclaimed(
+        self, infos: Infos, freed: Mapping[str, set[int]], asked_at: float, *, far_back: int
+    ) -> int:
         lost = [
             LeaseName(consumer, sequence)
             for consumer, info in infos.items()
-            for sequence in self._lost(consumer, info, freed.get(consumer, set()), asked_at)
+            for sequence in self._lost(consumer, info, freed.get(consumer, set()), asked_at, far_back)
         ]
         await self.free(lost, infos)
         return len(lost)
@@ -156,8 +170,10 @@ class Sweep:
             await asyncio.sleep(0.005)
         return asked_at
 
-    def _lost(self, consumer: str, info: _ConsumerInfo, freed: set[int], asked_at: float) -> Sequence[int]:
-        own = self._leases.whole((consumer,))[consumer]
+    def _lost(
+        self, consumer: str, info: _ConsumerInfo, freed: set[int], asked_at: float, far_back: int
+    ) -> Sequence[int]:
+        own = self._leases.whole().get(consumer, ())
         said, remembered = self._announcer.neighbours.held_of(consumer, monotonic(), since=asked_at)
         return unclaimed(
             ack_floor=info.ack_floor.stream_seq,
@@ -165,4 +181,5 @@ class Sweep:
             pending=info.num_ack_pending,
             held=said.union(own),
             spared=remembered | freed,
+            far_back=far_back,
         )

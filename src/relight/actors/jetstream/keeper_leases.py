@@ -13,7 +13,7 @@ from time import monotonic
 from typing import NamedTuple, final
 
 from relight.actors.door import Delivery
-from relight.actors.jetstream.announcements import EVERY_CONSUMER, LeaseName, consumer_of, grouped, lease_of
+from relight.actors.jetstream.announcements import LeaseName, consumer_of, grouped, lease_of
 
 __all__ = ("Leases",)
 
@@ -65,11 +65,14 @@ class Leases:
         return matured
 
     def end(self) -> list[LeaseName]:
-        """Return those once returned by `mature` that are no longer held, each once."""
+        """Return those once returned by `mature` that are no longer held, each once.
+
+        Not what was delivered here again, and is held by its new token.
+        """
         ended = [token for token in self._kept if token not in self._held]
         for token in ended:
             del self._kept[token], self._renewed[token]
-        return _named(ended)
+        return list(set(_named(ended)).difference(_named(self._kept)))
 
     def doubt(self) -> None:
         """Stop renewing all that is held by now, until it is held again.
@@ -93,13 +96,10 @@ class Leases:
             if token in self._renewed:
                 self._renewed[token] = at
 
-    def whole(self, consumers: Iterable[str]) -> dict[str, list[int]]:
-        """Return all that is held, also the youngest, of these consumers."""
+    def whole(self) -> dict[str, list[int]]:
+        """Return all that is held, also the youngest, of each consumer that is served."""
         held = grouped(_named(self._held.copy()))
-        wanted = set(consumers)
-        if EVERY_CONSUMER in wanted:
-            wanted = {*list(self.consumers), *held}
-        return {consumer: held.get(consumer, []) for consumer in wanted}
+        return {consumer: held.get(consumer, []) for consumer in (*list(self.consumers), *held)}
 
 
 def _named(tokens: Iterable[str]) -> list[LeaseName]:

@@ -136,6 +136,14 @@ class Draft:
 
     # What came.
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether the first turn says nothing but which steps are to be launched, as the start does."""
+        state = self.state
+        if state.run_deadline_ms is not None and state.run_deadline_ms <= self.at_ms:
+            return False  # It came too late to launch anything.
+        return bool(state.steps) and state.end is None and not state.has_unsafe
+
     def begin_at(self, now_ms: int) -> None:
         """Give an empty draft its time."""
         if not self.records:
