@@ -60,11 +60,12 @@ async def test_in_a_burst_no_step_runs_twice_and_nothing_is_left_to_lapse(
     server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
     async with Fleet(server, namespace, tmp_path) as fleet:
-        first, second = [await fleet.worker("brisk"), await fleet.worker("brisk")]
-        starting = [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(2_000)]
-        await asyncio.to_thread(told_after_its_steps, first.pid, tmp_path / "executions", 500)
+        # Before there are workers: they have their hands full from the beginning to the end.
+        runs = await asyncio.gather(*(fleet.relight.start(brisk, fleet.text) for _ in range(2_000)))
+        first, second = await asyncio.gather(fleet.worker("brisk"), fleet.worker("brisk"))
+        # When the first 200 runs have ended, and half of the next 200 have begun.
+        await asyncio.to_thread(told_after_its_steps, first.pid, tmp_path / "executions", 700)
         code = await asyncio.wait_for(first.process.wait(), 20)
-        runs = [await one for one in starting]
         results = await asyncio.gather(*(run.result(timeout=60) for run in runs))
         await fleet.no_lease_left()
 

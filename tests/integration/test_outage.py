@@ -37,14 +37,12 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing_and_no_living
     server: EmbeddedServer, namespace: str, tmp_path: Path, way: str
 ) -> None:
     async with Fleet(server, namespace, tmp_path, sees_deaths=True) as fleet:
-        # So few places that most of the runs are still to be delivered when the server goes.
-        workers = await asyncio.gather(*(fleet.worker("brisk", "gated", concurrency=50) for _ in range(2)))
+        # Before there are workers, and those have few places: most are still to be delivered when the server goes.
         held = [await fleet.relight.start(gated, fleet.text) for _ in range(10)]
-        await fleet.soon("gate", 10)
-        for run in held:
-            await fleet.turned(run.id, 1)
         starting = [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(_RUNS)]
-        await fleet.soon("two", 50)
+        await asyncio.wait(starting)
+        workers = await asyncio.gather(*(fleet.worker("brisk", "gated", concurrency=50) for _ in range(2)))
+        await asyncio.gather(fleet.soon("gate", 10), fleet.soon("two", 50))
 
         await asyncio.to_thread(server.stop if way == "stop" else server.kill)
         starting += [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(20)]
