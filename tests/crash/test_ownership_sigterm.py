@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash.apps import Orders, brisk, gated, hears_while_it_works, quick, text_of
-from tests.crash.apps_fleet import Fleet
+from tests.crash.apps_fleet import Fleet, WorkerProcess
 from tests.processes import eventually
 
 from relight.config.limits import LIMITS
@@ -84,6 +84,10 @@ async def test_in_a_burst_no_step_runs_twice_and_nothing_is_left_to_lapse(
         assert all(claim.deaths == 0 for claim in claims)
 
 
+def is_draining(worker: WorkerProcess) -> bool:
+    return "worker_draining" in worker.log.read_text()
+
+
 def told_after_its_steps(worker: int, executions: Path, steps: int) -> None:
     eventually(lambda: executions.exists() and executions.read_text().count(f" {worker},") >= steps)
     os.kill(worker, signal.SIGTERM)
@@ -149,7 +153,7 @@ async def test_the_only_worker_may_be_restarted_often_while_one_step_goes_on(
             await fleet.soon("gate", number)
             await fleet.turned(run.id, 1)
             worker.signal(signal.SIGTERM)
-            await asyncio.to_thread(eventually, partial(says, worker.log, "worker_draining"))
+            await asyncio.to_thread(eventually, partial(is_draining, worker))
             worker.signal(signal.SIGTERM)  # The step would outlast its time.
             assert await worker.process.wait() == 0
 
@@ -182,7 +186,3 @@ async def test_a_worker_drains_as_process_1(server: EmbeddedServer, namespace: s
 
         assert await asyncio.wait_for(outside.wait(), 20) == 0, log.read_text()
         assert "worker_stopped" in log.read_text()
-
-
-def says(log: Path, event: str) -> bool:
-    return event in log.read_text()
