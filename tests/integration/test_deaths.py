@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import statistics
@@ -263,6 +264,33 @@ async def test_the_blink_of_one_connection_is_no_death(ground: Ground) -> None:
 
         assert redelivered["delivered"] == 1
         assert ground.freed_by("blinker") == []
+
+
+async def test_a_server_that_does_not_answer_at_first_is_asked_again(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    ground = Ground(server, namespace, tmp_path)
+    await ground.prepare()
+    with ground.worker("survivor") as survivor, ground.worker("victim") as victim:
+        await ground.until_all_free("survivor", "victim")
+        await ground.publish(1)
+        victim.order(pull=1)
+        sequence = victim.line()["sequence"]
+        await ground.until_announced("victim", 1)
+        survivor.order(pull=1)
+
+        survivor.signal(signal.SIGSTOP)
+        victim.signal(signal.SIGKILL)
+        await asyncio.sleep(0.1)  # The news of it lies in the socket of the stopped one.
+        os.kill(server.endpoint.server_process, signal.SIGSTOP)
+        survivor.signal(signal.SIGCONT)
+        await ground.until(lambda: "freeing_failed" in survivor.log.read_text())
+        os.kill(server.endpoint.server_process, signal.SIGCONT)
+        async with asyncio.timeout(5):
+            redelivery = await asyncio.to_thread(survivor.line)
+
+        assert (redelivery["sequence"], redelivery["delivered"]) == (sequence, 2)
+    await ground.client.close()
 
 
 async def test_a_server_restart_is_no_death(server: EmbeddedServer, namespace: str, tmp_path: Path) -> None:

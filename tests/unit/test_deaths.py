@@ -111,6 +111,13 @@ def test_connections_of_others_say_nothing() -> None:
     assert event_of(b'{"client": "relight-worker/w1/main"') is None
 
 
+def test_one_that_was_silent_for_long_is_told_everything_again() -> None:
+    neighbours = Neighbours()
+    heard = [neighbours.hear(Announcement("eve", frees=True), now) for now in (10.0, 11.0, 20.0, 21.0)]
+
+    assert heard == [True, False, True, False]
+
+
 def test_leases_older_than_a_sweep_goes_back_still_explain_what_is_pending() -> None:
     held = {1, 2, 20_000}
 

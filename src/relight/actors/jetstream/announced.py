@@ -46,9 +46,12 @@ class Neighbours:
         self._neighbours: dict[str, Neighbour] = {}
 
     def hear(self, said: Announcement, now: float) -> bool:
-        """Take an announcement of another worker in; True if he frees leases, and did not before."""
+        """Take an announcement of another worker in; True if he frees leases, and was not counted on to do so before.
+
+        Nobody tells its leases to one who was silent for long.
+        """
         neighbour = self._neighbours.setdefault(said.worker, Neighbour(now))
-        begins_to_free = said.frees and not neighbour.frees
+        begins_to_free = said.frees and not (neighbour.frees and now - neighbour.heard_at <= _LIVING_S)
         neighbour.heard_at, neighbour.frees = now, said.frees
         if said.whole:
             neighbour.answered_at = now

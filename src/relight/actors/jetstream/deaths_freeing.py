@@ -29,6 +29,10 @@ __all__ = ("Survivor",)
 _TURN_S = 0.020
 """After this long without a word from the first survivor the next one acts."""
 
+_TRIES = 5
+_AGAIN_S = 0.5
+"""Between two tries: a server that stalls, or has no leader for a consumer, does not answer for a second or more."""
+
 _log = structlog.stdlib.get_logger("relight.keeper")
 
 
@@ -62,12 +66,14 @@ class Survivor:
             await asyncio.sleep(turn * _TURN_S)
         # Taken out of the table before anything is awaited: neither a second event nor a later turn frees them again.
         estate = self._announcer.neighbours.let_go(dead)
-        if estate is None or not self._deaths.is_gone(dead):
-            return
-        try:
-            await self._free(dead, estate, turn)
-        except WORLD_ERRORS as error:
-            _log.warning("freeing_failed", dead=dead, error=repr(error))
+        for _ in range(_TRIES):
+            if estate is None or not self._deaths.is_gone(dead):
+                return
+            try:
+                return await self._free(dead, estate, turn)
+            except WORLD_ERRORS as error:
+                _log.warning("freeing_failed", dead=dead, error=repr(error))
+            await asyncio.sleep(_AGAIN_S)
 
     async def _free(self, dead: WorkerId, estate: Neighbour, turn: int) -> None:
         leases = estate.leases()
