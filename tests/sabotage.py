@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,18 @@ def _judge(row: Row) -> Verdict:
         except (SyntaxError, ValueError, RuntimeError) as error:
             print(f"{row.guarantee}: {error}", file=sys.stderr)
             return "broken"
+        finally:
+            _end_what_is_left(sources)
+
+
+def _end_what_is_left(sources: Path) -> None:
+    """A test that is ended, or in which something does not end any more, leaves processes behind (found on Linux)."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if bytes(sources) in (entry / "environ").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # It has ended, or belongs to another user.
 
 
 def _failure(tests: Sequence[str], sources: Path, timeout_s: float = _TIMEOUT_S) -> str | None:
