@@ -108,6 +108,7 @@ async def test_a_closed_consumption_leaves_the_rest_to_others(site: Site) -> Non
     consumption = await first.consume("start", "q", to_first.append, places=5)
     await first.publish(site.subjects.start("q", "run-1"), b"")
     await site.until(lambda: len(to_first) == 1)
+    first.hold("run-1", to_first[0])  # Else who begins to consume would free it.
 
     await consumption.close()
     await second.consume("start", "q", to_second.append, places=5)
