@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.crash.disturbing import stop_after
 from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
+from relight.config.limits import LIMITS
 from relight.subjects import records as r
 
 executed: list[str] = []
@@ -75,3 +77,26 @@ async def test_a_step_that_outlasts_the_grace_is_stopped_and_its_run_goes_on_els
         ("left", 0),
         ("handed_over", 0),
     ]
+
+
+async def test_a_worker_that_was_stopped_as_it_left_a_run_changes_nothing_when_it_goes_on(
+    site: WorkersInMemory,
+) -> None:
+    first = await site.add(works)
+    run = await site.result(site.client.start(works))
+    await site.until(lambda: executed == ["begun"])
+    stop_after(site, first, "publish", ".log.")
+    await first.host.drain(0)
+    second = await site.add(works)
+    await site.pass_time(2 * LIMITS.ack_wait_s)
+    assert executed == ["begun", "stopped", "begun"]
+    turns = len(site.turns(run.id))
+
+    first.door.resume()  # What it gives back is the lease of the other one by now, who is asked.
+    await site.pass_time(1)
+
+    assert len(site.turns(run.id)) == turns
+    gate.set()
+    assert await site.result(run.result()) == "done"
+    assert site.turns(run.id)[-1].owner == second.host.worker
+    assert executed == ["begun", "stopped", "begun", "finished"]

@@ -178,7 +178,7 @@ async def waits_after_a_kill_in_a_burst(
         by_run: dict[str, list[Execution]] = defaultdict(list)
         for one in fleet.executions():
             by_run[one.run].append(one)
-        waits = sorted(await_of(steps, victim.pid, died) for steps in by_run.values() if is_affected(steps, victim.pid))
+        waits = sorted(await_of(ran, victim.pid, died) for ran in by_run.values() if is_affected(ran, victim.pid))
         # In no burst, however slow the machine is, does a run wait until a lease of the dead lapses: neither one that
         # had begun nor one whose start sat in the socket of the dead, which only shows by those that pass it by.
         first = [min(one.at for one in by_run[run.id]) for run in runs]

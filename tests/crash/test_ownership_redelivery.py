@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.crash.apps import blocks, gated, sleeps
+from tests.crash.apps import blocks, gated, quick, sleeps
 from tests.crash.apps_fleet import Fleet
 from tests.crash.apps_proxy import Proxy
 from tests.raw_nats import connected
@@ -35,6 +35,13 @@ async def say(fleet: Fleet, token: str, word: bytes) -> None:
     async with connected(fleet.urls) as connection:
         await connection.publish(token, word)
         await connection.flush()
+
+
+async def pull_waits(fleet: Fleet) -> None:
+    """Return when somebody has asked for a start and got none."""
+    async with asyncio.timeout(20):
+        while not (await fleet.consumer("start")).num_waiting:
+            await asyncio.sleep(0.005)
 
 
 async def delivered(fleet: Fleet, count: int) -> None:
@@ -138,26 +145,27 @@ async def test_a_start_that_a_stopped_worker_has_not_read_yet_is_begun_by_nobody
     server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
     async with Fleet(server, namespace, tmp_path) as fleet:
-        owner = await fleet.worker("gated", concurrency=1)
-        async with asyncio.timeout(20):
-            while not (await fleet.consumer("start")).num_waiting:
-                await asyncio.sleep(0.005)
+        owner = await fleet.worker("gated", "quick", concurrency=1)
+        await pull_waits(fleet)
+        # It has read by then up to where the stream went when its pull began: what is stored from now on is new to it.
+        await (await fleet.relight.start(quick, fleet.text)).result(timeout=20)
+        await pull_waits(fleet)
         owner.signal(signal.SIGSTOP)
         run = await fleet.relight.start(gated, fleet.text)
-        await delivered(fleet, 1)
+        await delivered(fleet, 2)
 
         await fleet.worker("gated")
         await free_start(fleet, run.id)
-        await delivered(fleet, 2)
+        await delivered(fleet, 3)
         await asyncio.sleep(_ASKED_IN_VAIN_S)
-        assert fleet.executions() == []
+        assert fleet.executions(run=run.id) == []
         owner.signal(signal.SIGCONT)
         await fleet.soon("gate")
         fleet.open_the_gate()
 
         assert await run.result(timeout=20) == "open"
-        assert [one.step for one in fleet.executions()] == ["one", "gate", "two"]
-        assert len({turn.owner for turn in await fleet.journal(run.id)}) == 1  # Who looks first: both have it now.
+        assert [one.step for one in fleet.executions(run=run.id)] == ["one", "gate", "two"]
+        assert {turn.owner for turn in await fleet.journal(run.id)} == {owner.id}
 
 
 async def test_the_owner_keeps_the_run_when_its_connections_blinked(

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from msgspec import Raw
+from nats.aio.msg import Msg
 from tests.crash.apps import blocks, collects, gated, hears_while_it_works
 from tests.crash.apps_fleet import Fleet, WorkerProcess
+from tests.processes import eventually
+from tests.raw_nats import connected
 
 from relight import RunCancelled
 from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
 from relight.subjects.codec import encode
-from relight.subjects.messages import Signal
+from relight.subjects.messages import MINE, Signal
 
 
 async def test_of_two_wakes_at_two_workers_one_claim_wins_and_both_messages_are_consumed_in_order(
@@ -114,19 +119,37 @@ async def test_so_is_one_that_it_has_said_to_take_over_from_another(
         await fleet.soon("blocked")  # From now on only its keeper acts: it says that it takes what it is asked for.
         await fleet.worker("hears_while_it_works", "blocks")
 
-        await asyncio.gather(*(run.signal("number", number) for number, run in enumerate(runs)))
-        await asyncio.sleep(LIMITS.ask_s)
+        async with answers_of(fleet, owner) as answers:
+            await asyncio.gather(*(run.signal("number", number) for number, run in enumerate(runs)))
+            await asyncio.to_thread(eventually, lambda: len(answers) >= 10)
         pending = (await fleet.consumer("wake")).num_ack_pending
         await owner.kill()
         died = time.time()
         fleet.open_the_gate()
 
-        assert pending == 10
+        assert (answers, pending) == ([MINE] * 10, 10)
         assert [await run.result(timeout=20) for run in runs] == [("open", number) for number in range(10)]
         await fleet.no_lease_left()
         # By what was freed, and not by what has lapsed.
         assert time.time() - died < LIMITS.ack_wait_s / 2
         assert len(fleet.executions("gate")) == 20
+
+
+@asynccontextmanager
+async def answers_of(fleet: Fleet, worker: WorkerProcess) -> AsyncGenerator[list[bytes]]:
+    """What this worker answers when it is asked for its runs."""
+    questions, answers = set[str](), list[bytes]()
+
+    async def hear(message: Msg) -> None:
+        if message.subject == fleet.relight.subjects.owner(worker.id):
+            questions.add(message.reply)
+        elif message.subject in questions:
+            answers.append(message.data)
+
+    async with connected(fleet.urls) as connection:
+        await connection.subscribe(">", cb=hear)  # pyright: ignore[reportUnknownMemberType]
+        await connection.flush()
+        yield answers
 
 
 async def test_a_thousand_wakes_of_one_run_cost_no_thousand_replays(

@@ -50,7 +50,7 @@ class Ground:
         """Begin; `meanwhile` another worker begins, and asks for the same unless it `wants` something else."""
         freeing = asyncio.create_task(self._sweep.before((self.consumer,)))
         if meanwhile:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # Now it has begun, and waits for the server.
             self.hear(meanwhile, wants or self.consumer)
         return await freeing
 

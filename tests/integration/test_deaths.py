@@ -16,6 +16,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.integration.keeper_worker import Orders, WorkerProcess, fill, make_consumer
+from tests.raw_nats import connected
 
 from relight.actors.jetstream.announced import rank
 from relight.actors.jetstream.announcements import Announcement, decode_announcement, encode_announcement
@@ -280,8 +281,14 @@ async def test_a_server_that_does_not_answer_at_first_is_asked_again(
         survivor.order(pull=1)
 
         survivor.signal(signal.SIGSTOP)
-        victim.signal(signal.SIGKILL)
-        await asyncio.sleep(0.1)  # The news of it lies in the socket of the stopped one.
+        async with connected(server.system_url) as system:
+            told = await system.subscribe("$SYS.ACCOUNT.*.DISCONNECT")  # pyright: ignore[reportUnknownMemberType]
+            await system.flush()
+            victim.signal(signal.SIGKILL)
+            # Of each of its two connections; and the news lies in the socket of the stopped one.
+            for _ in range(2):
+                while b"relight-worker/victim/" not in (await told.next_msg(10)).data:
+                    pass
         os.kill(server.endpoint.server_process, signal.SIGSTOP)
         survivor.signal(signal.SIGCONT)
         await ground.until(lambda: "freeing_failed" in survivor.log.read_text())

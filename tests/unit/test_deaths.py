@@ -151,5 +151,5 @@ def test_what_the_living_have_not_said_again_is_left_to_them_but_explains_nothin
 
     assert (said, remembered) == ({4}, {1, 2, 3})
     # Of five, three are pending; two of those that the stopped one held may have been acknowledged long ago.
-    assert unclaimed(ack_floor=0, delivered=5, pending=3, held=said, spared=remembered) == [5]
-    assert unclaimed(ack_floor=0, delivered=5, pending=1, held=said, spared=remembered) == ()
+    assert unclaimed(ack_floor=0, delivered=5, pending=3, held=said, spared=remembered, far_back=10) == [5]
+    assert unclaimed(ack_floor=0, delivered=5, pending=1, held=said, spared=remembered, far_back=10) == ()

@@ -119,8 +119,8 @@ class Observer:
         Not to be changed, and not to be kept: it goes on with the history, of which only what is new is read.
         """
         stored = self._server.stream.last_sequence
-        known, looked_at, state = self._known.get(run, (0, 0, RunState()))
-        if looked_at == stored and known:
+        known, looked_at, state = self._known.get(run, (0, -1, RunState()))
+        if looked_at == stored:
             return state
         for sequence, turn in self._turns_after(run, known):
             state = RunState() if opens_history(turn) else state

@@ -256,7 +256,7 @@ class Stage:
 
     async def _wait(self, condition: Callable[[], bool], *, bids: bool) -> None:
         while not condition():
-            # The pacer looks in each pass of the loop: to wake a task in each of them costs several times as much.
+            # The pacer looks in each pass of the loop: to wake a task in each of them took a tenth of a sweep.
             waiter = _Waiter(condition, asyncio.get_running_loop().create_future(), bids)
             self._waiting.append(waiter)
             try:

@@ -59,13 +59,12 @@ Infos = Mapping[str, _ConsumerInfo]
 
 
 def unclaimed(
-    *, ack_floor: int, delivered: int, pending: int, held: set[int], spared: set[int], far_back: int = _SWEPT_MAX
+    *, ack_floor: int, delivered: int, pending: int, held: set[int], spared: set[int], far_back: int
 ) -> Sequence[int]:
     """Return the sequences of a consumer that may be pending and that nobody living holds, without the `spared` ones.
 
-    Only the last `far_back` ones.
-    None, if the living hold as many as are pending. What is spared is no reason to think so: it was announced some time
-    ago, and may have been acknowledged since.
+    Of the last `far_back` that were delivered; none, if the living hold as many as are pending. What is spared is no
+    reason to think so: it was announced some time ago, and may have been acknowledged since.
     """
     if sum(ack_floor < sequence <= delivered for sequence in held) >= pending:
         return ()
