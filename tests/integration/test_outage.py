@@ -57,9 +57,10 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing_and_no_living
         assert [await run.result(timeout=40) for run in held] == ["open"] * 10
         await fleet.no_lease_left()
         await nothing_ran_twice(fleet, [*(run.id for run in held), *(run.id for run in fresh)])
-        for worker in workers:
-            after = {one.run for one in fleet.executions("two") if one.process == worker.pid and one.at > restarted}
-            assert len(after) > _RUNS / 10, "the server went too late"
+        after = [one for one in fleet.executions("two") if one.at > restarted]
+        assert len(after) > _RUNS / 5, f"the server went too late: {len(after)}"
+        # How many each gets is not said: who finds its way back first has the others' places to fill meanwhile.
+        assert {one.process for one in after} == {worker.pid for worker in workers}
 
 
 async def test_leases_outlive_an_outage_that_is_longer_than_they_last(
