@@ -1,21 +1,23 @@
 """From a wake to a live run again: the tail from the leader, the history, what it amounts to, and the code's replay.
 
-Measured in one process on the functions that a worker calls, because its own time for it shows nowhere.
+Measured in one process on the functions that a worker calls, because its own time for it shows nowhere. The floor is
+what bare nats-py takes to read the same messages.
 """
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import time
 from collections.abc import Iterator
 
-from benchmarks.event_loop import run
-from benchmarks.row import Goal, Row, median
+from benchmarks.bare_reads import read_ms
+from benchmarks.event_loop import runner
+from benchmarks.row import Goal, Paired, Row, paired
 from benchmarks.system import System, system, wait_until_at_rest
 from benchmarks.workflows import WORKFLOWS, steps_then_wait
 from relight import Relight
-from relight.actors.reading import read
-from relight.actors.run.draft import Draft
+from relight.actors.arrival import Arrival
+from relight.actors.program import Programs
 from relight.sdk._execution import Launcher
 from relight.sdk._programs import WorkflowPrograms
 from relight.sdk._worker import patient_collector
@@ -26,39 +28,45 @@ _GOALS = {1_000: Goal(reach=25, aim=12, is_ratio=False), 5_000: Goal(reach=110, 
 
 
 def rows(*, is_quick: bool) -> Iterator[Row]:
-    with system() as ours:
+    with system() as ours, runner() as loop:
         for steps, goal in _GOALS.items():
-            took_ms = run(_replay_ms(ours, steps, 3 if is_quick else 9))
-            yield Row(name=f"replay_{steps}", value=took_ms, unit="ms", goal=goal)
+            figure = _measured(loop, ours, steps, 3 if is_quick else 9)
+            yield Row(name=f"replay_{steps}", unit="ms", goal=goal, **figure._asdict())
 
 
-async def _replay_ms(ours: System, steps: int, repeat: int) -> float:
-    async with ours.client() as client:
-        one = await client.start(steps_then_wait, steps)
-        await wait_until_at_rest(client, [one.id])
-        launcher = Launcher(threads=1, interceptors=(), sender=client)
-        programs = WorkflowPrograms(WORKFLOWS, launcher, code="")
+def _measured(loop: asyncio.Runner, ours: System, steps: int, repeat: int) -> Paired:
+    """Replay a run that has recorded as many steps, and waits. On one connection and one loop, as a worker has them."""
+    client = ours.client()
+    launcher = Launcher(threads=1, interceptors=(), sender=client)
+    programs = WorkflowPrograms(WORKFLOWS, launcher, code="")
+    loop.run(client.__aenter__())
+    try:
+        run_id = loop.run(_recorded(client, steps))
         with patient_collector():  # As in a worker's process.
-            times = [await _once(client, programs, one.id) for _ in range(repeat)]
-    read, replayed = (median(part) for part in zip(*times, strict=True))
-    print(f"  {steps} steps: read {read:.1f} ms, replayed {replayed:.1f} ms", file=sys.stderr)
-    return median(sum(one) for one in times)
+            return paired(
+                repeat,
+                lambda: loop.run(read_ms(ours.server.url, client.subjects.log(run_id), steps)),
+                lambda: loop.run(_replay_ms(client, programs, run_id)),
+            )[0]
+    finally:
+        loop.run(client.__aexit__(None, None, None))
 
 
-async def _once(client: Relight, programs: WorkflowPrograms, run_id: str) -> tuple[float, float]:
-    """Return the milliseconds of reading and of replaying."""
+async def _recorded(client: Relight, steps: int) -> str:
+    run = await client.start(steps_then_wait, steps)
+    await wait_until_at_rest(client, [run.id])
+    return run.id
+
+
+async def _replay_ms(client: Relight, programs: Programs, run_id: str) -> float:
     began = time.perf_counter()
-    log = client.subjects.log(run_id)
-    last = await client.door.last(log)
+    last = await client.door.last(client.subjects.log(run_id))
     assert last is not None, "the run has a journal"
-    history = await read(client.door, log, last)
-    have_read = time.perf_counter()
-    assert history.turns is not None, "few enough to be kept"
-    assert not history.may_refer, "nothing has to be fetched"
-    draft = Draft(programs.create(run_id, history.started), code="")
-    draft.replay(history.turns, history.state)
-    replayed = time.perf_counter()
-    assert not draft.is_diverged, "the code that made it replays it"
-    assert draft.state.status == history.state.status == "waiting", "as it was left"
-    draft.program.close()
-    return (have_read - began) * 1e3, (replayed - have_read) * 1e3
+    with Arrival(client.door, client.subjects, programs, run_id) as arrival:
+        await arrival.read(last)
+        draft = await arrival.replayed()
+        took_s = time.perf_counter() - began
+        assert draft is not None, "it is the same history"
+        assert not draft.is_diverged, "the code that made it replays it"
+        assert draft.state.status == "waiting", "as it was left"
+    return took_s * 1e3

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import RefusedError, WorkflowContext, step, workflow
-from relight.actors import journal, reading, run_actor
+from relight.actors import journal, run_actor
 from relight.actors.journal import read_pages
 from relight.actors.run import length
 from relight.actors.run.draft import Draft
@@ -52,6 +52,13 @@ async def converses(ctx: WorkflowContext, turns: int) -> int:
     for _ in range(turns):
         conversation.append(await reply(conversation))
     return len(conversation)
+
+
+@workflow
+async def marks(ctx: WorkflowContext) -> list[str]:
+    await reply([])
+    way = "new" if ctx.patched("change") else "old"
+    return [way, await ctx.suspend("on", type=str)]
 
 
 @workflow(name="travels")
@@ -152,20 +159,8 @@ async def test_what_a_turn_stores_does_not_grow_with_what_its_steps_are_passed()
     assert sum(sizes[-10:]) < 1.01 * sum(sizes[:10])
 
 
-@pytest.mark.parametrize("kept_bytes", [1, 10_000_000])
-async def test_a_history_that_is_too_large_to_be_kept_is_replayed_page_by_page(
-    kept_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "LIMITS", replace(LIMITS, history_kept_bytes=kept_bytes))
-    monkeypatch.setattr(journal, "_PAGE_TURNS", 2)
-    pages: list[int] = []
-    replay_page = Draft.replay_page
-
-    def counted(draft: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
-        pages.append(len(turns))
-        replay_page(draft, turns, is_last=is_last)
-
-    monkeypatch.setattr(Draft, "replay_page", counted)
+async def test_a_history_is_replayed_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = _replayed_pages_of_two(monkeypatch)
     async with workers_in_memory() as site:
         worker = await site.add(before)
         run = await site.result(site.client.start(before))
@@ -176,8 +171,41 @@ async def test_a_history_that_is_too_large_to_be_kept_is_replayed_page_by_page(
 
         assert await site.result(run.result()) == ["old", "on", "old"]
 
-    assert max(pages) == (2 if kept_bytes == 1 else 6)
-    assert sum(pages) == 6
+    assert pages == [2, 2, 2]
+
+
+async def test_a_change_goes_the_way_that_it_took_although_its_mark_comes_on_the_next_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pages = _replayed_pages_of_two(monkeypatch)
+    monkeypatch.setattr(journal, "LIMITS", replace(LIMITS, turn_bytes_max=4_200))  # A reply is a turn of its own.
+    async with workers_in_memory() as site:
+        worker = await site.add(marks)
+        run = await site.result(site.client.start(marks))
+        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+        sizes = [tuple(type(record) for record in turn.records) for turn in site.turns(run.id)]
+        assert sizes[1:3] == [(r.StepCompleted,), (r.PatchMarked, r.Suspended)]
+        worker.kill()
+        await site.add(marks)
+        await run.resume("on", "on")
+
+        assert await site.result(run.result()) == ["new", "on"]
+
+    assert pages == [2, 2, 1], "once with the first page only, and then anew"
+
+
+def _replayed_pages_of_two(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have histories read two turns at a time, and return how many each replay has taken."""
+    monkeypatch.setattr(journal, "_PAGE_TURNS", 2)
+    pages: list[int] = []
+    replay = Draft.replay
+
+    def counted(draft: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
+        pages.append(len(turns))
+        replay(draft, turns, is_last=is_last)
+
+    monkeypatch.setattr(Draft, "replay", counted)
+    return pages
 
 
 async def test_a_journal_that_is_continued_and_purged_while_it_is_read_is_read_on(

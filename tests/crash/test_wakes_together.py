@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
 from tests.crash.workers_in_memory import MemoryWorker, workers_in_memory
 
-from relight import WorkflowContext, workflow
+from relight import WorkflowContext, step, workflow
+from relight.actors.arrival import Arrival
 from relight.actors.door import Door, Stored
+from relight.config.limits import LIMITS
 
 _COUNT = 60
 
@@ -69,3 +72,47 @@ async def test_wakes_that_come_together_after_their_owner_died_are_taken_over_af
         assert result == list(range(_COUNT))
         assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker, heir.host.worker}
         assert 1 <= looks.looks <= 3
+
+
+_go_on = asyncio.Event()
+
+
+@step
+async def works_on() -> None:
+    await _go_on.wait()
+
+
+@workflow
+async def works_and_collects(ctx: WorkflowContext) -> list[int]:
+    await works_on()
+    return [await ctx.wait_for_signal("number", type=int) for _ in range(_COUNT)]
+
+
+async def test_what_comes_while_the_owner_has_long_been_at_a_step_reaches_it_and_nobody_else_reads_the_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _go_on.clear()
+    readings: list[str] = []
+    enter = Arrival.__enter__
+
+    def counted(arrival: Arrival) -> Arrival:
+        readings.append(arrival.run)
+        return enter(arrival)
+
+    monkeypatch.setattr(Arrival, "__enter__", counted)
+    async with workers_in_memory() as site:
+        owner = await site.add(works_and_collects)
+        run = await site.client.start(works_and_collects)
+        await site.until(lambda: len(site.turns(run.id)) == 1)
+        await site.pass_time(3 * LIMITS.linger_s)
+        other = _count_looks(await site.add(works_and_collects))
+
+        await asyncio.gather(*(run.signal("number", number) for number in range(_COUNT)))
+        await site.until(lambda: other.looks > 0)
+        await site.passes()
+        _go_on.set()
+        result = await site.result(run.result())
+
+        assert result == list(range(_COUNT))
+        assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker}
+        assert not readings

@@ -28,7 +28,7 @@ def history(*turns: tuple[r.Record, ...]) -> History:
 
 
 def reading(*turns: tuple[r.Record, ...]) -> Reading:
-    read = Reading(RunState(), [], None, Tail())
+    read = Reading(RunState(), None, Tail())
     read.take(Page([*history(*turns).turns], Tail(), 1))
     return read
 

@@ -62,27 +62,19 @@ async def test_many_calls_may_be_made_first_and_awaited_in_another_order() -> No
     assert result == [2 * number for number in reversed(range(100))] + [2 * number for number in range(100)]
 
 
-def test_a_history_replays_alike_whether_or_not_it_was_folded_before() -> None:
+def test_what_the_code_asks_for_beyond_a_history_is_in_its_next_turn() -> None:
     turns = _history_of_one_step()
-    known = fold((turn.at_ms, turn.records) for turn in turns)
-
-    drafts = [_draft(), _draft()]
-    drafts[0].replay(turns)
-    drafts[1].replay(turns, known)
-    for draft in drafts:
-        draft.carry_on()
-
-    assert not any(draft.is_diverged for draft in drafts)
-    assert drafts[0].state == drafts[1].state
-    assert drafts[1].state is known
-    assert drafts[0].at_ms == drafts[1].at_ms == 2_000
-    assert drafts[0].records == drafts[1].records
-    assert [type(record) for record in drafts[0].records] == [r.StepScheduled]
-
-
-def _draft() -> Draft:
+    state = fold((turn.at_ms, turn.records) for turn in turns)
     programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), sender=None), code="")
-    return Draft(programs.create("one", _STARTED), code="")
+    draft = Draft(programs.create("one", _STARTED), code="", state=state)
+
+    draft.replay(turns)
+    draft.carry_on()
+
+    assert not draft.is_diverged
+    assert draft.state is state
+    assert draft.at_ms == 2_000
+    assert [type(record) for record in draft.records] == [r.StepScheduled]
 
 
 def _history_of_one_step() -> Sequence[Turn]:

@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from relight import WorkflowContext, workflow
 from relight.actors.run.draft import Draft
+from relight.actors.run.state import fold
 from relight.sdk._execution import Launcher
 from relight.sdk._programs import WorkflowPrograms
 from relight.subjects import messages as m
@@ -30,8 +31,9 @@ def draft() -> Iterator[Draft]:
     """The next turn of a run that began at noon and sleeps for a minute."""
     launcher = Launcher(threads=1, interceptors=(), sender=None)
     started = r.RunStarted("naps", "default")
-    draft = Draft(WorkflowPrograms([naps], launcher, code="code").create("run", started), code="code")
     records: list[r.Record] = [started, r.TimerArmed(1, NOON_MS + 60_000)]
+    program = WorkflowPrograms([naps], launcher, code="code").create("run", started)
+    draft = Draft(program, code="code", state=fold([(NOON_MS, records)]))
     draft.replay([turn_at(NOON_MS, records)])
     yield draft
     draft.program.close()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from contextlib import aclosing
 
+from relight.actors.arrival import Arrival
 from relight.actors.crew import Crew
 from relight.actors.door import Delivery
-from relight.actors.journal import BrokenChainError, Journal, Tail, read_pages
+from relight.actors.journal import Journal, Tail
 from relight.actors.live_runs import LiveRuns
-from relight.actors.reading import Reading
 from relight.actors.run.draft import Draft
 from relight.actors.run.shelf import Shelf
 from relight.actors.run_actor import RunActor
@@ -68,33 +66,32 @@ class Entrance:
             is_alone = not has_mail and delivery.is_new(self._door.clock.now_ms())
             actor.begin(delivery, started, claim, is_alone=is_alone)
 
-    async def resume(self, delivery: Delivery, run: str, history: Reading, claim: r.Claimed | None) -> bool:
+    async def resume(self, delivery: Delivery, arrival: Arrival, claim: r.Claimed | None) -> bool:
         """Drive a run from its history; False if that is another one by now.
 
         Raises:
             UnknownWorkflowError: This worker does not have its code. Nothing was done.
             UnavailableError: The server was not reached.
         """
+        run, history = arrival.run, arrival.history
         assert history.last is not None, "something was read"
-        epoch = self.epoch_after(history.last)
-        draft = self._draft(run, history.started)
-        actor: RunActor | None = None
-        try:
-            if history.has_older:
-                # Who opened this history died before it had removed the older one.
-                await self._door.purge(self._subjects.log(run), below=history.opened)
-            if not await self._is_replayed(draft, run, history):
-                return False
-            await self.relight(delivery, run, epoch)
-            if self._is_free(delivery, run):
-                actor = self._actor(
-                    run, draft, history.tail, epoch=epoch, cursor=history.last.cursor, bytes=history.bytes
-                )
-                actor.resume(delivery, claim, read_at_s=history.began_s)
-        finally:
-            if actor is None:
-                draft.program.close()
+        draft = await arrival.replayed()
+        if draft is None:
+            return False
+        if history.has_older:
+            # Who opened this history died before it had removed the older one.
+            await self._door.purge(self._subjects.log(run), below=history.opened)
+        epoch, cursor = self.epoch_after(history.last), history.last.cursor
+        await self.relight(delivery, run, epoch)
+        if self._is_free(delivery, run):
+            arrival.given()
+            actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=cursor, bytes=history.bytes)
+            actor.resume(delivery, claim, read_at_s=history.began_s)
         return True
+
+    def arrival(self, run: str) -> Arrival:
+        """Return what reads the history of a run that may be resumed here."""
+        return Arrival(self._door, self._subjects, self._programs, run)
 
     def epoch_after(self, last: Turn) -> int:
         """The epoch in which this worker owns a run with that last turn."""
@@ -140,33 +137,6 @@ class Entrance:
     def _draft(self, run: str, started: r.RunStarted, shelf: Shelf | None = None) -> Draft:
         shelf = shelf or Shelf(self._programs.inline_bytes_max)
         return Draft(self._programs.create(run, started), code=self._programs.code, shelf=shelf)
-
-    async def _fill(self, run: str, draft: Draft, turns: Sequence[Turn]) -> None:
-        await fill(self._door, self._subjects, run, draft.shelf, (one for turn in turns for one in turn.records))
-
-    async def _is_replayed(self, draft: Draft, run: str, history: Reading) -> bool:
-        """Bring the code to the end of the history; False if it is another one by now."""
-        if history.turns is not None:
-            if history.may_refer:
-                await self._fill(run, draft, history.turns)
-            draft.replay(history.turns, history.state)
-            return True
-        draft.begin_replay(history.state)
-        last = await self._door.last(self._subjects.log(run))
-        if last is None or last.sequence != history.tail.sequence:
-            return False
-        after = Tail(sequence=max(0, history.opened - 1))
-        try:
-            async with aclosing(read_pages(self._door, self._subjects.log(run), last, after=after)) as pages:
-                async for page in pages:
-                    if page.opened not in (0, history.opened):
-                        return False
-                    if page.may_refer:
-                        await self._fill(run, draft, page.turns)
-                    draft.replay_page(page.turns, is_last=page.tail.sequence == last.sequence)
-        except BrokenChainError:
-            return False  # It was whole a moment ago: the run was retired.
-        return True
 
     def _actor(self, run: str, draft: Draft, tail: Tail, *, epoch: int, cursor: int, bytes: int = 0) -> RunActor:
         journal = self.journal(run, tail, bytes=bytes, cursor=cursor, is_held=True)

@@ -448,7 +448,7 @@ class Letterbox:
 
     async def _history_up_to(self, last: Stored | None, before: Reading | None = None) -> Reading:
         """Read the history; if some of it was read before, what has come since."""
-        reading = Reading(RunState(), [], None, Tail()) if before is None or before.last is None else before
+        reading = Reading(RunState(), None, Tail()) if before is None or before.last is None else before
         if last is None:
             return before or reading
         turn = decode_turn(last.data)
@@ -496,7 +496,7 @@ def _damaged(last: Stored, turn: Turn, problem: str) -> Reading:
     state = fold([(turn.at_ms, said)])
     state.since_ms = turn.at_ms
     tail = Tail(last.sequence, turn.number)
-    return Reading(state, [turn], turn, tail, len(last.data), problem=problem)
+    return Reading(state, turn, tail, len(last.data), problem=problem)
 
 
 async def how_children_stand(door: Door, subjects: Subjects, sight: Sight) -> dict[str, str]:

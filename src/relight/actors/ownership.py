@@ -21,11 +21,13 @@ Claiming is an append, so of two that claim one is refused; it starts from the t
 from __future__ import annotations
 
 import traceback
+from collections.abc import Awaitable, Callable
 
 import structlog
 from msgspec import Raw
 
 from relight.actors import program as p
+from relight.actors.arrival import Arrival
 from relight.actors.crew import Crew
 from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored
 from relight.actors.endings import foreseen_ending
@@ -301,20 +303,26 @@ class Ownership:
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
         """Take a run that has waited for long without asking: nobody keeps its coroutine or runs its steps."""
-        if self._door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s:
+        if self._door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s or _asks_for_a_step(tail):
             return False
-        history = await self._history(delivery, run, last)
-        if history is None:
-            return True
-        if history.state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
-            return False
-        await self._take_over(delivery, run, history, _claim(history.state, "handed_over"))
+        with self._entrance.arrival(run) as arrival:
+            history = await self._history(delivery, run, last, arrival.read)
+            if history is None:
+                return True
+            if history.state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
+                return False
+            await self._take_over(delivery, arrival, _claim(history.state, "handed_over"))
         return True
 
-    async def _history(self, delivery: Delivery, run: str, last: Stored) -> Reading | None:
+    async def _read(self, last: Stored) -> Reading:
+        return await read(self._door, last.subject, last)
+
+    async def _history(
+        self, delivery: Delivery, run: str, last: Stored, read: Callable[[Stored], Awaitable[Reading]]
+    ) -> Reading | None:
         """Return the history, or None if it is broken and the run is parked for it."""
         try:
-            history = await read(self._door, self._subjects.log(run), last)
+            history = await read(last)
             if history.is_incomplete:
                 raise BrokenChainError("it is a copy that was not finished; repeat the fork under another id")
         except BrokenChainError as error:
@@ -332,19 +340,21 @@ class Ownership:
         *,
         only_if_waiting: bool = False,
     ) -> None:
-        history = await self._history(delivery, run, last)
-        if history is None:
-            return
-        if only_if_waiting and history.state.has_work:
-            self._later(delivery)
-            return
-        await self._take_over(delivery, run, history, _claim(history.state, cause))
+        with self._entrance.arrival(run) as arrival:
+            history = await self._history(delivery, run, last, arrival.read)
+            if history is None:
+                return
+            if only_if_waiting and history.state.has_work:
+                self._later(delivery)
+                return
+            await self._take_over(delivery, arrival, _claim(history.state, cause))
 
-    async def _take_over(self, delivery: Delivery, run: str, history: Reading, claim: r.Claimed | None) -> None:
+    async def _take_over(self, delivery: Delivery, arrival: Arrival, claim: r.Claimed | None) -> None:
         """Drive a run from its history; or end it, if for that nobody needs its code."""
+        run, history = arrival.run, arrival.history
         assert history.last is not None, "something was read"
         try:
-            if not await self._entrance.resume(delivery, run, history, claim):
+            if not await self._entrance.resume(delivery, arrival, claim):
                 self._later(delivery)
         except p.UnknownWorkflowError:
             epoch = self._entrance.epoch_after(history.last)
@@ -435,7 +445,7 @@ class Ownership:
         """What follows the end may have been lost with the worker that wrote it: then its lease comes again."""
         if tail.family and _is_lease(delivery, tail):
             check_open(tail, run)
-            history = await self._history(delivery, run, last)
+            history = await self._history(delivery, run, last, self._read)
             if history is not None:
                 await tell_family(self._door, self._subjects, run, history.state)
         if await self._door.last(self._subjects.timers(run)) is not None:
@@ -485,6 +495,11 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
 def _was_left(tail: Turn) -> bool:
     last = tail.records[-1] if tail.records else None
     return isinstance(last, r.Claimed) and last.cause == r.LEFT
+
+
+def _asks_for_a_step(tail: Turn) -> bool:
+    """Whether its owner works, as the last turn says by itself: the history need not be read to see that."""
+    return any(isinstance(one, r.StepScheduled | r.StepStarted) for one in tail.records)
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:

@@ -1,17 +1,19 @@
-"""What a history amounts to, read page by page: of a long one the turns are not kept, but read again for the replay."""
+"""What a history amounts to, read page by page: the turns are not kept."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from relight.actors.door import Door, Stored
 from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
 from relight.actors.run.state import RunState
-from relight.config.limits import LIMITS
 from relight.subjects.records import RunStarted
 from relight.subjects.turn import Turn
 
-__all__ = ("Reading", "read", "read_on")
+__all__ = ("Follow", "Reading", "read", "read_on")
 
 
 @dataclass(slots=True)
@@ -20,7 +22,6 @@ class Reading:
 
     Attributes:
         state: What it amounts to.
-        turns: All of them; None if they are too many to be kept.
         last: The last one, None if there is none yet.
         tail: Where the next one is appended.
         bytes: As stored.
@@ -32,7 +33,6 @@ class Reading:
     """
 
     state: RunState
-    turns: list[Turn] | None
     last: Turn | None
     tail: Tail
     bytes: int = 0
@@ -60,33 +60,38 @@ class Reading:
         if page.opened:
             self.opened = page.opened
             self.has_older = self.last is not None or page.has_older
-            self.turns, self.bytes = [], 0
+            self.bytes = 0
         for turn in page.turns:
             for record in turn.records:
                 self.state.apply(record, turn.at_ms)
         self.bytes += page.bytes
         self.last = page.turns[-1]
         self.tail = page.tail
-        if self.turns is not None:
-            self.turns += page.turns
-            if self.bytes > LIMITS.history_kept_bytes:
-                self.turns = None
 
 
-async def read(door: Door, subject: str, last: Stored) -> Reading:
+Follow: TypeAlias = Callable[[Reading, Page, bool], Awaitable[None]]
+"""Called with what was read so far, its last page, and whether that is the last of all."""
+
+
+async def read(door: Door, subject: str, last: Stored, *, follow: Follow | None = None) -> Reading:
     """Return the history up to `last`, which came from the leader; or beyond it, if the run continued meanwhile.
+
+    While `follow` is at work, the server looks for the next page.
 
     Raises:
         BrokenChainError: There is a gap, a break, or an unreadable message.
         ProtocolError: A message is of a later protocol version.
         UnavailableError: The server was not reached.
     """
-    reading = Reading(RunState(), [], None, Tail(), began_s=door.clock.elapsed_s())
-    await read_on(door, subject, last, reading)
+    reading = Reading(RunState(), None, Tail(), began_s=door.clock.elapsed_s())
+    await read_on(door, subject, last, reading, follow=follow)
     return reading
 
 
-async def read_on(door: Door, subject: str, last: Stored, reading: Reading) -> None:
+async def read_on(door: Door, subject: str, last: Stored, reading: Reading, *, follow: Follow | None = None) -> None:
     """Add what follows what was read before, up to `last`. Raises like `read`; what was added before that stays."""
-    async for page in read_pages(door, subject, last, after=reading.tail):
-        reading.take(page)
+    async with aclosing(read_pages(door, subject, last, after=reading.tail)) as pages:
+        async for page in pages:
+            reading.take(page)
+            if follow is not None:
+                await follow(reading, page, page.tail.sequence >= last.sequence)

@@ -161,9 +161,6 @@ class Limits:
     history_records_warn: int = 10_000
     """Records of one history from which a warning is logged."""
 
-    history_kept_bytes: int = 8 * MIB
-    """Of turns that are kept between the reading of a history and its replay; a longer one is read twice."""
-
     history_records_max: int = 100_000
     """Records of one history from which its run is parked: a replay of more takes seconds, and it would never end."""
 

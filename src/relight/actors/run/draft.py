@@ -17,7 +17,7 @@ from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.parting import Consumed
 from relight.actors.run.replay import Script, is_fact, open_end
 from relight.actors.run.shelf import NOT_FED, Shelf
-from relight.actors.run.state import OpenStep, RunState, fold
+from relight.actors.run.state import OpenStep, RunState
 from relight.config.limits import LIMITS
 from relight.errors import NonDeterminismError
 from relight.subjects import messages as m
@@ -59,8 +59,10 @@ class Draft:
         "state",
     )
 
-    def __init__(self, program: p.Program, *, code: str, shelf: Shelf | None = None) -> None:
-        self.state = RunState()
+    def __init__(
+        self, program: p.Program, *, code: str, shelf: Shelf | None = None, state: RunState | None = None
+    ) -> None:
+        self.state = state or RunState()
         self.records: list[r.Record] = []
         self.consumed: list[Consumed] = []
         self._known = 0
@@ -77,23 +79,14 @@ class Draft:
 
     # From a history.
 
-    def replay(self, turns: Sequence[Turn], state: RunState | None = None) -> None:
-        """Bring state and code to the end of a history.
+    def replay(self, turns: Sequence[Turn], *, is_last: bool = True) -> None:
+        """Bring the code to the end of a history, or of a page of it. Once it can't follow, nothing more is fed.
 
         Args:
-            turns: All of them.
-            state: What they amount to, if it is known already; from now on it belongs to the draft.
+            turns: What follows what was replayed before.
+            is_last: Nothing follows them. The draft's state, what the history amounts to, has them then.
         """
-        self.begin_replay(fold((turn.at_ms, turn.records) for turn in turns) if state is None else state)
-        self.replay_page(turns)
-
-    def begin_replay(self, state: RunState) -> None:
-        """Take what a history amounts to; its turns follow, page by page."""
-        self.state = state
-        self.at_ms = state.at_ms
-
-    def replay_page(self, turns: Sequence[Turn], *, is_last: bool = True) -> None:
-        """Bring the code forward; once it can't follow, nothing more is fed."""
+        self.at_ms = self.state.at_ms
         if self.is_diverged:
             return
         moments = [(record, turn.at_ms) for turn in turns for record in turn.records]

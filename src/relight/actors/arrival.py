@@ -1,0 +1,123 @@
+"""A run that may come in: while the server looks for the next page of its history, its code follows the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import final
+
+from relight.actors import program as p
+from relight.actors.door import Door, Stored
+from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
+from relight.actors.reading import Reading, read
+from relight.actors.run.draft import Draft
+from relight.actors.run.shelf import Shelf
+from relight.actors.values import fill
+from relight.errors import ProtocolError, UnavailableError
+from relight.subjects.grammar import Subjects
+from relight.subjects.turn import Turn
+
+__all__ = ("Arrival",)
+
+
+@final
+class Arrival:
+    """Reads a history, and lets the code follow. At the end of its context the code is thrown away, unless `given`.
+
+    Attributes:
+        run: Its id.
+        history: What was read.
+    """
+
+    history: Reading
+
+    def __init__(self, door: Door, subjects: Subjects, programs: p.Programs, run: str) -> None:
+        self.run = run
+        self._door = door
+        self._subjects = subjects
+        self._log = subjects.log(run)
+        self._programs = programs
+        self._draft: Draft | None = None
+        self._problem: Exception | None = None
+        self._changes: set[str] = set()
+        self._is_behind = False
+
+    def __enter__(self) -> Arrival:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._begin_anew()
+
+    async def read(self, last: Stored) -> Reading:
+        """Return the history up to `last`. Raises like `reading.read`."""
+        self.history = await read(self._door, self._log, last, follow=self._follow)
+        return self.history
+
+    async def replayed(self) -> Draft | None:
+        """Return the code at the end of the history that was read; None if that is another one by now.
+
+        Raises:
+            UnknownWorkflowError: This worker does not have the code.
+            UnavailableError: The server was not reached.
+        """
+        if self._problem is not None:
+            raise self._problem
+        if self._is_behind and not await self._is_replayed_again():
+            return None
+        return self._draft
+
+    def given(self) -> None:
+        """Leave the code to whoever drives it now."""
+        self._draft = None
+
+    def _begin_anew(self) -> None:
+        if self._draft is not None:
+            self._draft.program.close()
+        self._draft = self._problem = None
+        self._is_behind = False
+
+    async def _follow(self, history: Reading, page: Page, is_last: bool) -> None:
+        if page.opened:
+            self._begin_anew()
+        if self._draft is None and self._problem is None:
+            self._changes = set(history.state.changes)
+        # Where code is asked for a change, the whole history says which way it took: this page comes too late for it.
+        self._is_behind = self._is_behind or history.state.changes != self._changes
+        if self._problem is None and not self._is_behind:
+            try:
+                await self._bring_forward(history, page, is_last)
+            except (p.UnknownWorkflowError, UnavailableError, ProtocolError) as error:
+                # Only who takes the run over needs its code and its values.
+                self._problem = error
+
+    async def _bring_forward(self, history: Reading, page: Page, is_last: bool) -> None:
+        if self._draft is None:
+            shelf = Shelf(self._programs.inline_bytes_max)
+            program = self._programs.create(self.run, history.started)
+            self._draft = Draft(program, code=self._programs.code, shelf=shelf, state=history.state)
+        if page.may_refer:
+            await self._fill(self._draft, page.turns)
+        self._draft.replay(page.turns, is_last=is_last)
+
+    async def _is_replayed_again(self) -> bool:
+        """Read once more, now that all changes are known; False if the history is another one by now."""
+        history = self.history
+        self._begin_anew()
+        last = await self._door.last(self._log)
+        if last is None or last.sequence != history.tail.sequence:
+            return False
+        after = Tail(sequence=max(0, history.opened - 1))
+        try:
+            async with aclosing(read_pages(self._door, self._log, last, after=after)) as pages:
+                async for page in pages:
+                    if page.opened not in (0, history.opened):
+                        return False
+                    await self._bring_forward(history, page, is_last=page.tail.sequence == last.sequence)
+        except BrokenChainError:
+            return False  # It was whole a moment ago: the run was retired.
+        return True
+
+    async def _fill(self, draft: Draft, turns: Sequence[Turn]) -> None:
+        records = (one for turn in turns for one in turn.records)
+        await fill(self._door, self._subjects, self.run, draft.shelf, records)
