@@ -56,6 +56,21 @@ async def test_a_drained_worker_hands_its_leases_back_and_another_goes_on_within
         assert {one.process for one in fleet.executions(run=late.id)} == {second.pid}
 
 
+@pytest.mark.parametrize(("sent", "said"), [(signal.SIGTERM, "worker_left"), (signal.SIGKILL, "worker_died")])
+async def test_a_worker_that_ends_in_order_is_not_called_dead(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path, sent: signal.Signals, said: str
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path, sees_deaths=True) as fleet:
+        first, second = await asyncio.gather(fleet.worker("gated"), fleet.worker("gated"))
+
+        first.signal(sent)
+        await first.process.wait()
+
+        await asyncio.to_thread(eventually, lambda: f"worker={first.id}" in second.log.read_text())
+        line = next(one for one in second.log.read_text().splitlines() if f"worker={first.id}" in one)
+        assert said in line
+
+
 async def test_in_a_burst_no_step_runs_twice_and_nothing_is_left_to_lapse(
     server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:

@@ -26,11 +26,13 @@ class Neighbour:
 
     Attributes:
         held: Its leases. It has a key for every consumer that he is known to serve.
+        leaves: He has said that he is about to end in order.
         asked: When he last asked the others what they hold of a consumer, because he is about to sweep it.
     """
 
     heard_at: float
     frees: bool = False
+    leaves: bool = False
     answered_at: float = 0.0
     held: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     asked: dict[str, float] = field(default_factory=dict[str, float])
@@ -52,7 +54,7 @@ class Neighbours:
         """
         neighbour = self._neighbours.setdefault(said.worker, Neighbour(now))
         begins_to_free = said.frees and not (neighbour.frees and now - neighbour.heard_at <= _LIVING_S)
-        neighbour.heard_at, neighbour.frees = now, said.frees
+        neighbour.heard_at, neighbour.frees, neighbour.leaves = now, said.frees, said.leaves
         if said.whole:
             neighbour.answered_at = now
         neighbour.asked.update(dict.fromkeys(said.wants, now))

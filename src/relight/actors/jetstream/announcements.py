@@ -63,6 +63,7 @@ class Announcement(Struct, frozen=True, omit_defaults=True, tag="announcement", 
         ended: Leases that he no longer holds.
         wants: Asks the others for all leases that they hold, of these consumers at least, at once: also the youngest.
         freed: He has freed the leases of this dead worker.
+        leaves: He is about to end in order: his connections will close, and that is no death.
     """
 
     worker: str
@@ -72,6 +73,7 @@ class Announcement(Struct, frozen=True, omit_defaults=True, tag="announcement", 
     ended: dict[str, list[int]] = {}
     wants: tuple[str, ...] = ()
     freed: str = ""
+    leaves: bool = False
 
 
 _encoder = msgspec.json.Encoder()

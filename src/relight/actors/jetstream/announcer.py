@@ -77,6 +77,10 @@ class Announcer:
         """Say that the leases of this dead worker are freed."""
         await self._say(Announcement(self._worker, self.frees, freed=dead))
 
+    async def take_leave(self) -> None:
+        """Say that this worker ends in order. The last that is said."""
+        await self._say(Announcement(self._worker, self.frees, leaves=True))
+
     def begin_to_free(self) -> None:
         """Say from now on that this worker frees leases, so that the others announce theirs."""
         self.frees = True

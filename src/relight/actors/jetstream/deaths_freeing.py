@@ -79,7 +79,7 @@ class Survivor:
         leases = estate.leases()
         await self._sweep.free(leases, await self._sweep.infos(one for one, held in estate.held.items() if held))
         await self._announcer.report_freed(dead)
-        _log.info("worker_died", dead=dead, leases_freed=len(leases), turn=turn)
+        _log.info("worker_left" if estate.leaves else "worker_died", worker=dead, leases_freed=len(leases), turn=turn)
         # Of our own consumers too: one that died young has told nobody yet which it served.
         served = {*estate.held, *list(self._leases.consumers)}
         # A worker whose two connections had only blinked together has come back by then.

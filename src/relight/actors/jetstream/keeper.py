@@ -192,6 +192,8 @@ class Keeper:
             await running
         finally:
             running.cancel()
+            if self._ending.is_set():
+                await session.take_leave()
 
     async def _answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
         if self._session is not None:

@@ -98,6 +98,11 @@ class Session:
                     await self._client.drain()
         await self._client.close()
 
+    async def take_leave(self) -> None:
+        """Tell the others that this worker ends in order."""
+        with suppress(*WORLD_ERRORS):  # Then they take it for dead, and look for what it held in vain.
+            await self._announcer.take_leave()
+
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None:
         """Answer questions to this worker; on return the server knows."""
 
