@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from msgspec import Raw
 from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import RefusedError, WorkflowContext, step, workflow
+from relight import RefusedError, Retry, WorkflowContext, step, workflow
 from relight.actors import journal, run_actor
 from relight.actors.journal import read_pages
 from relight.actors.run import length
@@ -46,6 +47,11 @@ async def reply(conversation: list[str]) -> str:
     return f"{len(conversation)} ".ljust(4_096, "x")
 
 
+@step
+async def short() -> None:
+    pass
+
+
 @workflow
 async def converses(ctx: WorkflowContext, turns: int) -> int:
     conversation: list[str] = []
@@ -54,11 +60,18 @@ async def converses(ctx: WorkflowContext, turns: int) -> int:
     return len(conversation)
 
 
+CHANGE = "change-".ljust(120, "x")
+
+
 @workflow
 async def marks(ctx: WorkflowContext) -> list[str]:
-    await reply([])
-    way = "new" if ctx.patched("change") else "old"
-    return [way, await ctx.suspend("on", type=str)]
+    await short()
+    other = asyncio.create_task(short())
+    await asyncio.sleep(0)
+    way = "new" if ctx.patched(CHANGE) else "old"
+    answer = await ctx.suspend("on", "x" * 4_000, type=str)
+    await other
+    return [way, answer]
 
 
 @workflow(name="travels")
@@ -160,7 +173,7 @@ async def test_what_a_turn_stores_does_not_grow_with_what_its_steps_are_passed()
 
 
 async def test_a_history_is_replayed_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = _replayed_pages_of_two(monkeypatch)
+    pages = _replayed_pages(monkeypatch, turns=2)
     async with workers_in_memory() as site:
         worker = await site.add(before)
         run = await site.result(site.client.start(before))
@@ -177,26 +190,94 @@ async def test_a_history_is_replayed_page_by_page(monkeypatch: pytest.MonkeyPatc
 async def test_a_change_goes_the_way_that_it_took_although_its_mark_comes_on_the_next_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pages = _replayed_pages_of_two(monkeypatch)
-    monkeypatch.setattr(journal, "LIMITS", replace(LIMITS, turn_bytes_max=4_200))  # A reply is a turn of its own.
+    pages = _replayed_pages(monkeypatch, turns=1)
+    monkeypatch.setattr(journal, "LIMITS", replace(LIMITS, turn_bytes_max=2_580))
     async with workers_in_memory() as site:
         worker = await site.add(marks)
         run = await site.result(site.client.start(marks))
-        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
-        sizes = [tuple(type(record) for record in turn.records) for turn in site.turns(run.id)]
-        assert sizes[1:3] == [(r.StepCompleted,), (r.PatchMarked, r.Suspended)]
+        await site.until(lambda: len(site.records(run.id, r.StepCompleted)) == 2)
+        kinds = [tuple(type(record) for record in turn.records) for turn in site.turns(run.id)]
+        assert (kinds[0][-1], kinds[1]) == (r.StepScheduled, (r.PatchMarked,))
         worker.kill()
         await site.add(marks)
+        await site.pass_time(2 * LIMITS.linger_s)
         await run.resume("on", "on")
 
         assert await site.result(run.result()) == ["new", "on"]
 
-    assert pages == [2, 2, 1], "once with the first page only, and then anew"
+    assert pages == [1, *[1] * len(kinds)], "once with the first page only, and then anew"
 
 
-def _replayed_pages_of_two(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have histories read two turns at a time, and return how many each replay has taken."""
-    monkeypatch.setattr(journal, "_PAGE_TURNS", 2)
+@workflow
+async def marks_later(ctx: WorkflowContext) -> str:
+    await ctx.wait_for_signal("one", type=bool)
+    ctx.patched(CHANGE)
+    return await ctx.suspend("on", type=str)
+
+
+async def test_a_history_whose_mark_is_where_its_code_asks_for_the_change_is_replayed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pages = _replayed_pages(monkeypatch, turns=1)
+    async with workers_in_memory() as site:
+        worker = await site.add(marks_later)
+        run = await site.result(site.client.start(marks_later))
+        await site.until(lambda: len(site.turns(run.id)) == 1)
+        await run.signal("one", True)
+        await site.until(lambda: len(site.turns(run.id)) == 2)
+        worker.kill()
+        await site.add(marks_later)
+        await site.pass_time(2 * LIMITS.linger_s)
+        await run.resume("on", "on")
+
+        assert await site.result(run.result()) == "on"
+
+    assert pages == [1, 1]
+
+
+@step(retry=Retry(attempts=None, delay=1, factor=1, jitter=0))
+async def never() -> None:
+    raise LookupError("not yet")
+
+
+@workflow(name="tries")
+async def tries(ctx: WorkflowContext) -> list[str]:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(never())
+        await reply([])
+    return []
+
+
+@workflow(name="tries")
+async def tries_and_asks(ctx: WorkflowContext) -> list[str]:
+    trying = asyncio.create_task(never())
+    await reply([])
+    way = "new" if ctx.patched("change") else "old"
+    answer = await ctx.suspend("on", type=str)
+    trying.cancel()
+    return [way, answer]
+
+
+@pytest.mark.parametrize("failures", [1, 6])
+async def test_code_that_changed_goes_the_new_way_behind_a_history_that_ends_with_pages_it_does_not_see(
+    failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replayed_pages(monkeypatch, turns=2)
+    async with workers_in_memory() as site:
+        worker = await site.add(tries)
+        run = await site.result(site.client.start(tries))
+        await site.until(lambda: len(site.records(run.id, r.StepAttemptFailed)) == failures)
+        worker.kill()
+        await site.add(tries_and_asks)
+        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+        await run.resume("on", "on")
+
+        assert await site.result(run.result()) == ["new", "on"]
+
+
+def _replayed_pages(monkeypatch: pytest.MonkeyPatch, *, turns: int) -> list[int]:
+    """Have histories read so many turns at a time, and return how many each replay has taken."""
+    monkeypatch.setattr(journal, "_PAGE_TURNS", turns)
     pages: list[int] = []
     replay = Draft.replay
 

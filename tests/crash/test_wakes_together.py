@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,10 @@ from tests.crash.workers_in_memory import MemoryWorker, workers_in_memory
 from relight import WorkflowContext, step, workflow
 from relight.actors.arrival import Arrival
 from relight.actors.door import Door, Stored
+from relight.actors.run.draft import Draft
 from relight.config.limits import LIMITS
+from relight.subjects.records import SignalAwaited, StepScheduled
+from relight.subjects.turn import Turn
 
 _COUNT = 60
 
@@ -74,12 +78,39 @@ async def test_wakes_that_come_together_after_their_owner_died_are_taken_over_af
         assert 1 <= looks.looks <= 3
 
 
-_go_on = asyncio.Event()
+@workflow
+async def adds_and_waits(ctx: WorkflowContext) -> int:
+    return await quick() + await ctx.wait_for_signal("number", type=int)
+
+
+async def test_a_run_that_rests_does_not_wait_for_an_owner_who_is_stopped_although_its_last_turn_has_a_step() -> None:
+    async with workers_in_memory() as site:
+        owner = await site.add(adds_and_waits)
+        run = await site.client.start(adds_and_waits)
+        await site.until(lambda: bool(site.records(run.id, SignalAwaited)))
+        assert any(isinstance(one, StepScheduled) for one in site.turns(run.id)[-1].records)
+        await site.pass_time(10 * LIMITS.linger_s)
+        owner.door.stop()
+        heir = await site.add(adds_and_waits)
+
+        await run.signal("number", 1)
+        await site.pass_time(2 * LIMITS.ack_wait_s)
+
+        assert site.turns(run.id)[-1].owner == heir.host.worker
+        assert await site.result(run.result()) == 2
+
+
+@step
+async def quick() -> int:
+    return 1
+
+
+_may_go_on: list[asyncio.Event] = []
 
 
 @step
 async def works_on() -> None:
-    await _go_on.wait()
+    await _may_go_on[-1].wait()
 
 
 @workflow
@@ -91,7 +122,7 @@ async def works_and_collects(ctx: WorkflowContext) -> list[int]:
 async def test_what_comes_while_the_owner_has_long_been_at_a_step_reaches_it_and_nobody_else_reads_the_history(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _go_on.clear()
+    _may_go_on.append(asyncio.Event())
     readings: list[str] = []
     enter = Arrival.__enter__
 
@@ -110,9 +141,38 @@ async def test_what_comes_while_the_owner_has_long_been_at_a_step_reaches_it_and
         await asyncio.gather(*(run.signal("number", number) for number in range(_COUNT)))
         await site.until(lambda: other.looks > 0)
         await site.passes()
-        _go_on.set()
+        _may_go_on[-1].set()
         result = await site.result(run.result())
 
         assert result == list(range(_COUNT))
         assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker}
         assert not readings
+
+
+async def test_what_comes_after_the_owner_died_at_a_step_waits_for_its_lease_and_nobody_replays_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _may_go_on.append(asyncio.Event())
+    replays: list[int] = []
+    replay = Draft.replay
+
+    def counted(draft: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
+        replays.append(len(turns))
+        replay(draft, turns, is_last=is_last)
+
+    monkeypatch.setattr(Draft, "replay", counted)
+    async with workers_in_memory() as site:
+        owner = await site.add(works_and_collects)
+        run = await site.client.start(works_and_collects)
+        await site.until(lambda: len(site.turns(run.id)) == 1)
+        owner.kill()
+        await site.add(works_and_collects)
+
+        await asyncio.gather(*(run.signal("number", number) for number in range(_COUNT)))
+        await site.pass_time(LIMITS.ack_wait_s / 2)
+        in_vain = list(replays)
+        _may_go_on[-1].set()
+
+        assert await site.result(run.result()) == list(range(_COUNT))
+        assert in_vain == []
+        assert replays == [1]

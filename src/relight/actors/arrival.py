@@ -40,18 +40,23 @@ class Arrival:
         self._programs = programs
         self._draft: Draft | None = None
         self._problem: Exception | None = None
-        self._changes: set[str] = set()
         self._is_behind = False
 
     def __enter__(self) -> Arrival:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._begin_anew()
+        self._drop()
 
     async def read(self, last: Stored) -> Reading:
         """Return the history up to `last`. Raises like `reading.read`."""
         self.history = await read(self._door, self._log, last, follow=self._follow)
+        return self.history
+
+    async def look(self, last: Stored) -> Reading:
+        """Return the history like `read`, but leave the code behind: probably the run is not to be taken over."""
+        self.history = await read(self._door, self._log, last)
+        self._is_behind = True
         return self.history
 
     async def replayed(self) -> Draft | None:
@@ -71,19 +76,19 @@ class Arrival:
         """Leave the code to whoever drives it now."""
         self._draft = None
 
-    def _begin_anew(self) -> None:
+    def _drop(self) -> None:
         if self._draft is not None:
             self._draft.program.close()
-        self._draft = self._problem = None
-        self._is_behind = False
+        self._draft = None
 
     async def _follow(self, history: Reading, page: Page, is_last: bool) -> None:
         if page.opened:
-            self._begin_anew()
-        if self._draft is None and self._problem is None:
-            self._changes = set(history.state.changes)
-        # Where code is asked for a change, the whole history says which way it took: this page comes too late for it.
-        self._is_behind = self._is_behind or history.state.changes != self._changes
+            self._drop()
+            self._problem, self._is_behind = None, False
+        if self._draft is not None and self._draft.program.has_passed(history.state.changes):
+            # Which way a change went the whole history says, and this page comes too late for it.
+            self._drop()
+            self._is_behind = True
         if self._problem is None and not self._is_behind:
             try:
                 await self._bring_forward(history, page, is_last)
@@ -96,14 +101,13 @@ class Arrival:
             shelf = Shelf(self._programs.inline_bytes_max)
             program = self._programs.create(self.run, history.started)
             self._draft = Draft(program, code=self._programs.code, shelf=shelf, state=history.state)
-        if page.may_refer:
+        if page.may_refer and not self._draft.is_diverged:
             await self._fill(self._draft, page.turns)
         self._draft.replay(page.turns, is_last=is_last)
 
     async def _is_replayed_again(self) -> bool:
         """Read once more, now that all changes are known; False if the history is another one by now."""
         history = self.history
-        self._begin_anew()
         last = await self._door.last(self._log)
         if last is None or last.sequence != history.tail.sequence:
             return False

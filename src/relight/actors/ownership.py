@@ -303,7 +303,7 @@ class Ownership:
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
         """Take a run that has waited for long without asking: nobody keeps its coroutine or runs its steps."""
-        if self._door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s or _asks_for_a_step(tail):
+        if self._door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s or _has_open_step(tail):
             return False
         with self._entrance.arrival(run) as arrival:
             history = await self._history(delivery, run, last, arrival.read)
@@ -318,11 +318,11 @@ class Ownership:
         return await read(self._door, last.subject, last)
 
     async def _history(
-        self, delivery: Delivery, run: str, last: Stored, read: Callable[[Stored], Awaitable[Reading]]
+        self, delivery: Delivery, run: str, last: Stored, reading: Callable[[Stored], Awaitable[Reading]]
     ) -> Reading | None:
         """Return the history, or None if it is broken and the run is parked for it."""
         try:
-            history = await read(last)
+            history = await reading(last)
             if history.is_incomplete:
                 raise BrokenChainError("it is a copy that was not finished; repeat the fork under another id")
         except BrokenChainError as error:
@@ -341,7 +341,7 @@ class Ownership:
         only_if_waiting: bool = False,
     ) -> None:
         with self._entrance.arrival(run) as arrival:
-            history = await self._history(delivery, run, last, arrival.read)
+            history = await self._history(delivery, run, last, arrival.look if only_if_waiting else arrival.read)
             if history is None:
                 return
             if only_if_waiting and history.state.has_work:
@@ -497,9 +497,15 @@ def _was_left(tail: Turn) -> bool:
     return isinstance(last, r.Claimed) and last.cause == r.LEFT
 
 
-def _asks_for_a_step(tail: Turn) -> bool:
-    """Whether its owner works, as the last turn says by itself: the history need not be read to see that."""
-    return any(isinstance(one, r.StepScheduled | r.StepStarted) for one in tail.records)
+def _has_open_step(tail: Turn) -> bool:
+    """Whether the last turn says by itself that its owner works: then the history need not be read to see that."""
+    steps = set[str]()
+    for record in tail.records:
+        if isinstance(record, r.StepScheduled | r.StepStarted):
+            steps.add(record.step)
+        elif isinstance(record, r.StepCompleted | r.StepFailed | r.StepCancelled):
+            steps.discard(record.step)
+    return bool(steps)
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:

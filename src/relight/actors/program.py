@@ -172,6 +172,10 @@ class Program(Protocol):
         """
         ...
 
+    def has_passed(self, changes: Collection[str], /) -> bool:
+        """Whether the code has asked for one of these changes, and was told that the history does not have it."""
+        ...
+
     def reach_end(self, *, is_new: bool) -> None:
         """Within `replaying`: the history does not say what the code does from here on.
 

@@ -27,7 +27,6 @@ class Reading:
         bytes: As stored.
         opened: Sequence of the last `Continued`; 0: there is none.
         has_older: Turns from before it are still stored.
-        may_refer: Values may be stored apart.
         began_s: When it was begun to read, by `Clock.elapsed_s`.
         problem: Why it can't be believed; then the state is what its last turn alone says.
     """
@@ -38,7 +37,6 @@ class Reading:
     bytes: int = 0
     opened: int = 0
     has_older: bool = False
-    may_refer: bool = False
     began_s: float = 0.0
     problem: str = ""
 
@@ -56,7 +54,6 @@ class Reading:
 
     def take(self, page: Page) -> None:
         """Add the next page."""
-        self.may_refer = self.may_refer or page.may_refer
         if page.opened:
             self.opened = page.opened
             self.has_older = self.last is not None or page.has_older

@@ -181,6 +181,9 @@ class Activation:
             self.loop.leave()
             self.is_replaying = self._is_at_end = False
 
+    def has_passed(self, changes: Collection[str], /) -> bool:
+        return any(self._changes.get(one) is False for one in changes)
+
     def reach_end(self, *, is_new: bool) -> None:
         self._is_at_end = True
         self.is_replaying = not is_new

@@ -15,7 +15,7 @@ from relight.actors.run.continuation import opening, too_much
 from relight.actors.run.inbox import due, is_stuck_on_other_code, receive
 from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.parting import Consumed
-from relight.actors.run.replay import Script, is_fact, open_end
+from relight.actors.run.replay import Moment, Script, is_fact, open_end
 from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.actors.run.state import OpenStep, RunState
 from relight.config.limits import LIMITS
@@ -45,6 +45,7 @@ class Draft:
     __slots__ = (
         "_beats",
         "_code",
+        "_held",
         "_interrupted",
         "_known",
         "_problem",
@@ -66,6 +67,7 @@ class Draft:
         self.records: list[r.Record] = []
         self.consumed: list[Consumed] = []
         self._known = 0
+        self._held: list[Turn] = []
         self.at_ms = 0
         self.is_diverged = False
         self.is_opening = False
@@ -83,24 +85,34 @@ class Draft:
         """Bring the code to the end of a history, or of a page of it. Once it can't follow, nothing more is fed.
 
         Args:
-            turns: What follows what was replayed before.
-            is_last: Nothing follows them. The draft's state, what the history amounts to, has them then.
+            turns: What follows what was replayed before. The draft's state, what they amount to, has them already.
+            is_last: Nothing follows them.
         """
         self.at_ms = self.state.at_ms
         if self.is_diverged:
             return
-        moments = [(record, turn.at_ms) for turn in turns for record in turn.records]
-        end = open_end(moments) if is_last else None
+        turns, self._held = [*self._held, *turns], []
+        end = open_end(_moments(turns))
+        if end is not None and not is_last:
+            # Only what follows says whether the history ends there.
+            place = _turn_at(turns, end)
+            turns, self._held, end = turns[:place], turns[place:], None
         try:
-            with self.program.replaying(self.state.changes):
-                if end is not None:
-                    self._script.replay(moments[:end])
-                    self.program.reach_end(is_new=_is_new(turns, end))
-                    moments = moments[end:]
-                self._script.replay(moments)
+            self._replay(turns, end)
         except (NonDeterminismError, p.BrokenProgramError) as error:
             self.is_diverged = True
             self._problem = str(error)
+
+    def _replay(self, turns: Sequence[Turn], end: int | None) -> None:
+        moments = _moments(turns)
+        with self.program.replaying(self.state.changes):
+            if end is not None:
+                self._script.replay(moments[:end])
+                turn = turns[_turn_at(turns, end)]
+                # No code has seen a turn that was copied, or opens a history.
+                self.program.reach_end(is_new=turn.epoch == COPIED_EPOCH or opens_history(turn))
+                moments = moments[end:]
+            self._script.replay(moments)
 
     def carry_on(self) -> None:
         """After a replay: record what the code asks for beyond it, and park what can't go on."""
@@ -357,10 +369,14 @@ class Draft:
             self.state.apply(recorded, self.at_ms)
 
 
-def _is_new(turns: Sequence[Turn], place: int) -> bool:
-    """Whether no code has seen the record at this place yet: its turn was copied, or opens a history."""
-    for turn in turns:
+def _moments(turns: Sequence[Turn]) -> list[Moment]:
+    return [(record, turn.at_ms) for turn in turns for record in turn.records]
+
+
+def _turn_at(turns: Sequence[Turn], place: int) -> int:
+    """Return the index of the turn that has the record at this place."""
+    for index, turn in enumerate(turns):
         if place < len(turn.records):
-            return turn.epoch == COPIED_EPOCH or opens_history(turn)
+            return index
         place -= len(turn.records)
     raise AssertionError("the place is in one of the turns")
