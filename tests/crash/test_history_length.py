@@ -16,6 +16,7 @@ from relight.actors import journal, run_actor
 from relight.actors.journal import read_pages
 from relight.actors.run import length
 from relight.actors.run.draft import Draft
+from relight.actors.run.replay import Moment, open_end
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import encode
@@ -258,6 +259,27 @@ async def tries_and_asks(ctx: WorkflowContext) -> list[str]:
     return [way, answer]
 
 
+async def test_what_is_held_back_for_long_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def counted(moments: Sequence[Moment]) -> int | None:
+        looked.append(len(moments))
+        return open_end(moments)
+
+    async with workers_in_memory() as site:
+        worker = await site.add(tries)
+        run = await site.result(site.client.start(tries))
+        await site.until(lambda: len(site.records(run.id, r.StepAttemptFailed)) == 30)
+        worker.kill()
+        records = len(site.records(run.id))
+        monkeypatch.setattr(journal, "_PAGE_TURNS", 2)
+        monkeypatch.setattr("relight.actors.run.draft.open_end", counted)
+        await site.add(tries)
+        await site.until(lambda: len(site.records(run.id, r.StepAttemptFailed)) > 30)
+
+    assert sum(looked) < 2 * records
+
+
 @pytest.mark.parametrize("failures", [1, 6])
 async def test_code_that_changed_goes_the_new_way_behind_a_history_that_ends_with_pages_it_does_not_see(
     failures: int, monkeypatch: pytest.MonkeyPatch
@@ -281,9 +303,9 @@ def _replayed_pages(monkeypatch: pytest.MonkeyPatch, *, turns: int) -> list[int]
     pages: list[int] = []
     replay = Draft.replay
 
-    def counted(draft: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
+    def counted(one: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
         pages.append(len(turns))
-        replay(draft, turns, is_last=is_last)
+        replay(one, turns, is_last=is_last)
 
     monkeypatch.setattr(Draft, "replay", counted)
     return pages

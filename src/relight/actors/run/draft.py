@@ -15,7 +15,7 @@ from relight.actors.run.continuation import opening, too_much
 from relight.actors.run.inbox import due, is_stuck_on_other_code, receive
 from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.parting import Consumed
-from relight.actors.run.replay import Moment, Script, is_fact, open_end
+from relight.actors.run.replay import Moment, Script, is_fact, is_silent, open_end
 from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.actors.run.state import OpenStep, RunState
 from relight.config.limits import LIMITS
@@ -90,6 +90,9 @@ class Draft:
         """
         self.at_ms = self.state.at_ms
         if self.is_diverged:
+            return
+        if self._held and not is_last and is_silent(_moments(turns)):
+            self._held += turns
             return
         turns, self._held = [*self._held, *turns], []
         end = open_end(_moments(turns))

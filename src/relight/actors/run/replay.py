@@ -14,7 +14,7 @@ from relight.errors import NonDeterminismError
 from relight.subjects import records as r
 from relight.subjects.references import identity_of
 
-__all__ = ("Moment", "Script", "in_words", "is_fact", "open_end")
+__all__ = ("Moment", "Script", "in_words", "is_fact", "is_silent", "open_end")
 
 Moment: TypeAlias = tuple[r.Record, int]
 """A record and the time of its turn."""
@@ -149,6 +149,11 @@ def open_end(moments: Sequence[Moment]) -> int | None:
         if is_fact(record) or isinstance(record, r.Unparked | r.Unpaused):
             return place
     return None
+
+
+def is_silent(moments: Sequence[Moment]) -> bool:
+    """Whether none of these records could end a history: what came before them decides."""
+    return not any(is_fact(one) or _is_request(one) or isinstance(one, r.Unparked | r.Unpaused) for one, _ in moments)
 
 
 def _identity(request: p.Asked) -> tuple[object, ...]:
