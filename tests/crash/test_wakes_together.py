@@ -10,6 +10,7 @@ import pytest
 from tests.crash.workers_in_memory import MemoryWorker, workers_in_memory
 
 from relight import WorkflowContext, step, workflow
+from relight.actors import journal
 from relight.actors.arrival import Arrival
 from relight.actors.door import Door, Stored
 from relight.actors.run.draft import Draft
@@ -115,6 +116,8 @@ async def works_on() -> None:
 
 @workflow
 async def works_and_collects(ctx: WorkflowContext) -> list[int]:
+    for _ in range(4):
+        await quick()
     await works_on()
     return [await ctx.wait_for_signal("number", type=int) for _ in range(_COUNT)]
 
@@ -134,7 +137,7 @@ async def test_what_comes_while_the_owner_has_long_been_at_a_step_reaches_it_and
     async with workers_in_memory() as site:
         owner = await site.add(works_and_collects)
         run = await site.client.start(works_and_collects)
-        await site.until(lambda: len(site.turns(run.id)) == 1)
+        await site.until(lambda: len(site.records(run.id, StepScheduled)) == 5)
         await site.pass_time(3 * LIMITS.linger_s)
         other = _count_looks(await site.add(works_and_collects))
 
@@ -161,10 +164,12 @@ async def test_what_comes_after_the_owner_died_at_a_step_waits_for_its_lease_and
         replay(draft, turns, is_last=is_last)
 
     monkeypatch.setattr(Draft, "replay", counted)
+    monkeypatch.setattr(journal, "_PAGE_TURNS", 1)
     async with workers_in_memory() as site:
         owner = await site.add(works_and_collects)
         run = await site.client.start(works_and_collects)
-        await site.until(lambda: len(site.turns(run.id)) == 1)
+        await site.until(lambda: len(site.records(run.id, StepScheduled)) == 5)
+        turns = len(site.turns(run.id))
         owner.kill()
         await site.add(works_and_collects)
 
@@ -175,4 +180,4 @@ async def test_what_comes_after_the_owner_died_at_a_step_waits_for_its_lease_and
 
         assert await site.result(run.result()) == list(range(_COUNT))
         assert in_vain == []
-        assert replays == [1]
+        assert replays == [1] * turns

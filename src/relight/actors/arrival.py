@@ -1,4 +1,8 @@
-"""A run that may come in: while the server looks for the next page of its history, its code follows the one before."""
+"""A run that may come in: its history is read, and of a long one its code follows page by page.
+
+The last page waits until the run is taken over. It is the only one of most histories: of these nothing is replayed in
+vain.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,9 @@ class Arrival:
         self._log = subjects.log(run)
         self._programs = programs
         self._draft: Draft | None = None
+        self._page: Page | None = None
         self._problem: Exception | None = None
+        self._only_looks = False
         self._is_behind = False
 
     def __enter__(self) -> Arrival:
@@ -54,10 +60,9 @@ class Arrival:
         return self.history
 
     async def look(self, last: Stored) -> Reading:
-        """Return the history like `read`, but leave the code behind: probably the run is not to be taken over."""
-        self.history = await read(self._door, self._log, last)
-        self._is_behind = True
-        return self.history
+        """Return the history like `read`, but replay nothing yet: the run may well not be taken over."""
+        self._only_looks = True
+        return await self.read(last)
 
     async def replayed(self) -> Draft | None:
         """Return the code at the end of the history that was read; None if that is another one by now.
@@ -66,6 +71,8 @@ class Arrival:
             UnknownWorkflowError: This worker does not have the code.
             UnavailableError: The server was not reached.
         """
+        if self._page is not None:
+            await self._catch_up(self.history, self._page, is_last=True)
         if self._problem is not None:
             raise self._problem
         if self._is_behind and not await self._is_replayed_again():
@@ -81,12 +88,18 @@ class Arrival:
             self._draft.program.close()
         self._draft = None
 
-    async def _follow(self, history: Reading, page: Page, is_last: bool) -> None:
+    async def _follow(self, history: Reading, page: Page) -> None:
         if page.opened:
             self._drop()
-            self._problem, self._is_behind = None, False
+            self._page, self._problem, self._is_behind = None, None, False
+        before, self._page = self._page, page
+        if before is not None:
+            self._is_behind = self._is_behind or self._only_looks
+            await self._catch_up(history, before, is_last=False)
+
+    async def _catch_up(self, history: Reading, page: Page, *, is_last: bool) -> None:
         if self._draft is not None and self._draft.program.has_passed(history.state.changes):
-            # Which way a change went the whole history says, and this page comes too late for it.
+            # Which way a change went the whole history says, and its mark was read too late for that.
             self._drop()
             self._is_behind = True
         if self._problem is None and not self._is_behind:

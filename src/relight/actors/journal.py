@@ -40,8 +40,8 @@ __all__ = (
 )
 
 
-_PAGE_TURNS = 500
-"""Read at a time: few enough to be checked while the server looks for the next ones."""
+_PAGE_TURNS = 250
+"""Read at a time: few enough to be checked and replayed while the server looks for the next ones."""
 
 
 class Displaced(Exception):

@@ -306,7 +306,7 @@ class Ownership:
         if self._door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s or _has_open_step(tail):
             return False
         with self._entrance.arrival(run) as arrival:
-            history = await self._history(delivery, run, last, arrival.read)
+            history = await self._history(delivery, run, last, arrival.read if _seems_to_rest(tail) else arrival.look)
             if history is None:
                 return True
             if history.state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
@@ -495,6 +495,12 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
 def _was_left(tail: Turn) -> bool:
     last = tail.records[-1] if tail.records else None
     return isinstance(last, r.Claimed) and last.cause == r.LEFT
+
+
+def _seems_to_rest(tail: Turn) -> bool:
+    """Whether the last thing that its code did is to wait for somebody: mostly nothing else is under way then."""
+    waits = (r.Suspended, r.SignalAwaited, r.RequestAwaited, r.ChildAwaited, r.AwakeableCreated, r.TimerArmed)
+    return bool(tail.records) and isinstance(tail.records[-1], waits)
 
 
 def _has_open_step(tail: Turn) -> bool:

@@ -66,8 +66,8 @@ class Reading:
         self.tail = page.tail
 
 
-Follow: TypeAlias = Callable[[Reading, Page, bool], Awaitable[None]]
-"""Called with what was read so far, its last page, and whether that is the last of all."""
+Follow: TypeAlias = Callable[[Reading, Page], Awaitable[None]]
+"""Called with what was read so far, and its last page."""
 
 
 async def read(door: Door, subject: str, last: Stored, *, follow: Follow | None = None) -> Reading:
@@ -91,4 +91,4 @@ async def read_on(door: Door, subject: str, last: Stored, reading: Reading, *, f
         async for page in pages:
             reading.take(page)
             if follow is not None:
-                await follow(reading, page, page.tail.sequence >= last.sequence)
+                await follow(reading, page)

@@ -6,6 +6,7 @@ import asyncio
 from time import monotonic
 from typing import final
 
+import msgspec
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -61,6 +62,7 @@ class Announcer:
         self._owes_all = False
         self._asks_all = False
         self._age_s = limits.announce_s
+        self._leaves = False
         self.frees = False
         self.neighbours = Neighbours()
 
@@ -78,8 +80,9 @@ class Announcer:
         await self._say(Announcement(self._worker, self.frees, freed=dead))
 
     async def take_leave(self) -> None:
-        """Say that this worker ends in order. The last that is said."""
-        await self._say(Announcement(self._worker, self.frees, leaves=True))
+        """Say that this worker ends in order, and so with all that is said from now on."""
+        self._leaves = True
+        await self._say(Announcement(self._worker))
 
     def begin_to_free(self) -> None:
         """Say from now on that this worker frees leases, so that the others announce theirs."""
@@ -170,4 +173,6 @@ class Announcer:
             _log.debug("announcement_lost", error=repr(error))
 
     async def _say(self, said: Announcement) -> None:
+        if self._leaves:
+            said = msgspec.structs.replace(said, frees=False, leaves=True)
         await self._client.publish(self._subject, encode_announcement(said))

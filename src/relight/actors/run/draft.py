@@ -92,7 +92,8 @@ class Draft:
         if self.is_diverged:
             return
         if self._held and not is_last and is_silent(_moments(turns)):
-            self._held += turns
+            # Of what the code does not see only what holds the run matters to it.
+            self._held += [turn for turn in turns if any(isinstance(one, r.Parked | r.Paused) for one in turn.records)]
             return
         turns, self._held = [*self._held, *turns], []
         end = open_end(_moments(turns))
