@@ -6,7 +6,7 @@ import asyncio
 import weakref
 from collections.abc import Sequence
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from relight import WorkflowContext, step, workflow
 from relight.actors.run.draft import Draft
@@ -75,6 +75,21 @@ def test_what_the_code_asks_for_beyond_a_history_is_in_its_next_turn() -> None:
     assert draft.state is state
     assert draft.at_ms == 2_000
     assert [type(record) for record in draft.records] == [r.StepScheduled]
+
+
+def test_what_came_while_a_run_was_parked_stays_deferred_wherever_its_pages_are_cut() -> None:
+    started, completed = _history_of_one_step()
+    between = [(r.SignalReceived("unread", Raw(b"1")),), (r.Parked("stuck", ""),), (r.Claimed("resumed"),)]
+    turns = [started, *(structs.replace(completed, records=records) for records in between), completed]
+    state = fold((turn.at_ms, turn.records) for turn in turns)
+    programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), sender=None), code="")
+    draft = Draft(programs.create("one", _STARTED), code="", state=state)
+
+    for number, turn in enumerate(turns, 1):
+        draft.replay([turn], is_last=number == len(turns))
+    draft.carry_on()
+
+    assert not draft.records
 
 
 def _history_of_one_step() -> Sequence[Turn]:
