@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from tests.forked import Forked, become
 from tests.processes import eventually
 from tests.raw_nats import connected
 
-from relight import RunDescription
+from relight import RunDescription, UnavailableError
 from relight.actors.journal import read_history, read_tail
 from relight.config.server import EmbeddedServer
 from relight.subjects import records as r
@@ -202,9 +203,12 @@ class Fleet:
     async def status(self, run: str, wanted: str) -> RunDescription:
         """Return the run's description once it has this status."""
         async with asyncio.timeout(20):
-            while (seen := await self.relight.get_run(run).describe()).status != wanted:
+            while True:
+                with contextlib.suppress(UnavailableError):  # Where a node has just died, nobody leads for a moment.
+                    seen = await self.relight.get_run(run).describe()
+                    if seen.status == wanted:
+                        return seen
                 await asyncio.sleep(0.01)
-        return seen
 
     async def consumer(self, kind: str, queue: str = "default", shard: int = 0) -> Consumer:
         """Return the server's account of a queue's consumer of one stream; all zero if there is none."""
