@@ -91,7 +91,8 @@ async def test_in_a_burst_no_step_runs_twice_and_nothing_is_left_to_lapse(
         next_ = {one.run: one.at for one in reversed(steps) if one.process == second.pid}
         handed_over = last.keys() & next_.keys()
         assert handed_over
-        assert max(next_[run] - last[run] for run in handed_over) < LIMITS.ack_wait_s / 4
+        # How soon says how busy the machine is; a lease that lapses takes 10 s from its last renewal.
+        assert max(next_[run] - last[run] for run in handed_over) < LIMITS.ack_wait_s / 2
         claims = [
             one for run in handed_over for turn in await fleet.journal(run) for one in turn.records
             if isinstance(one, r.Claimed)
