@@ -81,18 +81,19 @@ async def test_in_a_burst_no_step_runs_twice_and_nothing_is_left_to_lapse(
         # When the first 200 runs have ended, and half of the next 200 have begun.
         await asyncio.to_thread(told_after_its_steps, first.pid, tmp_path / "executions", 700)
         code = await asyncio.wait_for(first.process.wait(), 20)
+        ended = time.time()
         results = await asyncio.gather(*(run.result(timeout=60) for run in runs))
         await fleet.no_lease_left()
 
         assert (code, results) == (0, [3] * 2_000)
         steps = fleet.executions()
         assert len(steps) == len({(one.run, one.step) for one in steps})
-        last = {one.run: one.at for one in steps if one.process == first.pid}
+        last = {one.run for one in steps if one.process == first.pid}
         next_ = {one.run: one.at for one in reversed(steps) if one.process == second.pid}
-        handed_over = last.keys() & next_.keys()
+        handed_over = last & next_.keys()
         assert handed_over
-        # How soon says how busy the machine is; a lease that lapses takes 10 s from its last renewal.
-        assert max(next_[run] - last[run] for run in handed_over) < LIMITS.ack_wait_s / 2
+        # A lease that lapses does so 10 s after its last renewal.
+        assert max(next_[run] for run in handed_over) - ended < LIMITS.ack_wait_s / 4
         claims = [
             one for run in handed_over for turn in await fleet.journal(run) for one in turn.records
             if isinstance(one, r.Claimed)

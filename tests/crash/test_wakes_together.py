@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
+from tests.crash.replays import replayed_pages
 from tests.crash.workers_in_memory import MemoryWorker, workers_in_memory
 
 from relight import WorkflowContext, step, workflow
-from relight.actors import journal
 from relight.actors.arrival import Arrival
 from relight.actors.door import Door, Stored
-from relight.actors.run.draft import Draft
 from relight.config.limits import LIMITS
-from relight.subjects.records import SignalAwaited, StepScheduled
-from relight.subjects.turn import Turn
+from relight.subjects.records import SignalAwaited, SignalReceived, StepScheduled
 
 _COUNT = 60
 
@@ -152,19 +149,35 @@ async def test_what_comes_while_the_owner_has_long_been_at_a_step_reaches_it_and
         assert not readings
 
 
+async def test_nor_does_anybody_replay_it_in_vain_where_only_the_history_says_that_the_owner_is_at_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _may_go_on.append(asyncio.Event())
+    replays = replayed_pages(monkeypatch, turns=1)
+    async with workers_in_memory() as site:
+        owner = await site.add(works_and_collects)
+        run = await site.client.start(works_and_collects)
+        await site.until(lambda: len(site.records(run.id, StepScheduled)) == 5)
+        await run.signal("number", 0)
+        await site.until(lambda: bool(site.records(run.id, SignalReceived)))
+        await site.pass_time(3 * LIMITS.linger_s)
+        other = _count_looks(await site.add(works_and_collects))
+
+        await asyncio.gather(*(run.signal("number", number) for number in range(1, _COUNT)))
+        await site.until(lambda: other.looks > 0)
+        await site.passes()
+        _may_go_on[-1].set()
+
+        assert sorted(await site.result(run.result())) == list(range(_COUNT))
+        assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker}
+        assert not replays
+
+
 async def test_what_comes_after_the_owner_died_at_a_step_waits_for_its_lease_and_nobody_replays_in_vain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _may_go_on.append(asyncio.Event())
-    replays: list[int] = []
-    replay = Draft.replay
-
-    def counted(draft: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
-        replays.append(len(turns))
-        replay(draft, turns, is_last=is_last)
-
-    monkeypatch.setattr(Draft, "replay", counted)
-    monkeypatch.setattr(journal, "_PAGE_TURNS", 1)
+    replays = replayed_pages(monkeypatch, turns=1)
     async with workers_in_memory() as site:
         owner = await site.add(works_and_collects)
         run = await site.client.start(works_and_collects)

@@ -68,6 +68,13 @@ class Ground:
     async def until_announced(self, worker: str, count: int) -> None:
         await self.until(lambda: len(self.announced(worker)) >= count)
 
+    async def announced_lease(self, name: str, worker: WorkerProcess) -> int:
+        """Have this worker take a message, and return its sequence when it has announced that it holds it."""
+        worker.order(pull=1)
+        sequence = int(worker.line()["sequence"])
+        await self.until_announced(name, 1)
+        return sequence
+
     def announced(self, worker: str) -> set[int]:
         return {
             sequence
@@ -164,9 +171,7 @@ async def test_what_the_dead_said_last_is_not_counted_for_a_living_one_when_it_c
     with ground.worker("survivor") as survivor, ground.worker("victim") as victim:
         await ground.until_all_free("survivor", "victim")
         await ground.publish(2)
-        victim.order(pull=1)
-        announced = victim.line()["sequence"]
-        await ground.until_announced("victim", 1)
+        announced = await ground.announced_lease("victim", victim)
         victim.order(pull=1, holds=False)
         young = int(victim.line()["sequence"])
         survivor.order(pull=2)
@@ -275,9 +280,7 @@ async def test_a_server_that_does_not_answer_at_first_is_asked_again(
     with ground.worker("survivor") as survivor, ground.worker("victim") as victim:
         await ground.until_all_free("survivor", "victim")
         await ground.publish(1)
-        victim.order(pull=1)
-        sequence = victim.line()["sequence"]
-        await ground.until_announced("victim", 1)
+        sequence = await ground.announced_lease("victim", victim)
         survivor.order(pull=1)
 
         survivor.signal(signal.SIGSTOP)

@@ -46,7 +46,7 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing_and_no_living
 
         await asyncio.to_thread(server.stop if way == "stop" else server.kill)
         starting += [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(20)]
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # So long it is away.
         restarted = time.time()
         await asyncio.to_thread(server.start)
         fresh = [await one for one in starting]

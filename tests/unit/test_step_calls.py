@@ -64,15 +64,12 @@ async def test_many_calls_may_be_made_first_and_awaited_in_another_order() -> No
 
 def test_what_the_code_asks_for_beyond_a_history_is_in_its_next_turn() -> None:
     turns = _history_of_one_step()
-    state = fold((turn.at_ms, turn.records) for turn in turns)
-    programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), sender=None), code="")
-    draft = Draft(programs.create("one", _STARTED), code="", state=state)
+    draft = _draft_after(turns)
 
     draft.replay(turns)
     draft.carry_on()
 
     assert not draft.is_diverged
-    assert draft.state is state
     assert draft.at_ms == 2_000
     assert [type(record) for record in draft.records] == [r.StepScheduled]
 
@@ -81,15 +78,20 @@ def test_what_came_while_a_run_was_parked_stays_deferred_wherever_its_pages_are_
     started, completed = _history_of_one_step()
     between = [(r.SignalReceived("unread", Raw(b"1")),), (r.Parked("stuck", ""),), (r.Claimed("resumed"),)]
     turns = [started, *(structs.replace(completed, records=records) for records in between), completed]
-    state = fold((turn.at_ms, turn.records) for turn in turns)
-    programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), sender=None), code="")
-    draft = Draft(programs.create("one", _STARTED), code="", state=state)
+    draft = _draft_after(turns)
 
     for number, turn in enumerate(turns, 1):
         draft.replay([turn], is_last=number == len(turns))
     draft.carry_on()
 
     assert not draft.records
+
+
+def _draft_after(turns: Sequence[Turn]) -> Draft:
+    """The next turn behind these, which are still to be replayed."""
+    programs = WorkflowPrograms([doubles_twice], Launcher(threads=1, interceptors=(), sender=None), code="")
+    state = fold((turn.at_ms, turn.records) for turn in turns)
+    return Draft(programs.create("one", _STARTED), code="", state=state)
 
 
 def _history_of_one_step() -> Sequence[Turn]:

@@ -6,7 +6,6 @@ vain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import final
@@ -20,7 +19,6 @@ from relight.actors.run.shelf import Shelf
 from relight.actors.values import fill
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects.grammar import Subjects
-from relight.subjects.turn import Turn
 
 __all__ = ("Arrival",)
 
@@ -115,7 +113,8 @@ class Arrival:
             program = self._programs.create(self.run, history.started)
             self._draft = Draft(program, code=self._programs.code, shelf=shelf, state=history.state)
         if page.may_refer and not self._draft.is_diverged:
-            await self._fill(self._draft, page.turns)
+            records = (one for turn in page.turns for one in turn.records)
+            await fill(self._door, self._subjects, self.run, self._draft.shelf, records)
         self._draft.replay(page.turns, is_last=is_last)
 
     async def _is_replayed_again(self) -> bool:
@@ -134,7 +133,3 @@ class Arrival:
         except BrokenChainError:
             return False  # It was whole a moment ago: the run was retired.
         return True
-
-    async def _fill(self, draft: Draft, turns: Sequence[Turn]) -> None:
-        records = (one for turn in turns for one in turn.records)
-        await fill(self._door, self._subjects, self.run, draft.shelf, records)

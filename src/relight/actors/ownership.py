@@ -21,7 +21,7 @@ Claiming is an append, so of two that claim one is refused; it starts from the t
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import structlog
 from msgspec import Raw
@@ -306,7 +306,8 @@ class Ownership:
         if self._door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s or _has_open_step(tail):
             return False
         with self._entrance.arrival(run) as arrival:
-            history = await self._history(delivery, run, last, arrival.read if _seems_to_rest(tail) else arrival.look)
+            reading = arrival.read(last) if _seems_to_rest(tail) else arrival.look(last)
+            history = await self._history(delivery, run, last, reading)
             if history is None:
                 return True
             if history.state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
@@ -314,15 +315,10 @@ class Ownership:
             await self._take_over(delivery, arrival, _claim(history.state, "handed_over"))
         return True
 
-    async def _read(self, last: Stored) -> Reading:
-        return await read(self._door, last.subject, last)
-
-    async def _history(
-        self, delivery: Delivery, run: str, last: Stored, reading: Callable[[Stored], Awaitable[Reading]]
-    ) -> Reading | None:
+    async def _history(self, delivery: Delivery, run: str, last: Stored, reading: Awaitable[Reading]) -> Reading | None:
         """Return the history, or None if it is broken and the run is parked for it."""
         try:
-            history = await reading(last)
+            history = await reading
             if history.is_incomplete:
                 raise BrokenChainError("it is a copy that was not finished; repeat the fork under another id")
         except BrokenChainError as error:
@@ -341,7 +337,8 @@ class Ownership:
         only_if_waiting: bool = False,
     ) -> None:
         with self._entrance.arrival(run) as arrival:
-            history = await self._history(delivery, run, last, arrival.look if only_if_waiting else arrival.read)
+            reading = arrival.look(last) if only_if_waiting else arrival.read(last)
+            history = await self._history(delivery, run, last, reading)
             if history is None:
                 return
             if only_if_waiting and history.state.has_work:
@@ -445,7 +442,7 @@ class Ownership:
         """What follows the end may have been lost with the worker that wrote it: then its lease comes again."""
         if tail.family and _is_lease(delivery, tail):
             check_open(tail, run)
-            history = await self._history(delivery, run, last, self._read)
+            history = await self._history(delivery, run, last, read(self._door, self._subjects.log(run), last))
             if history is not None:
                 await tell_family(self._door, self._subjects, run, history.state)
         if await self._door.last(self._subjects.timers(run)) is not None:

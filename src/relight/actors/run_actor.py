@@ -236,7 +236,7 @@ class RunActor:
         if self._journal.tail.number == 0 or self.state.parked is not None:
             raise error
         what = f"what its code asks for does not fit: {error}"
-        await self._append_fact(r.Parked("stuck", what, "", self._crew.programs.code))
+        await self._append_note(r.Parked("stuck", what, "", self._crew.programs.code))
         self._doorbells.postpone()
         self._leave(())
 
@@ -570,14 +570,14 @@ class RunActor:
     async def _hand_over(self) -> None:
         """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""
         if self.state.has_work and self._journal.tail.number > 0:
-            await self._append_fact(r.Claimed(r.LEFT))
+            await self._append_note(r.Claimed(r.LEFT))
         for delivery in self._doorbells.held():
             self._door.nak(delivery)
         self._leave(())
 
-    async def _append_fact(self, fact: r.Record) -> None:
+    async def _append_note(self, note: r.Note) -> None:
         lease, cursor = 0 if self.lease is None else self.lease.sequence, self._journal.cursor
-        await self._journal.append([fact], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
+        await self._journal.append([note], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
 
     def _leave(self, unfinished: Sequence[Delivery]) -> None:
         self._doorbells.drop()
