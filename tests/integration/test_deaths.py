@@ -309,9 +309,7 @@ async def test_a_server_restart_is_no_death(server: EmbeddedServer, namespace: s
     with ground.worker("survivor"), ground.worker("victim") as victim:
         await ground.until_all_free("survivor", "victim")
         await ground.publish(1)
-        victim.order(pull=1)
-        victim.line()
-        await ground.until_announced("victim", 1)
+        await ground.announced_lease("victim", victim)
 
         server.stop()
         server.start()

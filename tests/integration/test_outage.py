@@ -58,7 +58,7 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing_and_no_living
         await fleet.no_lease_left()
         await nothing_ran_twice(fleet, [*(run.id for run in held), *(run.id for run in fresh)])
         after = [one for one in fleet.executions("two") if one.at > restarted]
-        assert len(after) > _RUNS / 5, f"the server went too late: {len(after)}"
+        assert len(after) > _RUNS / 2, f"the server went too late: {len(after)}"
         # How many each gets is not said: who finds its way back first has the others' places to fill meanwhile.
         assert {one.process for one in after} == {worker.pid for worker in workers}
 
