@@ -151,8 +151,12 @@ class Session:
                     tasks.create_task(self._see_deaths(self._options.system, tasks))
                 await self._closed.wait()
                 raise UnavailableError("the server has closed the keeper's connection")
-        except* UnavailableError as errors:
-            raise UnavailableError(str(errors.exceptions[0])) from errors
+        except ExceptionGroup as errors:
+            # `except*` is of no use here: before Python 3.11.4 what is raised in it comes out in a group.
+            lost, others = errors.split(UnavailableError)
+            if lost is None or others is not None:
+                raise
+            raise UnavailableError(str(lost.exceptions[0])) from errors
 
     async def _keep(self) -> None:
         while True:
