@@ -48,7 +48,11 @@ class Forked:
         self._process.kill()
 
     async def wait(self) -> int:
-        await asyncio.to_thread(self._process.join)
+        return await asyncio.to_thread(self.join)
+
+    def join(self) -> int:
+        """Wait for its end and return its exit code."""
+        self._process.join()
         assert self._process.exitcode is not None, "it has ended"
         return self._process.exitcode
 

@@ -6,11 +6,11 @@ import importlib
 import pkgutil
 
 from tests.crash import apps, apps_fleet
-from tests.integration import cli_process
+from tests.integration import cli_process, keeper_worker
 
 import relight.cli
 
-__all__ = ("apps", "apps_fleet", "cli_process")
+__all__ = ("apps", "apps_fleet", "cli_process", "keeper_worker")
 
 for _module in pkgutil.iter_modules(relight.cli.__path__):
     if _module.name != "__main__":

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self, cast
 
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from tests.forked import Forked, become
 
 from relight.actors.door import Delivery
 from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
@@ -65,25 +69,24 @@ class WorkerProcess:
 
     def __init__(self, orders: Orders, log: Path) -> None:
         self.log = log
-        with log.open("w", encoding="utf-8") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__, json.dumps(orders.__dict__)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+        heard, self._orders = Pipe(duplex=False)
+        self._said, says = Pipe(duplex=False)
+        self.process = Forked(_work, orders, heard, says, log)
+        heard.close()
+        says.close()
+        self._lines = open(self._said.fileno(), encoding="utf-8", closefd=False)  # noqa: SIM115 - closed by `__exit__`
         self.line()
 
     def order(self, **words: object) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(words) + "\n")
-        self.process.stdin.flush()
+        os.write(self._orders.fileno(), (json.dumps(words) + "\n").encode())
+
+    def forget(self) -> None:
+        """Give no more orders."""
+        self._orders.close()
 
     def line(self) -> dict[str, float]:
         """Return the next thing that the process says."""
-        assert self.process.stdout is not None
-        text = self.process.stdout.readline()
+        text = self._lines.readline()
         assert text, f"the worker has ended: {self.log.read_text(encoding='utf-8')}"
         said: dict[str, float] = json.loads(text)
         return said
@@ -93,20 +96,17 @@ class WorkerProcess:
             yield self.line()
 
     def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        os.kill(self.process.pid, number)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None and not pipe.closed:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue  # The last order never reached it.
+        self.process.join()
+        self._lines.close()
+        self._said.close()
+        self._orders.close()
 
 
 async def make_consumer(client: Client, stream: str, *, ack_wait_s: float) -> None:
@@ -239,8 +239,13 @@ def say(**words: object) -> None:
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
-    import structlog
-
+def _work(orders: Orders, heard: Connection, says: Connection, log: Path) -> None:
+    """Be the worker."""
+    become(os.environ.copy(), out=log, err=log)
+    os.dup2(heard.fileno(), 0)
+    os.dup2(says.fileno(), 1)
+    heard.close()
+    says.close()
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - as long as the process
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    asyncio.run(_Worker(Orders(**json.loads(sys.argv[1]))).work())
+    asyncio.run(_Worker(orders).work())

@@ -166,7 +166,7 @@ async def test_a_blocked_loop_is_named_and_then_ended(
         began_at = time.monotonic()
         worker.order(block=30.0)
 
-        exit_code = worker.process.wait(timeout=10)
+        exit_code = await asyncio.wait_for(worker.process.wait(), 10)
 
         assert exit_code == EXIT_LOOP_BLOCKED
         assert time.monotonic() - began_at < 5
@@ -193,10 +193,9 @@ async def test_a_forgotten_keeper_does_not_keep_its_process_alive(
     shared_server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
     with WorkerProcess(orders_for(shared_server, namespace), tmp_path / "log") as worker:
-        assert worker.process.stdin is not None
-        worker.process.stdin.close()
+        worker.forget()
 
-        assert worker.process.wait(timeout=10) == 0
+        assert await asyncio.wait_for(worker.process.wait(), 10) == 0
 
 
 async def ask(client: Client, namespace: str) -> bytes:
