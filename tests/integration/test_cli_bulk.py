@@ -151,3 +151,19 @@ async def test_all_runs_there_are_can_not_be_meant_by_accident(terminal: Termina
     )
 
     assert [one.code for one in answers] == [2, 2, 2, 2, 2]
+
+
+async def test_runs_that_can_not_be_read_are_named_and_the_others_told(client: Relight, terminal: Terminal) -> None:
+    async with Worker(client, [waiting]):
+        for id in ("one", "two"):
+            await until(await client.start(waiting, id=id), lambda seen: bool(seen.suspended))
+    await client.start(waiting, id="torn")
+    await client.door.publish(client.subjects.log("torn"), b"no turn")
+    choice = ("terminate", "--status", "waiting")
+
+    counted, said = await terminal.run(*choice, "--json"), await terminal.run(*choice)
+    done = await terminal.run(*choice, "--yes", "--json")
+
+    assert (counted.document["runs"], counted.document["unreadable"]) == (2, 1)
+    assert "left out 1 run that can't be read (torn): look at each by `relight show`\n" in said.out
+    assert (done.code, done.document["done"], done.document["unreadable"]) == (0, 2, 1)

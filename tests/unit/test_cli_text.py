@@ -81,6 +81,21 @@ def test_a_table_in_a_pipe_is_aligned_and_complete(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.splitlines() == ["run     said", f"a       {'x' * 300}", "longer  y"]
 
 
+def test_on_a_narrow_terminal_each_column_of_a_table_keeps_its_least_width(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    output = Output(is_json=False)
+    output.is_terminal = True
+
+    output.table(("time", "which", "result"), [("12:00:00.123", "s" * 60, "r" * 60)], least=(12, 6, 10))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines[1].startswith("12:00:00.123  sssss")
+    assert sum(line.count("r") for line in lines[1:]) == 60
+
+
 def test_the_timeline_names_waits_and_places_after_the_record_that_made_them() -> None:
     timeline = Timeline()
 

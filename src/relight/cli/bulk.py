@@ -25,6 +25,8 @@ __all__ = ("Decision", "check_choice", "decide_all")
 
 _EXAMPLES_MAX = 5
 
+_LOOK = "look at each by `relight show`"
+
 _BY_HAND = {
     "unknown_outcome": "say what happened by `relight resolve`, or `relight retry RUN` one by one",
     "corrupt": "they can't go on; `relight terminate` ends them",
@@ -57,11 +59,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Found:
-    """The runs that the filters want: those to be told, those told before, and those that are for a person."""
+    """The runs that the filters want: those to be told, those told before, and those that are for a person.
+
+    Besides, the ids of those that can't be read.
+    """
 
     open: list[Chosen]
     told: list[Chosen]
     left_out: list[Chosen]
+    unreadable: list[str]
 
 
 def check_choice(run: str | None, *, workflow: str | None, status: str | None, since: float | None, yes: bool) -> None:
@@ -94,15 +100,17 @@ async def decide_all(edge: Edge, decision: Decision, filters: Filters, *, is_con
 
 
 async def _found(edge: Edge, relight: Relight, decision: Decision, filters: Filters) -> _Found:
-    from relight.cli.choosing import at_once, chosen, every_run
+    from relight.cli.choosing import Unreadable, at_once, chosen, every_run
 
     starts = await every_run(relight)
     sends = f'{{"kind":"{decision.kind}"'.encode()
-    found = _Found([], [], [])
+    found = _Found([], [], [], [])
     with progress("looking", len(starts), is_json=edge.output.is_json) as advance:
         async for one in at_once(starts, lambda start: chosen(relight, start, filters, sends)):
             advance()
-            if one is not None:
+            if isinstance(one, Unreadable):
+                found.unreadable.append(one.run)
+            elif one is not None:
                 _part(found, decision, one).append(one)
     return found
 
@@ -179,6 +187,7 @@ def _print_count(edge: Edge, decision: Decision, found: _Found) -> None:
                 "runs": len(open_),
                 "told_before": len(found.told),
                 "left_out": _reasons(found),
+                "unreadable": len(found.unreadable),
                 "workflows": dict(sorted(workflows.items())),
                 "examples": [one.run for one in open_[:_EXAMPLES_MAX]],
             }
@@ -200,7 +209,11 @@ def _print_count(edge: Edge, decision: Decision, found: _Found) -> None:
 def _print_outcome(edge: Edge, decision: Decision, outcome: Counter[str], found: _Found) -> None:
     counts = {name: outcome[name] for name in ("done", "needless", "failed")}
     if edge.output.is_json:
-        rest = {"told_before": len(found.told), "left_out": _reasons(found)}
+        rest = {
+            "told_before": len(found.told),
+            "left_out": _reasons(found),
+            "unreadable": len(found.unreadable),
+        }
         edge.output.json({"decision": decision.name, "dry_run": False, **counts, **rest})
         return
     needless = f"; {outcome['needless']} needed it no more" if outcome["needless"] else ""
@@ -210,10 +223,16 @@ def _print_outcome(edge: Edge, decision: Decision, outcome: Counter[str], found:
 
 def _print_left_out(edge: Edge, found: _Found) -> None:
     for reason, number in sorted(_reasons(found).items()):
-        runs = [one.run for one in found.left_out if one.parked == reason]
-        named = ", ".join(runs[:_EXAMPLES_MAX]) + (", …" if number > _EXAMPLES_MAX else "")
-        remedy = _BY_HAND.get(reason, "look at each by `relight show`")
+        named = _named([one.run for one in found.left_out if one.parked == reason])
+        remedy = _BY_HAND.get(reason, _LOOK)
         edge.output.line((f"left out {_counted(number)} ({reason}: {named}): {remedy}", "yellow"))
+    if found.unreadable:
+        what = f"left out {_counted(len(found.unreadable))} that can't be read ({_named(found.unreadable)}): {_LOOK}"
+        edge.output.line((what, "yellow"))
+
+
+def _named(runs: list[str]) -> str:
+    return ", ".join(runs[:_EXAMPLES_MAX]) + (", …" if len(runs) > _EXAMPLES_MAX else "")
 
 
 def _reasons(found: _Found) -> dict[str, int]:

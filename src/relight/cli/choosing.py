@@ -18,7 +18,7 @@ from relight.subjects.turn import Turn
 if TYPE_CHECKING:
     from relight.sdk._client import Relight
 
-__all__ = ("Chosen", "Filters", "at_once", "chosen", "every_run")
+__all__ = ("Chosen", "Filters", "Unreadable", "at_once", "chosen", "every_run")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,6 +54,13 @@ class Chosen:
     is_told: bool
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A run of which nobody can say whether the filters want it."""
+
+    run: str
+
+
 async def every_run(relight: Relight) -> list[StartSubject]:
     """Return where the starts of all runs are stored, at most 100,000 of them."""
     found = await relight.door.subjects(relight.subjects.every_start(), limit=_RUNS_MAX)
@@ -61,7 +68,7 @@ async def every_run(relight: Relight) -> list[StartSubject]:
     return [one for one in starts if isinstance(one, StartSubject) and one.queue != RETIRED]
 
 
-async def chosen(relight: Relight, start: StartSubject, filters: Filters, sends: bytes) -> Chosen | None:
+async def chosen(relight: Relight, start: StartSubject, filters: Filters, sends: bytes) -> Chosen | Unreadable | None:
     """Look at one run; return it if it has not ended and the filters want it.
 
     Args:
@@ -76,8 +83,10 @@ async def chosen(relight: Relight, start: StartSubject, filters: Filters, sends:
         if tail is not None and (not isinstance(tail[1], Turn) or isinstance(tail[1].records[-1], ENDS)):
             return None  # Most have ended, and are not read any further.
         sight = await Letterbox(relight.door, relight.subjects, start.run, queue=start.queue).look()
-    except (RunNotFoundError, ProtocolError):
+    except RunNotFoundError:
         return None
+    except ProtocolError:
+        return Unreadable(start.run)
     seen, started = describe(sight), sight.state.started
     workflow = "" if started is None else started.workflow
     age_s = relight.door.clock.now_ms() / 1000 - seen.since.timestamp()

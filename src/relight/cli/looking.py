@@ -134,8 +134,9 @@ async def _followed(output: Output, relight: Relight, run: str, after: int) -> N
 
 
 async def _table(output: Output, relight: Relight, run: str, after: int) -> None:
-    from relight.cli.timeline import COLUMNS, Timeline
+    from relight.cli.timeline import COLUMNS, WIDTHS, Timeline
 
+    least = [first for first, _ in WIDTHS]
     timeline = Timeline()
     rows: list[Sequence[Cell]] = []
     try:
@@ -144,9 +145,9 @@ async def _table(output: Output, relight: Relight, run: str, after: int) -> None
             rows.append(timeline.row(stored.at, stored.worker, stored.data))
     except ProtocolError:
         if rows:  # They stand before the break, of which the error tells.
-            output.table(COLUMNS, rows)
+            output.table(COLUMNS, rows, least=least)
         raise
-    output.table(COLUMNS, rows)
+    output.table(COLUMNS, rows, least=least)
 
 
 def _check_status(status: str | None) -> None:

@@ -60,10 +60,13 @@ class Output:
                 label = name if number == 0 else ""
                 self.line((f"{label:<{width}}  ", "dim"), (part, style))
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-        """A table as wide as the terminal; in a pipe nothing is cut off and two spaces part the columns."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, least: Sequence[int] = ()) -> None:
+        """A table as wide as the terminal; in a pipe nothing is cut off and two spaces part the columns.
+
+        On a narrow terminal each column keeps its `least` width; without any, the last one gives way first.
+        """
         if self.is_terminal:
-            self._rich_table(columns, rows)
+            self._rich_table(columns, rows, least)
             return
         lines = [[_plain(one) for one in row] for row in (columns, *rows)]
         widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
@@ -88,13 +91,14 @@ class Output:
         else:
             print("".join(map(_plain, padded)).rstrip(), flush=True)
 
-    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]], least: Sequence[int]) -> None:
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-        for index, name in enumerate(columns):
+        widths = _widths_of(columns, rows, least, self._console.width) if least else [None] * len(columns)
+        for index, (name, width) in enumerate(zip(columns, widths, strict=True)):
             is_last = index == len(columns) - 1
-            table.add_column(name, no_wrap=not is_last, overflow="fold" if is_last else "ellipsis")
+            table.add_column(name, no_wrap=not is_last, overflow="fold" if is_last else "ellipsis", width=width)
         for row in rows:
             table.add_row(*(_text((one,)) for one in row))
         self._console.print(table)
@@ -112,6 +116,14 @@ def fitted(widths: Sequence[tuple[int, int]], columns: int) -> list[int]:
     room = columns - 2 * (len(widths) - 1)
     share = min(1.0, max(0.0, (room - least) / max(1, greatest - least)))
     return [first + int((second - first) * share) for first, second in widths]
+
+
+def _widths_of(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], least: Sequence[int], room: int
+) -> list[int | None]:
+    lines = [[cell_of(one)[0] for one in row] for row in (columns, *rows)]
+    needed = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [*fitted([(min(one, first), one) for first, one in zip(least, needed, strict=True)], room)]
 
 
 def cell_of(cell: Cell) -> tuple[str, str]:
