@@ -26,6 +26,9 @@ from relight.config.server import EmbeddedServer
 _WORKFLOWS = ("quick", "brisk", "collects")
 _RUNS_OF_EACH = 40
 _SIGNALS = 8
+_REDELIVERED_MIN = 120
+"""Starts that come again before it counts: how often they can be disturbed while they run is the machine's to say."""
+
 _SEED = int(os.environ.get("RELIGHT_TEST_SEED", "1"))
 
 
@@ -37,10 +40,9 @@ async def test_deliveries_that_come_twice_and_out_of_order_change_nothing(
 
         async with meanwhile(partial(_redeliver, fleet, Random(_SEED))):
             runs = await load(fleet)
+            while await starts_redelivered(fleet, len(runs)) <= _REDELIVERED_MIN:
+                runs += await load(fleet)
 
-        # Of the wakes nobody knows how many there were: a signal that is sent twice may be stored twice.
-        redelivered = (await fleet.consumer("start")).delivered.consumer_seq - len(runs)
-        assert redelivered > len(runs), "too little came twice"
         await all_is_once(fleet, runs)
 
 
@@ -71,6 +73,11 @@ async def load(fleet: Fleet) -> list[Run[int] | Run[list[int]]]:
     for run in hearing:
         assert await run.result(timeout=60) == list(range(_SIGNALS))
     return [*short, *hearing]
+
+
+async def starts_redelivered(fleet: Fleet, runs: int) -> int:
+    """Of the wakes nobody knows how many there were: a signal that is sent twice may be stored twice."""
+    return (await fleet.consumer("start")).delivered.consumer_seq - runs
 
 
 async def all_is_once(fleet: Fleet, runs: list[Run[int] | Run[list[int]]]) -> None:
