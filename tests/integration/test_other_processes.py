@@ -41,7 +41,9 @@ def test_sets_are_written_in_the_same_order_by_every_process_whatever_holds_them
         "    Index(letters),\n"
         "    [defaultdict(list, a=[{'b': Named(letters)}])],\n"
         "):\n"
-        "    print(value_type(object).encode(value, what='x'))\n"
+        # Before 2.14 pydantic writes a deque only where it is annotated.
+        "    annotation = deque[set[str]] if isinstance(value, deque) else object\n"
+        "    print(value_type(annotation).encode(value, what='x'))\n"
     )
 
     (written,) = said_by_other_processes(program)
