@@ -17,6 +17,7 @@ from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.clock import ServerClock
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.everyone import Everyone
+from relight.actors.jetstream.hearing import is_heard
 from relight.actors.jetstream.mux import Mux, NoResponders
 from relight.actors.jetstream.publisher import Publisher, fence_headers
 from relight.actors.jetstream.pull import Consuming
@@ -286,15 +287,17 @@ class JetStreamDoor:
 
     async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
         """See `Door.ask`."""
+        answer = asyncio.ensure_future(self._mux.ask(self._subjects.owner(worker), question))
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._mux.ask(self._subjects.owner(worker), question)
+            if not await is_heard(answer, timeout_s=timeout_s):
+                raise Silent(f"{worker} has not answered within {timeout_s:g} s")
+            return answer.result()
         except NoResponders as error:
             if asyncio.get_running_loop().time() < self._restored_at_s + _RETURN_S:
                 raise UnavailableError(f"{worker} may be on its way back, as this worker was a moment ago") from error
             return None
-        except TimeoutError as error:
-            raise Silent(f"{worker} has not answered within {timeout_s:g} s") from error
+        finally:
+            answer.cancel()
 
     async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
         """See `Door.ask_every_worker`."""

@@ -17,6 +17,7 @@ import msgspec
 
 from relight.actors.door import Answers
 from relight.actors.jetstream.connection import Connection
+from relight.actors.jetstream.hearing import is_heard
 from relight.actors.jetstream.keeper_connection import worker_of
 
 __all__ = ("Everyone", "Reach")
@@ -86,7 +87,7 @@ class _Asking:
         return self._reach.is_known and self._reach.names <= {self._own_name, *self._said}
 
     async def answers(self, timeout_s: float) -> Answers:
-        await asyncio.wait((self._over,), timeout=timeout_s)
+        await is_heard(self._over, timeout_s=timeout_s)
         return Answers(tuple(self._said.values()), self.is_complete)
 
 
