@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
-from time import monotonic
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from tests.integration.keeper_worker import consumer_info, fill, make_consumer, pull
 from tests.raw_nats import connected
 
+from relight.actors.jetstream import announced
 from relight.actors.jetstream.announced import rank
 from relight.actors.jetstream.announcements import Announcement
 from relight.actors.jetstream.announcer import Announcer
 from relight.actors.jetstream.deaths_sweep import Sweep
+from relight.actors.jetstream.keeper_connection import connection_name, subscribe
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
@@ -44,7 +47,7 @@ class Ground:
         await pull(self.client, self.stream, 1)
 
     def hear(self, worker: str, *wants: str) -> None:
-        self.announcer.neighbours.hear(Announcement(worker, True, whole=True, wants=wants), monotonic())
+        self.announcer.neighbours.hear(Announcement(worker, True, whole=True, wants=wants), time.monotonic())
 
     async def freed(self, *, meanwhile: str = "", wants: str = "") -> int:
         """Begin; `meanwhile` another worker begins, and asks for the same unless it `wants` something else."""
@@ -80,3 +83,38 @@ async def test_of_two_that_begin_together_one_frees_what_is_left(ground: Ground)
     assert await ground.freed(meanwhile=BEFORE_IT) == 0
     assert (await consumer_info(ground.client, ground.stream))["num_ack_pending"] == 1
     assert await ground.freed(meanwhile=AFTER_IT) == 1
+
+
+async def test_nothing_is_freed_while_one_is_connected_of_whom_nothing_is_known_and_who_says_nothing(
+    ground: Ground, shared_server: EmbeddedServer, namespace: str
+) -> None:
+    """He may only stand still for a moment, and hold all that nobody else does."""
+    mute = Client()
+    await mute.connect(shared_server.url, name=connection_name("mute", "keeper"))
+    await subscribe(mute, Subjects(namespace).announcements(), _say_nothing)
+    await mute.flush()
+
+    assert await ground.freed() == 0
+
+    await mute.close()
+    assert await ground.freed() == 1
+
+
+async def test_who_stood_still_while_it_asked_spares_what_others_were_known_to_hold(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announced, "_LIVING_S", 0.4)
+    ask = ground.announcer.ask
+
+    async def ask_and_stand_still(consumers: tuple[str, ...], *, trace: str) -> None:
+        await ask(consumers, trace=trace)
+        time.sleep(0.5)  # noqa: ASYNC251 - the very pause that is tested
+
+    monkeypatch.setattr(ground.announcer, "ask", ask_and_stand_still)
+    ground.announcer.neighbours.hear(Announcement("eve", True, held={ground.consumer: [1]}), time.monotonic())
+
+    assert await ground.freed() == 0
+
+
+async def _say_nothing(_question: Msg) -> None:
+    pass

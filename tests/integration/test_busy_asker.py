@@ -7,11 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import pytest
 import uvloop
 
-from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
+from relight.actors.door import Silent
+from relight.actors.jetstream.door import _RETURN_S, DoorOptions, JetStreamDoor  # pyright: ignore[reportPrivateUsage]
 from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
 from relight.config.server import EmbeddedServer
+from relight.errors import UnavailableError
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
 
@@ -38,6 +41,38 @@ def test_all_workers_have_answered_that_did_while_the_asker_was_busy(
     assert uvloop.run(_told_while_busy(shared_server, namespace, ask))
 
 
+async def test_silence_says_nothing_to_who_stood_still_meanwhile(shared_server: EmbeddedServer, namespace: str) -> None:
+    """The question may have left when it was too old to be answered."""
+    async with await _door(shared_server, namespace) as door:
+        await door.watch(Subjects(namespace).owner(ADA), lambda subject, data: None)
+        with pytest.raises(Silent):
+            await door.ask(ADA, b"yours?", timeout_s=0.2)
+
+        asyncio.get_running_loop().call_soon(time.sleep, 0.5)
+
+        with pytest.raises(UnavailableError, match="stood still"):
+            await door.ask(ADA, b"yours?", timeout_s=0.2)
+
+
+async def test_nobody_is_gone_for_who_had_just_come_back_when_it_asked(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    async with await _door(shared_server, namespace) as door:
+        loop = asyncio.get_running_loop()
+        door._restored_at_s = loop.time() - _RETURN_S + 0.2  # pyright: ignore[reportPrivateUsage]
+        loop.call_soon(time.sleep, 0.5)
+
+        with pytest.raises(UnavailableError, match="on its way back"):
+            await door.ask(ADA, b"yours?", timeout_s=5)
+
+
+async def _door(server: EmbeddedServer, namespace: str) -> JetStreamDoor:
+    access = Access(servers=(server.url,))
+    return await JetStreamDoor.open(
+        DoorOptions(access=access, namespace=namespace, name=connection_name("ben", "main"))
+    )
+
+
 async def _told_while_busy(
     server: EmbeddedServer, namespace: str, ask: Callable[[JetStreamDoor, float], Awaitable[T]]
 ) -> T:
@@ -49,8 +84,7 @@ async def _told_while_busy(
     keeper = Keeper(KeeperOptions(namespace=namespace, worker=ADA, access=access))
     await keeper.start()
     await keeper.answer(ADA, lambda question: b"mine")
-    name = connection_name("ben", "main")
-    async with await JetStreamDoor.open(DoorOptions(access=access, namespace=namespace, name=name)) as door:
+    async with await _door(server, namespace) as door:
         loop = asyncio.get_running_loop()
         loop.call_soon(door.notify, Subjects(namespace).done("nobody", "run"))
         asking = asyncio.ensure_future(ask(door, 0.2))

@@ -312,7 +312,7 @@ class Door(Protocol):
         Raises:
             Silent: Somebody listens but has not answered in time.
             UnavailableError: The server was not reached; or nobody listens there now, but this worker has just
-                reconnected, and others may still be at it.
+                reconnected, and others may still be at it; or this worker itself stood still while it waited.
         """
         ...
 

@@ -81,6 +81,14 @@ class Neighbours:
         """Those heard of in the last seconds."""
         return {one: that for one, that in self._neighbours.items() if now - that.heard_at <= _LIVING_S}
 
+    def known(self) -> set[str]:
+        """Those of whom something was heard."""
+        return set(self._neighbours)
+
+    def silent(self, now: float, *, since: float) -> set[str]:
+        """Those of the living that have not said `since` then what they hold."""
+        return {one for one, that in self.living(now).items() if that.answered_at < since}
+
     def freeing(self, now: float) -> list[str]:
         """Those of the living that free the leases of the dead."""
         return [one for one, that in self.living(now).items() if that.frees]

@@ -24,6 +24,7 @@ from relight.actors.jetstream.announcements import (
     pause_s_of,
 )
 from relight.actors.jetstream.client import WORLD_ERRORS
+from relight.actors.jetstream.everyone import TRACE_HEADER
 from relight.actors.jetstream.keeper_connection import subscribe
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.config.limits import Limits
@@ -71,9 +72,12 @@ class Announcer:
         await subscribe(self._client, self._subject, self._hear)
         await self.ask()
 
-    async def ask(self, consumers: tuple[str, ...] = (EVERY_CONSUMER,)) -> None:
-        """Have all others say what they hold. Who names consumers is about to sweep them."""
-        await self._say(Announcement(self._worker, self.frees, wants=consumers))
+    async def ask(self, consumers: tuple[str, ...] = (EVERY_CONSUMER,), *, trace: str = "") -> None:
+        """Have all others say what they hold. Who names consumers is about to sweep them.
+
+        At `trace` the server says whom the question has reached.
+        """
+        await self._say(Announcement(self._worker, self.frees, wants=consumers), trace=trace)
 
     async def report_freed(self, dead: str) -> None:
         """Say that the leases of this dead worker are freed."""
@@ -172,7 +176,8 @@ class Announcer:
         except WORLD_ERRORS as error:
             _log.debug("announcement_lost", error=repr(error))
 
-    async def _say(self, said: Announcement) -> None:
+    async def _say(self, said: Announcement, *, trace: str = "") -> None:
         if self._leaves:
             said = msgspec.structs.replace(said, frees=False, leaves=True)
-        await self._client.publish(self._subject, encode_announcement(said))
+        headers = {TRACE_HEADER: trace} if trace else None
+        await self._client.publish(self._subject, encode_announcement(said), headers=headers)

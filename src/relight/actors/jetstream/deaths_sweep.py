@@ -13,18 +13,25 @@ from typing import final
 
 import msgspec
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from relight.actors.jetstream.announced import rank
 from relight.actors.jetstream.announcements import EVERY_CONSUMER, LeaseName, token_of
 from relight.actors.jetstream.announcer import Announcer
+from relight.actors.jetstream.everyone import Reach
+from relight.actors.jetstream.keeper_connection import worker_of
 from relight.actors.jetstream.keeper_contact import publish_all
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.subjects.ids import WorkerId
 
 __all__ = ("Infos", "Sweep", "unclaimed")
 
-_ASK_S = 0.250
-"""How long those that are known to live have to say what they hold before a sweep."""
+_LOOK_S = 0.005
+_LOOKS = 50
+"""So often those that live are waited for to say what they hold: counted, because who stands still hears nobody."""
+
+_LOOKS_AT_THE_UNKNOWN = 200
+"""So often those of whom nothing is known: they may have just begun, too."""
 
 _MEET_S = 0.050
 """How long those that are not known yet have to do so."""
@@ -96,6 +103,8 @@ class Sweep:
             await asyncio.sleep(_SETTLE_S)
             # Not only those that are known must be waited for: who begins may not have heard of anybody yet.
             asked_at, _ = await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
+            if asked_at is None:
+                return 0
             # Of workers that begin together one sweeps. Whoever lives does not, and others may serve other queues.
             own = {one: info for one, info in infos.items() if not self._is_left_to_another(one, since=began_at)}
             return await self._free_unclaimed(own, {}, asked_at, far_back=_LEFT_MAX)
@@ -114,7 +123,7 @@ class Sweep:
             if not infos:
                 return 0
             asked_at = await self._ask_the_living((EVERY_CONSUMER,))
-            if is_moot():
+            if asked_at is None or is_moot():
                 return 0
             # What it said last may have come only after the news of its death.
             self._announcer.neighbours.let_go(dead)
@@ -159,21 +168,40 @@ class Sweep:
         except msgspec.MsgspecError:
             return None
 
-    async def _ask_the_living(self, consumers: tuple[str, ...]) -> float:
-        """Return when they were asked; not all of them need have answered."""
-        asked_at = monotonic()
-        await self._announcer.ask(consumers)
-        while (now := monotonic()) < asked_at + _ASK_S:
-            if all(one.answered_at >= asked_at for one in self._announcer.neighbours.living(now).values()):
-                break
-            await asyncio.sleep(0.005)
-        return asked_at
+    async def _ask_the_living(self, consumers: tuple[str, ...]) -> float | None:
+        """Return when they were asked; not all of them need have answered.
+
+        None if one of whom nothing is known is connected, and has not: he may only stand still for a moment, and all
+        that he holds would be freed.
+        """
+        neighbours, reach, asked_at = self._announcer.neighbours, Reach(), monotonic()
+
+        async def note(trace: Msg) -> None:
+            reach.note(trace.data)
+
+        inbox = self._client.new_inbox()
+        tracing = await self._client.subscribe(inbox, cb=note)  # pyright: ignore[reportUnknownMemberType]  # nats-py's
+        try:
+            await self._announcer.ask(consumers, trace=inbox)
+            for look in range(_LOOKS_AT_THE_UNKNOWN):
+                are_known = reach.is_known and not self._unheard(reach)
+                if are_known and (look >= _LOOKS or not neighbours.silent(asked_at, since=asked_at)):
+                    break
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            await tracing.unsubscribe()
+        return asked_at if reach.is_known and not self._unheard(reach) else None
+
+    def _unheard(self, reach: Reach) -> set[str]:
+        """Workers that the question has reached, and of whom nothing was ever heard."""
+        reached = {str(named[0]) for one in reach.names if (named := worker_of(one)) is not None}
+        return reached - self._announcer.neighbours.known() - {self._worker}
 
     def _lost(
         self, consumer: str, info: _ConsumerInfo, freed: set[int], asked_at: float, far_back: int
     ) -> Sequence[int]:
         own = self._leases.whole().get(consumer, ())
-        said, remembered = self._announcer.neighbours.held_of(consumer, monotonic(), since=asked_at)
+        said, remembered = self._announcer.neighbours.held_of(consumer, asked_at, since=asked_at)
         return unclaimed(
             ack_floor=info.ack_floor.stream_seq,
             delivered=info.delivered.stream_seq,

@@ -34,6 +34,9 @@ __all__ = ("DoorOptions", "JetStreamDoor", "LeaseKeeper")
 _RETURN_S = 2.5
 """After a reconnect, silence of others says nothing for this long: they wait up to two seconds between two tries."""
 
+_PAUSED = 1.5
+"""How many of its time-outs a question takes only if this worker's loop stood still meanwhile."""
+
 _log = structlog.stdlib.get_logger("relight.door")
 
 
@@ -287,13 +290,18 @@ class JetStreamDoor:
 
     async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
         """See `Door.ask`."""
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
         answer = asyncio.ensure_future(self._mux.ask(self._subjects.owner(worker), question))
         try:
             if not await is_heard(answer, timeout_s=timeout_s):
+                if loop.time() - asked_s > _PAUSED * timeout_s:
+                    # The question may have left too late to be answered: an old one is not.
+                    raise UnavailableError(f"this worker stood still while it asked {worker}")
                 raise Silent(f"{worker} has not answered within {timeout_s:g} s")
             return answer.result()
         except NoResponders as error:
-            if asyncio.get_running_loop().time() < self._restored_at_s + _RETURN_S:
+            if asked_s < self._restored_at_s + _RETURN_S:
                 raise UnavailableError(f"{worker} may be on its way back, as this worker was a moment ago") from error
             return None
         finally:

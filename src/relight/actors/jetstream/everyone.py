@@ -20,7 +20,10 @@ from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.hearing import is_heard
 from relight.actors.jetstream.keeper_connection import worker_of
 
-__all__ = ("Everyone", "Reach")
+__all__ = ("TRACE_HEADER", "Everyone", "Reach")
+
+TRACE_HEADER = "Nats-Trace-Dest"
+"""Where the server tells whom a message has reached."""
 
 _CLIENT = 0
 _TRACE = "trace"
@@ -109,7 +112,7 @@ class Everyone:
         listening = self._connection.listen(f"{inbox}.>", asking.receive)
         self._own_inboxes.add(inbox)
         try:
-            headers = f"NATS/1.0\r\nNats-Trace-Dest:{inbox}.{_TRACE}\r\n\r\n"
+            headers = f"NATS/1.0\r\n{TRACE_HEADER}:{inbox}.{_TRACE}\r\n\r\n"
             self._connection.send(self._subject, question, reply=inbox, headers=headers)
             return await asking.answers(timeout_s)
         finally:
