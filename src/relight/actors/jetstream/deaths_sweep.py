@@ -123,7 +123,9 @@ class Sweep:
             if not infos:
                 return 0
             asked_at = await self._ask_the_living((EVERY_CONSUMER,))
-            if asked_at is None or is_moot():
+            if asked_at is None:
+                return 0
+            if is_moot():
                 return 0
             # What it said last may have come only after the news of its death.
             self._announcer.neighbours.let_go(dead)
