@@ -28,7 +28,9 @@ async def free_start(fleet: Fleet, run: str) -> None:
     """Have a start delivered again at once, as a survivor does with what nobody says to hold."""
     start = await fleet.relight.door.last(fleet.relight.subjects.start_any_queue(run))
     assert start is not None
-    await say(fleet, token_of(LeaseName(f"RELIGHT_{fleet.namespace}_RUN_0.start-default", start.sequence)), b"-NAK")
+    lease = LeaseName(f"RELIGHT_{fleet.namespace}_RUN_0.start-default", start.sequence)
+    last = (await fleet.consumer("start")).delivered.consumer_seq
+    await say(fleet, token_of(lease, delivery=last), b"-NAK")
 
 
 async def say(fleet: Fleet, token: str, word: bytes) -> None:
