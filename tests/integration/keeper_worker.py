@@ -71,7 +71,7 @@ class WorkerProcess:
         self.log = log
         heard, self._orders = Pipe(duplex=False)
         self._said, says = Pipe(duplex=False)
-        self.process = Forked(_work, orders, heard, says, log)
+        self.process = Forked(_work, orders, dict(os.environ), heard, says, log)
         heard.close()
         says.close()
         self._lines = open(self._said.fileno(), encoding="utf-8", closefd=False)  # noqa: SIM115 - closed by `__exit__`
@@ -239,9 +239,9 @@ def say(**words: object) -> None:
     sys.stdout.flush()
 
 
-def _work(orders: Orders, heard: Connection, says: Connection, log: Path) -> None:
+def _work(orders: Orders, environment: Mapping[str, str], heard: Connection, says: Connection, log: Path) -> None:
     """Be the worker."""
-    become(os.environ.copy(), out=log, err=log)
+    become(environment, out=log, err=log)
     os.dup2(heard.fileno(), 0)
     os.dup2(says.fileno(), 1)
     heard.close()

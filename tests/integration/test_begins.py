@@ -89,15 +89,35 @@ async def test_nothing_is_freed_while_one_is_connected_of_whom_nothing_is_known_
     ground: Ground, shared_server: EmbeddedServer, namespace: str
 ) -> None:
     """He may only stand still for a moment, and hold all that nobody else does."""
-    mute = Client()
-    await mute.connect(shared_server.url, name=connection_name("mute", "keeper"))
-    await subscribe(mute, Subjects(namespace).announcements(), _say_nothing)
-    await mute.flush()
+    mute = await standing_still("mute", shared_server, namespace)
 
     assert await ground.freed() == 0
 
     await mute.close()
     assert await ground.freed() == 1
+
+
+async def test_what_one_was_known_to_hold_is_spared_while_he_is_connected(
+    ground: Ground, shared_server: EmbeddedServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago he was heard of."""
+    monkeypatch.setattr(announced, "_LIVING_S", 0.0)
+    ground.announcer.neighbours.hear(Announcement("eve", True, held={ground.consumer: [1]}), time.monotonic())
+    eve = await standing_still("eve", shared_server, namespace)
+
+    assert await ground.freed() == 0
+
+    await eve.close()
+    assert await ground.freed() == 1
+
+
+async def standing_still(worker: str, server: EmbeddedServer, namespace: str) -> Client:
+    """Connect as the keeper of a worker that says nothing."""
+    client = Client()
+    await client.connect(server.url, name=connection_name(worker, "keeper"))
+    await subscribe(client, Subjects(namespace).announcements(), _say_nothing)
+    await client.flush()
+    return client
 
 
 async def test_who_stood_still_while_it_asked_spares_what_others_were_known_to_hold(

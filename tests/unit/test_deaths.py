@@ -147,7 +147,7 @@ def test_what_the_living_have_not_said_again_is_left_to_them_but_explains_nothin
     neighbours.hear(Announcement("stopped", held={"S.c": [1, 2, 3]}, whole=True), now=10.0)
     neighbours.hear(Announcement("alive", held={"S.c": [4]}, whole=True), now=11.0)
 
-    said, remembered = neighbours.held_of("S.c", 11.5, since=10.5)
+    said, remembered = neighbours.held_of("S.c", neighbours.living(11.5), since=10.5)
 
     assert (said, remembered) == ({4}, {1, 2, 3})
     # Of five, three are pending; two of those that the stopped one held may have been acknowledged long ago.

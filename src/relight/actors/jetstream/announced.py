@@ -85,9 +85,9 @@ class Neighbours:
         """Those of whom something was heard."""
         return set(self._neighbours)
 
-    def silent(self, now: float, *, since: float) -> set[str]:
-        """Those of the living that have not said `since` then what they hold."""
-        return {one for one, that in self.living(now).items() if that.answered_at < since}
+    def have_answered(self, living: Iterable[str], *, since: float) -> bool:
+        """Whether all of these have said `since` then what they hold."""
+        return all(self._neighbours[one].answered_at >= since for one in living if one in self._neighbours)
 
     def freeing(self, now: float) -> list[str]:
         """Those of the living that free the leases of the dead."""
@@ -97,10 +97,10 @@ class Neighbours:
         """Those that have asked `since` then what others hold of this consumer."""
         return [one for one, that in self._neighbours.items() if that.asked.get(consumer, since - 1) >= since]
 
-    def held_of(self, consumer: str, now: float, *, since: float) -> tuple[set[int], set[int]]:
-        """Sequences of one consumer that living neighbours hold: what they have said `since` then, and what before."""
+    def held_of(self, consumer: str, living: Iterable[str], *, since: float) -> tuple[set[int], set[int]]:
+        """Sequences of one consumer that the `living` hold: what they have said `since` then, and what before."""
         said, remembered = set[int](), set[int]()
-        for that in self.living(now).values():
+        for that in [self._neighbours[one] for one in living if one in self._neighbours]:
             (said if that.answered_at >= since else remembered).update(that.held.get(consumer, ()))
         return said, remembered
 

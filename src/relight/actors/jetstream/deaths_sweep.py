@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import final
+from typing import NamedTuple, final
 
 import msgspec
 from nats.aio.client import Client
@@ -34,7 +34,7 @@ _LOOKS_AT_THE_UNKNOWN = 200
 """So often those of whom nothing is known: they may have just begun, too."""
 
 _MEET_S = 0.050
-"""How long those that are not known yet have to do so."""
+"""How long those have to be heard of that begin together with this worker, and are not connected yet."""
 
 _SETTLE_S = 0.020
 """Between the server's account and that question: what is under way to the living arrives, and is held."""
@@ -79,6 +79,17 @@ def unclaimed(
     return [sequence for sequence in between if sequence not in held and sequence not in spared]
 
 
+class _Asked(NamedTuple):
+    """When the living were asked what they hold, and who they are: the connected, and those heard of shortly before."""
+
+    at: float
+    living: frozenset[str]
+
+
+def _workers(reach: Reach) -> set[str]:
+    return {named[0] for one in reach.names if (named := worker_of(one)) is not None}
+
+
 @final
 class Sweep:
     """Frees what nobody living holds; one sweep at a time."""
@@ -102,12 +113,12 @@ class Sweep:
                 return 0
             await asyncio.sleep(_SETTLE_S)
             # Not only those that are known must be waited for: who begins may not have heard of anybody yet.
-            asked_at, _ = await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
-            if asked_at is None:
+            asked, _ = await asyncio.gather(self._ask_the_living(tuple(infos)), asyncio.sleep(_MEET_S))
+            if asked is None:
                 return 0
             # Of workers that begin together one sweeps. Whoever lives does not, and others may serve other queues.
             own = {one: info for one, info in infos.items() if not self._is_left_to_another(one, since=began_at)}
-            return await self._free_unclaimed(own, {}, asked_at, far_back=_LEFT_MAX)
+            return await self._free_unclaimed(own, {}, asked, far_back=_LEFT_MAX)
 
     async def after(
         self, dead: str, served: Iterable[str], freed: Mapping[str, set[int]], *, is_moot: Callable[[], bool]
@@ -122,14 +133,14 @@ class Sweep:
             await asyncio.sleep(_SETTLE_S)
             if not infos:
                 return 0
-            asked_at = await self._ask_the_living((EVERY_CONSUMER,))
-            if asked_at is None:
+            asked = await self._ask_the_living((EVERY_CONSUMER,))
+            if asked is None:
                 return 0
             if is_moot():
                 return 0
             # What it said last may have come only after the news of its death.
             self._announcer.neighbours.let_go(dead)
-            return await self._free_unclaimed(infos, freed, asked_at, far_back=_SWEPT_MAX)
+            return await self._free_unclaimed(infos, freed, asked, far_back=_SWEPT_MAX)
 
     async def free(self, leases: Sequence[LeaseName], infos: Infos) -> None:
         """Have the server deliver these again, at once."""
@@ -150,12 +161,12 @@ class Sweep:
         return {one: info for one, info in (await self.infos(consumers)).items() if info.num_ack_pending}
 
     async def _free_unclaimed(
-        self, infos: Infos, freed: Mapping[str, set[int]], asked_at: float, *, far_back: int
+        self, infos: Infos, freed: Mapping[str, set[int]], asked: _Asked, *, far_back: int
     ) -> int:
         lost = [
             LeaseName(consumer, sequence)
             for consumer, info in infos.items()
-            for sequence in self._lost(consumer, info, freed.get(consumer, set()), asked_at, far_back)
+            for sequence in self._lost(consumer, info, freed.get(consumer, set()), asked, far_back)
         ]
         await self.free(lost, infos)
         return len(lost)
@@ -170,13 +181,14 @@ class Sweep:
         except msgspec.MsgspecError:
             return None
 
-    async def _ask_the_living(self, consumers: tuple[str, ...]) -> float | None:
-        """Return when they were asked; not all of them need have answered.
+    async def _ask_the_living(self, consumers: tuple[str, ...]) -> _Asked | None:
+        """Return who was asked, and when; not all of them need have answered.
 
         None if one of whom nothing is known is connected, and has not: he may only stand still for a moment, and all
         that he holds would be freed.
         """
         neighbours, reach, asked_at = self._announcer.neighbours, Reach(), monotonic()
+        heard_lately = set(neighbours.living(asked_at))
 
         async def note(trace: Msg) -> None:
             reach.note(trace.data)
@@ -186,24 +198,19 @@ class Sweep:
         try:
             await self._announcer.ask(consumers, trace=inbox)
             for look in range(_LOOKS_AT_THE_UNKNOWN):
-                are_known = reach.is_known and not self._unheard(reach)
-                if are_known and (look >= _LOOKS or not neighbours.silent(asked_at, since=asked_at)):
-                    break
+                connected = _workers(reach) - {self._worker}
+                living = heard_lately.union(connected)
+                is_over = look >= _LOOKS or neighbours.have_answered(living, since=asked_at)
+                if is_over and reach.is_known and connected <= neighbours.known():
+                    return _Asked(asked_at, frozenset(living))
                 await asyncio.sleep(_LOOK_S)
         finally:
             await tracing.unsubscribe()
-        return asked_at if reach.is_known and not self._unheard(reach) else None
+        return None
 
-    def _unheard(self, reach: Reach) -> set[str]:
-        """Workers that the question has reached, and of whom nothing was ever heard."""
-        reached = {str(named[0]) for one in reach.names if (named := worker_of(one)) is not None}
-        return reached - self._announcer.neighbours.known() - {self._worker}
-
-    def _lost(
-        self, consumer: str, info: _ConsumerInfo, freed: set[int], asked_at: float, far_back: int
-    ) -> Sequence[int]:
+    def _lost(self, consumer: str, info: _ConsumerInfo, freed: set[int], asked: _Asked, far_back: int) -> Sequence[int]:
         own = self._leases.whole().get(consumer, ())
-        said, remembered = self._announcer.neighbours.held_of(consumer, asked_at, since=asked_at)
+        said, remembered = self._announcer.neighbours.held_of(consumer, asked.living, since=asked.at)
         return unclaimed(
             ack_floor=info.ack_floor.stream_seq,
             delivered=info.delivered.stream_seq,
