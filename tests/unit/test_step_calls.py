@@ -65,11 +65,13 @@ async def test_many_calls_may_be_made_first_and_awaited_in_another_order() -> No
 def test_what_the_code_asks_for_beyond_a_history_is_in_its_next_turn() -> None:
     turns = _history_of_one_step()
     draft = _draft_after(turns)
+    state = draft.state
 
     draft.replay(turns)
     draft.carry_on()
 
     assert not draft.is_diverged
+    assert draft.state is state
     assert draft.at_ms == 2_000
     assert [type(record) for record in draft.records] == [r.StepScheduled]
 
