@@ -25,7 +25,12 @@ __all__ = ("TRACE_HEADER", "Everyone", "Reach")
 TRACE_HEADER = "Nats-Trace-Dest"
 """Where the server tells whom a message has reached."""
 
+_HOP_HEADER = "Nats-Trace-Hop"
+"""Which way a message went to the server that tells: "2.1" is the first server that was told by the second one to which
+the first one of all has passed it on, who has no such header."""
+
 _CLIENT = 0
+_SERVERS = frozenset((1, 2, 4))  # By routes, gateways and leaf nodes.
 _TRACE = "trace"
 
 
@@ -36,9 +41,13 @@ class _Event(msgspec.Struct):
     error: str = ""
 
 
+class _Request(msgspec.Struct):
+    header: dict[str, list[str]] = {}
+
+
 class _Trace(msgspec.Struct):
     events: list[_Event]
-    hops: int = 0
+    request: _Request = msgspec.field(default_factory=_Request)
 
 
 _decoder = msgspec.json.Decoder(_Trace)
@@ -51,18 +60,29 @@ class Reach:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self._traces_missing = 1
+        self._told: set[str] = set()
+        self._passed_on: set[str] = set()
 
     @property
     def is_known(self) -> bool:
         """Whether every server that the message came to has said to whom it went."""
-        return self._traces_missing == 0
+        # Traces overtake each other: who has passed it on, and to how many, may be the last that is told.
+        return self._traces_missing == 0 and self._passed_on <= self._told
 
     def note(self, trace: bytes) -> None:
         """Take in what one server says. Raises `msgspec.MsgspecError`: it is not what we know."""
         told = _decoder.decode(trace)
-        self._traces_missing += told.hops - 1
+        way = told.request.header.get(_HOP_HEADER, [""])[0]
+        self._told.add(way)
+        self._passed_on.add(way.rpartition(".")[0])
+        self._traces_missing -= 1
         for one in told.events:
-            if one.type == "eg" and one.kind == _CLIENT and not one.error and worker_of(one.name) is not None:
+            if one.type != "eg":
+                continue
+            if one.kind in _SERVERS:
+                # Also of one that was not reached, or does not trace: those behind it stay unknown.
+                self._traces_missing += 1
+            elif one.kind == _CLIENT and not one.error and worker_of(one.name) is not None:
                 self.names.add(one.name)
 
 
