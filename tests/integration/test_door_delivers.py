@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
+import uvloop
+from structlog.testing import capture_logs
 from tests.crash.apps_proxy import Proxy
 from tests.integration.door_on_server import Inbox, door, eventually, quick_limits
 
+from relight.actors.door import Delivery
 from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.config.server import EmbeddedServer
@@ -178,6 +182,30 @@ async def test_a_pull_whose_end_was_not_heard_goes_on_when_its_heartbeats_are_mi
             await one.publish(subjects.wake("q", run), b"2")
 
         await inbox.wait_for(3)
+
+
+def test_a_pull_goes_on_when_this_worker_stood_still_while_it_read(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    """On uvloop a timer that is due then runs before the rest is read."""
+
+    async def stand_still() -> None:
+        subjects, inbox = Subjects(namespace), Inbox()
+
+        def receive(delivery: Delivery) -> None:
+            inbox.receive(delivery)
+            time.sleep(2)  # Of several streams each is looked at twice a second.
+
+        async with await door(shared_server, namespace, shards=2) as one, await door(shared_server, namespace) as other:
+            await one.consume("start", "q", receive, places=10)
+            await other.publish(subjects.start("q", "first"), b"{}")
+            await inbox.wait_for(1)
+            await other.publish(subjects.start("q", "second"), b"{}")
+            await inbox.wait_for(2)
+
+    with capture_logs() as lines:
+        uvloop.run(stand_still())
+    assert [line for line in lines if line["event"] == "pull_restarted"] == []
 
 
 async def test_a_closed_consumption_takes_nothing_from_the_others(

@@ -2,7 +2,7 @@
 
 Ten times as fast as `fetch`, which waits for the rest of its batch. What can go wrong with an open pull is that it ends
 and nobody says so: a leader change, a server that restarts, a consumer that was removed. So any status that is not a
-heartbeat, two missed heartbeats and each reconnect end the pull and begin a new one, after a pause that grows.
+heartbeat, silence at three looks in a row and each reconnect end the pull and begin a new one, after a pause that grows.
 
 To end a pull means to know that nothing more comes from it, or else its places would be given out twice: unsubscribe,
 wait for the server's answer to a ping behind it, and take meanwhile whatever is still under way.
@@ -37,7 +37,11 @@ _EXPIRES_FEW_PLACES_S = 0.5
 """With fewer free places than streams each stream waits its turn this long."""
 
 _LOOKS = 6
-"""Per pull, whether anything was heard of it since the last but one. At least as many heartbeats are asked for."""
+"""Per pull, whether anything was heard of it since the last one. At least as many heartbeats are asked for."""
+
+_SILENT_LOOKS_MAX = 2
+"""They are counted, not timed: after a pause of this worker what has come meanwhile is read before the next look. So a
+pause makes one, and a heartbeat that comes a little later than the one before it makes another."""
 
 _HEARTBEAT_S_MAX = 1.0
 """With each heartbeat the server moves an idle consumer on to the stream's end. From where it stands it counts what
@@ -178,7 +182,7 @@ class _Pull:
         self._inbox = ""
         self._target = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consuming.describe()}"
         self._number = 0
-        self._heard_s = 0.0
+        self._looks_since_heard = 0
         self._known_up_to: int | None = None
         self._openings = 0
         self._looking: asyncio.Task[None] | None = None
@@ -198,7 +202,7 @@ class _Pull:
         """Ask for `count` more deliveries."""
         self._number += 1
         self._expires_s = expires_s
-        self._heard_s = self._loop.time()
+        self._looks_since_heard = 0
         expires, heartbeat = round(expires_s * _SECOND), round(min(expires_s / _LOOKS, _HEARTBEAT_S_MAX) * _SECOND)
         request = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (count, expires, heartbeat)
         self._connection.send(self._target, request, reply=f"{self._inbox}{self._number}")
@@ -254,7 +258,7 @@ class _Pull:
             _log.debug("last_sequence_unknown", stream=self._stream, error=str(error))
 
     def _on_message(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        self._heard_s = self._loop.time()
+        self._looks_since_heard = 0
         if reply:
             self._pause_s = _RETRY_FIRST_S
             delivery = delivery_of(subject, reply, data, headers, known_up_to=self._known_up_to)
@@ -283,11 +287,11 @@ class _Pull:
         self._watch = None
         if not self.is_open or self._consuming.places.asked[self.shard] == 0:
             return
-        look_s = self._expires_s / _LOOKS
-        if self._loop.time() - self._heard_s > 2 * look_s + _GATHER_S:
+        self._looks_since_heard += 1
+        if self._looks_since_heard > 1 + _SILENT_LOOKS_MAX:
             self._restart("missed heartbeats")
         else:
-            self._watch = self._loop.call_later(look_s, self._check_heard)
+            self._watch = self._loop.call_later(self._expires_s / _LOOKS, self._check_heard)
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
