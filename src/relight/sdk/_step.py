@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast, final, overload
 
 from msgspec import Struct
@@ -144,17 +145,14 @@ class Step(Generic[P, R]):
             getattr(function, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
         )
         self.what = f"the result of step {name!r}"
-        self._signature: Signature | None = None
         self.__doc__ = getattr(function, "__doc__", None)
         self.__name__ = getattr(function, "__name__", name)
         self.__wrapped__ = function
 
-    @property
+    @cached_property
     def signature(self) -> Signature:
         """Made at the first call, when all annotations can be resolved."""
-        if self._signature is None:
-            self._signature = signature_types(self.function)
-        return self._signature
+        return signature_types(self.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Async[R]:
         run = SCOPE.get()

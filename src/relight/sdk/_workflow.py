@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -106,17 +107,14 @@ class Workflow(Generic[P, R]):
                 f"pin={options.get('pin')!r} of workflow {self.name!r} is unknown; pass 'none' or 'version'"
             )
         self.is_pinned = options.get("pin") == "version"
-        self._signature: Signature | None = None
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
 
-    @property
+    @cached_property
     def signature(self) -> Signature:
         """Made when it is first needed, when all annotations can be resolved."""
-        if self._signature is None:
-            self._signature = signature_types(self.function, leading=1)
-        return self._signature
+        return signature_types(self.function, leading=1)
 
     def __call__(self, ctx: WorkflowContext, /, *args: P.args, **kwargs: P.kwargs) -> Async[R]:
         return self.function(ctx, *args, **kwargs)

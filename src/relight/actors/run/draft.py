@@ -96,19 +96,20 @@ class Draft:
             self._held += [turn for turn in turns if any(isinstance(one, r.Parked | r.Paused) for one in turn.records)]
             return
         turns, self._held = [*self._held, *turns], []
-        end = open_end(_moments(turns))
+        moments = _moments(turns)
+        end = open_end(moments)
         if end is not None and not is_last:
             # Only what follows says whether the history ends there.
             place = _turn_at(turns, end)
             turns, self._held, end = turns[:place], turns[place:], None
+            moments = _moments(turns)
         try:
-            self._replay(turns, end)
+            self._replay(turns, moments, end)
         except (NonDeterminismError, p.BrokenProgramError) as error:
             self.is_diverged = True
             self._problem = str(error)
 
-    def _replay(self, turns: Sequence[Turn], end: int | None) -> None:
-        moments = _moments(turns)
+    def _replay(self, turns: Sequence[Turn], moments: list[Moment], end: int | None) -> None:
         with self.program.replaying(self.state.changes):
             if end is not None:
                 self._script.replay(moments[:end])
