@@ -172,7 +172,10 @@ class TerminalError(Exception):
 
 
 class RetryAfter(Exception):
-    """Raise it in a step: the next attempt comes after this delay (for example a provider's Retry-After)."""
+    """Raise it in a step: the next attempt comes after this delay (for example a provider's Retry-After).
+
+    A delay that is none, because it is negative, not finite or longer than 100 years, fails the step.
+    """
 
     def __init__(self, delay: timedelta | float, reason: str = "") -> None:
         super().__init__(reason)

@@ -172,7 +172,35 @@ async def test_arguments_that_do_not_fit_are_refused_by_parameter_and_path(clien
         await client.start(takes, Order(id="o", cents=1), on_conflict="maybe")  # type: ignore[call-overload]  # pyright: ignore  # the point
     with pytest.raises(InvalidIdError, match="tag value 5 must be printable text of 1 to 128 characters"):
         await client.start(takes, Order(id="o", cents=1), tags={"a": 5})  # type: ignore[dict-item]  # pyright: ignore  # the point
+    with pytest.raises(InvalidValueError, match=r"tags: \['a'\] is no mapping; pass names and values"):
+        await client.start(takes, Order(id="o", cents=1), tags=["a"])  # type: ignore[call-overload]  # pyright: ignore  # the point
+    with pytest.raises(InvalidIdError, match="queue 'a/b' must not contain '/'"):
+        await client.start(takes, Order(id="o", cents=1), queue="a/b")
     assert [run.id async for run in client.runs()] == []
+
+
+async def test_what_no_run_can_have_is_not_looked_for(client: Relight) -> None:
+    wanted: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"status": "faild"}, InvalidValueError, "status: 'faild' is unknown; pass one of queued, "),
+        ({"tags": ["a"]}, InvalidValueError, r"tags: \['a'\] is no mapping"),
+        ({"tags": {"a": 1}}, InvalidIdError, "tag value 1 must be printable text"),
+    ]
+    for filters, error, named in wanted:
+        with pytest.raises(error, match=named):
+            _ = [run async for run in client.runs(**filters)]
+    with pytest.raises(InvalidIdError, match="awakeable token 5 is none"):
+        await client.complete(5)  # type: ignore[arg-type]  # pyright: ignore  # the point
+
+
+@workflow
+async def maps_what_is_no_step(ctx: WorkflowContext) -> None:
+    await ctx.map(len, ["a"])  # type: ignore[arg-type]  # pyright: ignore  # the point
+
+
+async def test_a_map_over_what_is_no_step_fails_the_run_at_once(client: Relight) -> None:
+    async with Worker(client, [maps_what_is_no_step]):
+        with pytest.raises(RunFailed, match="<built-in function len> is no step and no workflow; decorate it"):
+            await client.call(maps_what_is_no_step)
 
 
 async def test_arguments_by_name_that_do_not_fit_fail_the_run_with_parameter_and_path(client: Relight) -> None:

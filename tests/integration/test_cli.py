@@ -112,10 +112,14 @@ async def test_json_arguments_come_from_a_file_or_from_standard_input(terminal: 
 
 
 async def test_a_run_that_failed_is_one_line_on_standard_error(terminal: Terminal) -> None:
-    said = one_line_of(await terminal.run("start", "broken", "--wait"))
+    said = one_line_of(await terminal.run("start", "broken", "--id", "lost", "--wait"))
+    program = await terminal.run("start", "broken", "--wait", "--json")
 
-    assert "KeyError" in said
+    assert said.startswith("run lost ended without a result: builtins.KeyError: ")
     assert "second line" in said
+    (document,) = program.documents
+    assert (document["status"], document["error"]) == ("failed", said.partition("result: ")[2])
+    assert f"run {document['run']} ended" in one_line_of(program)
 
 
 async def test_a_suspended_run_says_what_it_waits_for_and_which_command_answers_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from datetime import timedelta
 from typing import Any
@@ -475,7 +476,9 @@ async def test_an_interrupted_unsafe_step_parks_the_run_until_a_person_says_what
 
 
 def test_a_retry_out_of_range_is_refused_with_value_and_remedy() -> None:
-    with pytest.raises(InvalidValueError, match=r"Retry.attempts: 0 is less than 1; pass 1 or more, or None"):
+    with pytest.raises(
+        InvalidValueError, match=r"Retry.attempts: 0 is no whole number, or less than 1; pass 1 or more"
+    ):
         Retry(attempts=0)
     with pytest.raises(InvalidValueError, match=r"Retry.delay: -1.0 s is out of range; pass 0 seconds to 100 years"):
         Retry(delay=-1)
@@ -483,3 +486,50 @@ def test_a_retry_out_of_range_is_refused_with_value_and_remedy() -> None:
         Retry(factor=0.5)
     with pytest.raises(InvalidValueError, match=r"Retry.jitter: 2 is no share; pass 0 to 1"):
         Retry(jitter=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"attempts": 1.5}, "Retry.attempts: 1.5"),
+        ({"attempts": True}, "Retry.attempts: True"),
+        ({"factor": "2"}, "Retry.factor: '2'"),
+        ({"jitter": None}, "Retry.jitter: None"),
+        ({"never": ValueError}, "Retry.never: <class 'ValueError'>"),
+        ({"never": ("OSError",)}, "Retry.never: ('OSError',)"),
+    ],
+)
+def test_a_retry_of_other_types_is_refused(options: dict[str, Any], named: str) -> None:
+    """Found out by the first failure, it would leave a step that nobody ends."""
+    with pytest.raises(InvalidValueError, match=re.escape(named)):
+        Retry(**options)
+
+
+@pytest.mark.parametrize("retry", [3, None])
+def test_what_is_no_retry_is_refused(retry: Any) -> None:
+    async def charge() -> None:
+        return
+
+    with pytest.raises(InvalidValueError, match=f"retry: {retry} is no Retry; pass one"):
+        step(retry=retry)(charge)
+
+
+@step(retry=Retry(attempts=2))
+async def is_told_to_wait(delay: str) -> None:
+    note()
+    raise RetryAfter(float(delay), "busy")
+
+
+@workflow
+async def waits_for_ever(ctx: WorkflowContext, delay: str) -> None:
+    await is_told_to_wait(delay)
+
+
+@pytest.mark.parametrize("delay", ["inf", "nan", "-1.0", "1e+300"])
+async def test_a_delay_that_is_none_fails_the_step_at_once(delay: str) -> None:
+    async with TestEnvironment([waits_for_ever]) as env:
+        run = await env.start(waits_for_ever, delay)
+
+        with pytest.raises(RunFailed, match=f"RetryAfter: {re.escape(delay)} s is out of range; pass 0 seconds to 100"):
+            await run.result()
+    assert len(attempts) == 1

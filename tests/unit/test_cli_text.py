@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -157,7 +157,7 @@ def test_every_record_has_a_row() -> None:
         'hello("Ann")',
         "ValueError: no",
         "attempt 1: ValueError: no",
-        "due 00:00:00.000",
+        "due 1970-01-01 00:00:00.000",
         "run~2~x",
         "1",
         "stuck: why",
@@ -221,3 +221,16 @@ def test_directories_with_python_files_are_watched_before_others_and_some_never(
         file.touch()
 
     assert source_directories(tmp_path) == [tmp_path / "package", tmp_path, tmp_path / "data"]
+
+
+def test_what_is_due_on_another_day_is_said_with_its_date() -> None:
+    today, later = Timeline(), AT + timedelta(days=2)
+
+    soon = today.row(AT, "w", r.TimerArmed(timer=1, due_ms=round(AT.timestamp() * 1000) + 1_000))
+    timer = today.row(AT, "w", r.TimerArmed(timer=2, due_ms=round(later.timestamp() * 1000)))
+    failed = r.StepAttemptFailed("charge#1", 1, r.Failure("builtins.OSError", "down"), round(later.timestamp() * 1000))
+    again = today.row(AT, "w", failed)
+
+    assert str(later.year) not in str(soon[5])
+    assert f"due {later:%Y-%m-%d %H:%M:%S}" in str(timer[5])
+    assert f"again {later:%Y-%m-%d %H:%M:%S}" in str(again[5])

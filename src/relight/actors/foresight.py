@@ -14,9 +14,9 @@ from relight.actors.door import Stored
 from relight.actors.reading import Reading
 from relight.actors.run.inbox import receive
 from relight.actors.run.state import RunState
-from relight.subjects.messages import Wake
+from relight.subjects.messages import TimerDue, Wake
 
-__all__ = ("Decode", "Foresight", "foreseen")
+__all__ = ("Decode", "Foresight", "changing", "foreseen")
 
 Decode = Callable[[str, bytes], Wake | None]
 
@@ -66,10 +66,32 @@ def foreseen(
     return Foresight(history, at, unread, fence, state)
 
 
+def changing(state: RunState, unread: Sequence[Stored], decode: Decode) -> int:
+    """Return how many of these messages will change something when they are consumed, or can't be read here.
+
+    Of the others nobody knows whether the owner has consumed them: that is recorded with the next turn only.
+    """
+    state, count = deepcopy(state) if unread else state, 0
+    for stored in unread:
+        wake = decode(stored.subject, stored.data)
+        if isinstance(wake, TimerDue):
+            due_ms = state.next_due_ms()
+            count += due_ms is not None and due_ms <= max(wake.due_ms, state.at_ms)
+            continue
+        records = () if wake is None else receive(state, wake, code=_code(state))
+        count += wake is None or bool(records)
+        for record in records:
+            state.apply(record, state.at_ms)
+    return count
+
+
 def _consume(state: RunState, messages: Iterable[Stored], decode: Decode) -> None:
     for stored in messages:
         wake = decode(stored.subject, stored.data)
-        # Whether a worker's code is another one only the worker knows: a run that is stuck stays so here.
-        code = "" if state.parked is None else state.parked.code
-        for record in () if wake is None else receive(state, wake, code=code):
+        for record in () if wake is None else receive(state, wake, code=_code(state)):
             state.apply(record, state.at_ms)
+
+
+def _code(state: RunState) -> str:
+    """Whether a worker's code is another one only the worker knows: a run that is stuck stays so here."""
+    return "" if state.parked is None else state.parked.code

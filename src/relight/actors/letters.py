@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from relight.actors.backoff import Backoff
 from relight.actors.door import Door, Stored
-from relight.actors.foresight import Decode, Foresight, foreseen
+from relight.actors.foresight import Decode, Foresight, changing, foreseen
 from relight.actors.journal import BrokenChainError, Page, Tail, checked, read_pages
 from relight.actors.mailbox import decoded, decoded_if_open
 from relight.actors.reading import Reading, read_on
@@ -56,7 +56,7 @@ class Sight:
     Attributes:
         state: What its history amounts to; of a run that has not begun: its start.
         tail: Its last turn, None before the first.
-        unread: Messages in its mailbox that it has not consumed.
+        unread: Messages in its mailbox that it has not consumed, and that will change something.
         bytes: Size of its history.
         has_unread_cancel: Whether a cancel is among the unread messages.
         problem: Why its history can't be believed; then `state` is what its start and its last turn say.
@@ -142,7 +142,7 @@ class Letterbox:
             run=self._run,
             state=history.state,
             tail=history.last,
-            unread=len(unread),
+            unread=changing(history.state, unread, decoded_if_open),
             bytes=history.bytes,
             has_unread_cancel=any(_is_cancel(decoded_if_open(one.subject, one.data)) for one in unread),
             problem=history.problem,
@@ -429,8 +429,8 @@ class Letterbox:
             fence = max(fence, new[-1].sequence if new else 0)
             tail = await self._door.last(log)
         history = await self._history_up_to(tail, None if before is None else before.history)
-        if history.state.generation > 1 or history.state.records >= LIMITS.mailbox_purge:
-            # Its mailbox may be purged: what vanished before its end was read shows in a journal read after.
+        if fence < seen:
+            # Its mailbox was purged: what vanished before its end was read shows in a journal read after.
             history = await self._history_up_to(await self._last(), history)
         if history.last is None and history.state.started is None:
             start = await self._start()

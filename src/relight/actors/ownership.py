@@ -485,7 +485,7 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
     if state.parked is not None or state.is_paused or not state.steps:
         return None
     if cause is None:
-        return r.Claimed("resumed", state.deaths)
+        return r.Claimed(r.RESUMED, state.deaths)
     return r.Claimed(cause, 0 if cause in ("handed_over", "forked") else state.deaths + state.has_work)
 
 

@@ -303,6 +303,7 @@ class RunActor:
         if rung or self._reads_mailbox:
             await self._take_mail()
         draft.take_time()
+        draft.keep_up(self._consumed)
         if not self._hands_back:
             draft.announce()
         if rung and not draft.records:  # Not before it is certain that they lead to no record.

@@ -39,7 +39,9 @@ def summary(sight: Sight, *, now_ms: int) -> tuple[dict[str, object], tuple[Cell
         "since": description.since.isoformat(),
         "waits_for": list(description.waits_for),
     }
-    waits = "; ".join(description.waits_for) or (description.last_error or "")
+    waits = "; ".join(description.waits_for)
+    if not waits and description.status != "completed":
+        waits = description.last_error or ""
     since = f"{age(now_ms - round(description.since.timestamp() * 1000))} ago"
     status: Cell = (description.status, status_style(description.status))
     return document, (sight.run, workflow, status, (since, "dim"), shortened(waits, 200))
@@ -127,7 +129,10 @@ class Sighting:
         if reason := _reason(state):
             pairs.append(("reason", reason))
         if seen.last_error is not None and seen.parked is None:
-            pairs.append(("last error", (seen.last_error, "red")))
+            is_over = seen.status == "completed"  # In spite of it.
+            pairs.append(
+                ("earlier error", (seen.last_error, "dim")) if is_over else ("last error", (seen.last_error, "red"))
+            )
         if traceback := _traceback(state):
             pairs.append(("traceback", (traceback.rstrip(), "dim")))
         if seen.worker is not None:

@@ -11,14 +11,17 @@ import typer
 
 from relight.cli.arguments import Seconds, WorkflowName, read_json
 from relight.cli.session import client
-from relight.cli.verb import Edge, verb
+from relight.cli.verb import Edge, said, verb
 from relight.cli.words import command
+from relight.errors import RelightError, RunCancelled, RunFailed, RunTerminated, RunTimedOut
 
 if TYPE_CHECKING:
     from relight.sdk._run import Run
     from relight.sdk._workflow import StartOptions
 
 __all__ = ("awaited", "start")
+
+_ENDED_OTHERWISE = (RunFailed, RunCancelled, RunTerminated, RunTimedOut)
 
 Arguments = Annotated[
     list[object] | None,
@@ -40,15 +43,25 @@ async def start(
     async with client(edge.place) as relight:
         run = await relight.start(name, *(arguments or ()), type=object, **_options(id, queue, delay))
         if wait:
-            result = await awaited(run)
-            document = {"run": run.id, "status": "completed", "result": result}
-            edge.output.json(document) if edge.output.is_json else edge.output.line(_shown(result, edge))
+            await _print_result(edge, run)
         elif edge.output.is_json:
             edge.output.json({"run": run.id})
         else:
             edge.output.line(run.id)
             if edge.output.is_terminal:
                 edge.output.line((f"started; to see how it stands: {command('show', run.id)}", "dim"))
+
+
+async def _print_result(edge: Edge, run: Run[Any]) -> None:
+    try:
+        result = await awaited(run)
+    except _ENDED_OTHERWISE as error:
+        if edge.output.is_json:
+            status = (await run.describe()).status
+            edge.output.json({"run": run.id, "status": status, "error": said(error)})
+        raise RelightError(f"run {run.id} ended without a result: {said(error)}") from error
+    document = {"run": run.id, "status": "completed", "result": result}
+    edge.output.json(document) if edge.output.is_json else edge.output.line(_shown(result, edge))
 
 
 async def awaited(run: Run[Any]) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from relight.cli.output import Cell, shortened
-from relight.cli.words import clock_time, kind_in_words, moment
+from relight.cli.words import clock_time, due_time, kind_in_words, moment
 from relight.cli.words import value as value_in_words
 from relight.subjects.records import Record
 
@@ -54,7 +54,7 @@ class Timeline:
             (kind_in_words(kind), style),
             which,
             (_short_place(place), "dim"),
-            shortened(_outcome(kind, said), _CHARACTERS_MAX),
+            shortened(_outcome(kind, said, at), _CHARACTERS_MAX),
         )
 
     def _place(self, which: str, place: str) -> str:
@@ -96,15 +96,15 @@ def _fields(record: Record) -> dict[str, Any]:
     return said
 
 
-def _outcome(kind: str, said: dict[str, Any]) -> str:
+def _outcome(kind: str, said: dict[str, Any], at: datetime) -> str:
     if kind == "RunStarted":
         arguments = ", ".join(value_in_words(one) for one in said.get("arguments", ()))
         signal = f" with signal {said['signal']['name']!r}" if said.get("signal") else ""
         return f"{said['workflow']}({arguments}){signal}"
     if kind == "TimerArmed":
-        return f"due {clock_time(moment(said['due_ms']))}"
+        return f"due {due_time(moment(said['due_ms']), at)}"
     if kind == "StepAttemptFailed":
-        again = f"; again {clock_time(moment(said['retry_at_ms']))}" if said["retry_at_ms"] else ""
+        again = f"; again {due_time(moment(said['retry_at_ms']), at)}" if said["retry_at_ms"] else ""
         return f"attempt {said['attempt']}: {_error(said['error'])}{again}"
     if kind == "Parked":
         return f"{said['reason']}: {said['message']}"

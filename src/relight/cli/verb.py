@@ -21,7 +21,7 @@ from relight.cli.output import Output, one_line
 from relight.cli.place import Place, find_place
 from relight.errors import RelightError
 
-__all__ = ("VERBS", "AlreadySaidError", "Edge", "Verb", "run_verb", "verb")
+__all__ = ("VERBS", "AlreadySaidError", "Edge", "Verb", "run_verb", "said", "verb")
 
 P = ParamSpec("P")
 
@@ -111,7 +111,7 @@ def run_verb(work: Callable[[], None]) -> None:
     except AlreadySaidError:
         raise typer.Exit(1) from None
     except RelightError as error:
-        _fail(_said(error))
+        _fail(said(error))
     except BrokenPipeError:
         # Who reads has seen enough (`relight runs | head`).
         _write_nothing_more()
@@ -132,7 +132,8 @@ def _write_nothing_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _said(error: RelightError) -> str:
+def said(error: RelightError) -> str:
+    """Return an error in words, with the type of one that was recorded."""
     text = str(error) or type(error).__name__
     error_type = getattr(error, "error_type", "")
     return f"{error_type}: {text}" if error_type else text

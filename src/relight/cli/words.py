@@ -12,7 +12,7 @@ from msgspec import Raw
 from relight.sdk._durations import moment as sdk_moment
 from relight.subjects.references import reference_in
 
-__all__ = ("age", "clock_time", "command", "kind_in_words", "moment", "size", "value")
+__all__ = ("age", "clock_time", "command", "due_time", "kind_in_words", "moment", "size", "value")
 
 _SPANS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
@@ -41,6 +41,11 @@ def age(milliseconds: int) -> str:
 def clock_time(at: datetime) -> str:
     """Return the time of day in UTC, to the millisecond."""
     return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
+
+
+def due_time(due: datetime, at: datetime) -> str:
+    """Return when something that was said `at` a time is due: with the date if that is another day."""
+    return clock_time(due) if due.date() == at.date() else f"{due:%Y-%m-%d} {clock_time(due)}"
 
 
 def size(octets: int) -> str:

@@ -548,6 +548,10 @@ class Relight:
 
         It scans subjects; with `status` it reads each run's history. A run that can't be read, because it is damaged or
         of a later version, is left out, and a warning logged: nobody knows how it stands.
+
+        Raises:
+            InvalidValueError: The status is none that runs have, or the tags are no mapping.
+            InvalidIdError: A tag's name or value can't be one.
         """
         async for run in listed(self, workflow=workflow, status=status, tags=tags or {}):
             yield run
@@ -570,7 +574,7 @@ class Relight:
         await self._answer_awakeable(token, FailAwakeable(token=token, reason=checked_text(reason, what="the reason")))
 
     async def _answer_awakeable(self, made: str, wake: Wake) -> None:
-        parts = made.rsplit("~", 2)
+        parts = str(made).rsplit("~", 2)
         if len(parts) != 3:
             raise InvalidIdError("awakeable token", made, "is none; pass what ctx.awakeable().token was")
         await self.get_run(parts[0]).answer_awakeable(made, wake)

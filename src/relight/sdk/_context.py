@@ -15,7 +15,7 @@ import structlog
 from msgspec import Raw
 from typing_extensions import TypeForm, TypeVarTuple, Unpack
 
-from relight.errors import InvalidValueError, WaitTimedOut
+from relight.errors import InvalidValueError, RefusedError, WaitTimedOut
 from relight.sdk._any_value import encode_any
 from relight.sdk._child import Child, ChildCall
 from relight.sdk._durations import Duration, moment, moment_ms, seconds
@@ -352,7 +352,10 @@ class WorkflowContext:
         Raises:
             MapFailed: More than `max_failures` failed. It has the results of the others; what was open was cancelled.
             InvalidValueError: A bound is out of range.
+            RefusedError: The function is no step and no workflow.
         """
+        if not isinstance(function, Step | Workflow):  # pyright: ignore[reportUnnecessaryIsInstance]  # what users may pass
+            raise RefusedError(f"{function!r} is no step and no workflow; decorate it with @step or @workflow")
         call = function if isinstance(function, Step) else partial(self.call, cast("Any", function))
         bounds = {"concurrency": concurrency, "max_failures": max_failures}
         return await Mapping(call, items, **bounds, min_success=min_success).run()

@@ -268,7 +268,10 @@ class RunningAttempt:
         policy = self._step.policy
         if isinstance(error, (TerminalError, RefusedError, InvalidValueError, *policy.retry.never)):
             return p.Failed(failure)
-        delay_s = _delay_s(error, policy, self._attempt.number)
+        try:
+            delay_s = _delay_s(error, policy, self._attempt.number)
+        except InvalidValueError as refused:
+            return p.Failed(failure_of(refused, self._launcher.secrets))
         if not self._has_attempt_left(policy, delay_s):
             return p.Exhausted(failure) if policy.on_exhausted == "park" else p.Failed(failure)
         return p.Again(failure, delay_s)
@@ -313,7 +316,7 @@ def _raise_cancelled(details: object) -> None:
 
 def _delay_s(error: BaseException, policy: Policy, attempt: int) -> float:
     if isinstance(error, RetryAfter):
-        return error.delay_s
+        return seconds("RetryAfter", error.delay_s)
     retry = policy.retry
     delay_s = seconds("delay", retry.delay) * retry.factor ** min(attempt - 1, 100)
     delay_s = min(delay_s, seconds("delay_max", retry.delay_max))

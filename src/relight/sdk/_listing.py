@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import structlog
 
 from relight.actors.door import Stored
 from relight.actors.starts import StoredStart, start_in
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError, RunNotFoundError
+from relight.errors import InvalidValueError, ProtocolError, RunNotFoundError
 from relight.sdk._run import Run, RunStatus
+from relight.sdk._starting import checked_tags
 from relight.sdk._values import value_type
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ async def listed(
     relight: Relight, *, workflow: str | None, status: RunStatus | None, tags: Mapping[str, str]
 ) -> AsyncIterator[Run[object]]:
     """What `Relight.runs` promises."""
+    tags = checked_tags(tags)
+    if status is not None and status not in get_args(RunStatus):
+        raise InvalidValueError("status", "", f"{status!r} is unknown", f"pass one of {', '.join(get_args(RunStatus))}")
     for one in await relight.door.newest(relight.subjects.every_start(), limit=LIMITS.runs_listed_max):
         start = _readable(one)
         if start is None or (workflow is not None and start.started.workflow != workflow):

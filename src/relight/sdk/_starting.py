@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from relight.actors.fork import Arguments
 from relight.config.limits import LIMITS
-from relight.errors import PayloadTooLargeError, RefusedError
+from relight.errors import InvalidValueError, PayloadTooLargeError, RefusedError
 from relight.sdk._any_value import encode_as_ever, encode_sent
 from relight.sdk._durations import due_ms, moment_ms, seconds
 from relight.sdk._scope import activation
@@ -59,7 +59,7 @@ def run_started(
         unchecked=isinstance(workflow, str),
         timeout_ms=None if timeout_s is None else round(timeout_s * 1000),
         not_before_ms=_not_before_ms(options, now_ms),
-        tags=_tags(options["tags"]) if "tags" in options else {},
+        tags=checked_tags(options["tags"]) if "tags" in options else {},
     )
 
 
@@ -88,8 +88,12 @@ def _not_before_ms(options: StartOptions, now_ms: int) -> int | None:
     return None
 
 
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name_of("tag", name): name_of("tag value", value) for name, value in tags.items()}
+def checked_tags(tags: object) -> dict[str, str]:
+    """Return the tags that a user passed. Raises `InvalidValueError` if they are no mapping, and `InvalidIdError`."""
+    if not isinstance(tags, Mapping):
+        raise InvalidValueError("tags", "", f"{tags!r} is no mapping", 'pass names and values, like {"tenant": "acme"}')
+    pairs = cast("Mapping[object, object]", tags).items()
+    return {name_of("tag", name): name_of("tag value", value) for name, value in pairs}
 
 
 def start_message(started: RunStarted) -> bytes:

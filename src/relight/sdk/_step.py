@@ -35,6 +35,16 @@ _FACTOR_MAX = 1_000
 """To the power of 100 it is still a number that a float can hold."""
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_errors(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(one, type) and issubclass(one, BaseException) for one in cast("tuple[object, ...]", value)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Retry:
     """How failed attempts of a step are repeated.
@@ -58,12 +68,18 @@ class Retry:
     def __post_init__(self) -> None:
         seconds("Retry.delay", self.delay)
         seconds("Retry.delay_max", self.delay_max)
-        if self.attempts is not None and self.attempts < 1:
-            raise InvalidValueError("Retry.attempts", "", f"{self.attempts} is less than 1", "pass 1 or more, or None")
-        if not 1 <= self.factor <= _FACTOR_MAX:
-            raise InvalidValueError("Retry.factor", "", f"{self.factor} is out of range", f"pass 1 to {_FACTOR_MAX:,}")
-        if not 0 <= self.jitter <= 1:
-            raise InvalidValueError("Retry.jitter", "", f"{self.jitter} is no share", "pass 0 to 1")
+        if self.attempts is not None and not (type(self.attempts) is int and self.attempts >= 1):
+            problem = f"{self.attempts!r} is no whole number, or less than 1"
+            raise InvalidValueError("Retry.attempts", "", problem, "pass 1 or more, or None")
+        if not (_is_number(self.factor) and 1 <= self.factor <= _FACTOR_MAX):
+            raise InvalidValueError(
+                "Retry.factor", "", f"{self.factor!r} is out of range", f"pass 1 to {_FACTOR_MAX:,}"
+            )
+        if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
+            raise InvalidValueError("Retry.jitter", "", f"{self.jitter!r} is no share", "pass 0 to 1")
+        if not _are_errors(self.never):
+            problem = f"{self.never!r} is no tuple of exception classes"
+            raise InvalidValueError("Retry.never", "", problem, "pass a tuple like (ValueError,)")
 
 
 class StepOptions(TypedDict, total=False):
@@ -99,7 +115,7 @@ class Policy:
     def changed(self, options: StepOptions) -> Policy:
         policy = self
         if "retry" in options:
-            policy = replace(policy, retry=options["retry"])
+            policy = replace(policy, retry=_retry(options["retry"]))
         if "timeout" in options:
             policy = replace(policy, timeout_s=seconds("timeout", options["timeout"]))
         if "total_timeout" in options:
@@ -110,6 +126,12 @@ class Policy:
             park = _one_of("on_exhausted", options["on_exhausted"], "fail", "park")
             policy = replace(policy, on_exhausted=park)
         return policy
+
+
+def _retry(value: object) -> Retry:
+    if not isinstance(value, Retry):
+        raise InvalidValueError("retry", "", f"{value!r} is no Retry", "pass one, like Retry(attempts=3)")
+    return value
 
 
 def _one_of(what: str, value: Any, *allowed: str) -> Any:

@@ -10,7 +10,18 @@ from typing import NewType
 from relight.config.limits import LIMITS
 from relight.errors import InvalidIdError
 
-__all__ = ("Namespace", "QueueName", "RunId", "Slot", "WorkerId", "name_of", "queue_name", "slot_of", "token")
+__all__ = (
+    "Namespace",
+    "QueueName",
+    "RunId",
+    "Slot",
+    "WorkerId",
+    "file_name",
+    "name_of",
+    "queue_name",
+    "slot_of",
+    "token",
+)
 
 Namespace = NewType("Namespace", str)
 QueueName = NewType("QueueName", str)
@@ -37,10 +48,21 @@ def token(kind: str, value: object) -> str:
 
 
 def queue_name(value: object) -> QueueName:
-    """Return `value` if it can name a queue. Raises `InvalidIdError` like `token`, and for the reserved `retired`."""
+    """Return `value` if it can name a queue.
+
+    Raises:
+        InvalidIdError: Like `token`; or it is the reserved `retired`, or contains `/` or `\\`.
+    """
     if value == "retired":
         raise InvalidIdError("queue", value, "is reserved; choose another name")
-    return QueueName(token("queue", value))
+    return QueueName(file_name("queue", token("queue", value)))
+
+
+def file_name(kind: str, value: str) -> str:
+    """Return `value` if streams and consumers can be named after it. Raises `InvalidIdError` if not."""
+    if "/" in value or "\\" in value:
+        raise InvalidIdError(kind, value, "must not contain '/' or '\\', because nats-server names files after it")
+    return value
 
 
 def name_of(kind: str, value: object) -> str:

@@ -17,6 +17,7 @@ __all__ = (
     "FACTS",
     "LEFT",
     "NULL",
+    "RESUMED",
     "AnswerReceived",
     "AwakeableCompleted",
     "AwakeableCreated",
@@ -250,6 +251,10 @@ class CancelRequested(_Record, frozen=True):
 
 LEFT = "left"
 """Cause of the claim by which an owner that is told to stop says that it runs nothing of the run any more."""
+
+
+RESUMED = "resumed"
+"""Cause of the claim of a worker whose the run was before."""
 
 
 class Claimed(_Record, frozen=True):

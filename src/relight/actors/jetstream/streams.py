@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from relight.config.limits import LIMITS, Limits
-from relight.errors import IncompatibleStreamError, InvalidIdError
+from relight.errors import IncompatibleStreamError
 from relight.subjects.grammar import Subjects
+from relight.subjects.ids import file_name
 
 __all__ = (
     "Config",
@@ -55,12 +56,12 @@ def stream_name(namespace: str, shard: int) -> str:
     Raises:
         InvalidIdError: nats-server can't name a stream or a file like that.
     """
-    return f"RELIGHT_{_file_name('namespace', namespace)}_RUN_{shard}"
+    return f"RELIGHT_{file_name('namespace', namespace)}_RUN_{shard}"
 
 
 def values_stream_name(namespace: str) -> str:
     """Return the name of the object store's stream. Raises `InvalidIdError` like `stream_name`."""
-    return f"OBJ_RELIGHT_{_file_name('namespace', namespace)}"
+    return f"OBJ_RELIGHT_{file_name('namespace', namespace)}"
 
 
 def values_config(namespace: str, replicas: int) -> Config:
@@ -85,7 +86,7 @@ def keys_config(namespace: str, replicas: int) -> Config:
     """Return how the stream of the data keys is made: a key-value bucket with one value of each key."""
     subjects = Subjects(namespace)
     return {
-        "name": f"KV_RELIGHT_{_file_name('namespace', namespace)}_KEYS",
+        "name": f"KV_RELIGHT_{file_name('namespace', namespace)}_KEYS",
         "subjects": [f"$KV.{subjects.key_bucket}.>"],
         "storage": "file",
         "retention": "limits",
@@ -102,13 +103,7 @@ def keys_config(namespace: str, replicas: int) -> Config:
 
 def consumer_name(kind: Kind, queue: str) -> str:
     """Return the name of a queue's consumer. Raises `InvalidIdError` like `stream_name`."""
-    return f"{kind}-{_file_name('queue', queue)}"
-
-
-def _file_name(kind: str, value: str) -> str:
-    if "/" in value or "\\" in value:
-        raise InvalidIdError(kind, value, "must not contain '/' or '\\', because nats-server names files after it")
-    return value
+    return f"{kind}-{file_name('queue', queue)}"
 
 
 def stream_of(subject: str, shards: int) -> int | None:

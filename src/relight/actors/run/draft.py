@@ -230,6 +230,11 @@ class Draft:
             if fired.timer in state.timers:
                 self.record(fired)
 
+    def keep_up(self, consumed: int) -> None:
+        """Take a turn for messages that led to no record: else its mailbox would fill, and be full for ever."""
+        if consumed >= LIMITS.mailbox_purge and not self.records and self.state.end is None:
+            self.record(r.Claimed(r.RESUMED, self.state.deaths))
+
     def next_due_ms(self) -> int | None:
         """When time will bring an owned run forward; retries that were due are under way."""
         return None if self.state.end is not None else self.state.next_due_ms(self.at_ms)
