@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from tests.cluster_of_three import ClusterOfThree
+from tests.integration.door_on_server import door
 from tests.raw_nats import connected, create_stream, last_message, store
+
+from relight.config.server import EmbeddedServer
 
 
 async def test_a_stream_with_three_replicas_survives_the_kill_of_its_leader(cluster: ClusterOfThree) -> None:
@@ -21,3 +24,10 @@ async def test_a_stream_with_three_replicas_survives_the_kill_of_its_leader(clus
     assert successor is not leader
     async with connected(leader.url) as connection:
         assert await last_message(connection, "DEMO") == b"before"
+
+
+async def test_a_door_knows_whether_its_server_is_one_of_several(
+    cluster: ClusterOfThree, shared_server: EmbeddedServer, namespace: str
+) -> None:
+    async with await door(cluster.nodes["node-1"], namespace) as one, await door(shared_server, namespace) as other:
+        assert (one.is_spread, other.is_spread) == (True, False)

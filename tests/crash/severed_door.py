@@ -52,6 +52,10 @@ class SeveredDoor:
         self.is_severed = False
         self.clock: Clock = SeverableClock(door.clock, self)
 
+    @property
+    def is_spread(self) -> bool:
+        return self._door.is_spread
+
     def sever(self) -> None:
         self.is_severed = True
 

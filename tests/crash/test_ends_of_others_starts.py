@@ -68,3 +68,17 @@ async def test_an_end_that_is_heard_before_the_start_is_acknowledged_is_not_miss
         assert await site.result(run.result()) == 1
 
         assert site.server.clock.now_ms() - before_ms < 1_000
+
+
+async def test_who_has_just_begun_to_listen_looks_soon() -> None:
+    """In a cluster other nodes learn a moment later that somebody listens."""
+    async with workers_in_memory() as site:
+        await site.add(ends)
+        site.server.faults = Faults(arrivals=lambda subject: () if ".done." in subject else (0.0,))
+        async with site.another_client() as new:
+            before_ms = site.server.clock.now_ms()
+            run = await site.result(new.start(ends))
+
+            assert await site.result(run.result()) == 1
+
+            assert site.server.clock.now_ms() - before_ms < 5_000

@@ -7,12 +7,14 @@ import asyncio
 import pytest
 from tests.crash.workers_in_memory import workers_in_memory
 
+from relight import WorkflowContext, step, workflow
 from relight.actors.door import Silent
 from relight.actors.roll_call import RollCall
 from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_ask_every_worker, encode
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import WorkerSays
+from relight.testing.memory import Faults
 
 ANN, BOB = WorkerId("ann"), WorkerId("bob")
 
@@ -63,3 +65,35 @@ async def test_it_is_silence_that_not_everybody_answers_unless_the_driver_does()
         assert await site.result(roll_call.driver_of("b")) == BOB
         with pytest.raises(Silent):
             await site.result(roll_call.driver_of("a"))
+
+
+executed: list[str] = []
+
+
+@step
+async def once() -> None:
+    executed.append("once")
+
+
+@workflow
+async def runs_once(ctx: WorkflowContext) -> None:
+    await once()
+
+
+async def test_among_several_servers_nobody_begins_what_may_be_on_its_way_to_another() -> None:
+    """A question comes another way than a delivery, and may overtake it: who has said no begins it the next moment."""
+    executed.clear()
+    async with workers_in_memory() as site:
+        site.server.is_spread = True
+        late = [0.5]
+        site.server.faults = Faults(arrivals=lambda subject: (late.pop() if late and ".start." in subject else 0.0,))
+        await site.add(runs_once, concurrency=1)
+        run = await site.result(site.client.start(runs_once))
+        await site.add(runs_once)
+        (start,) = site.server.unacknowledged(site.client.subjects.start("default", run.id))
+
+        site.server.consumer("start", "default").nak(start, "a sweep", 0.0)
+        await site.result(run.result())
+        await site.pass_time(20)
+
+        assert executed == ["once"]

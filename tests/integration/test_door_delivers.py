@@ -139,6 +139,22 @@ async def test_places_at_other_streams_are_taken_back_for_what_comes_again(
             await surviving.wait_for(12)
 
 
+async def test_a_stream_that_gave_its_places_back_delivers_what_nobody_had(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    subjects, inbox = Subjects(namespace), Inbox()
+    async with await door(shared_server, namespace, shards=4) as one, asyncio.timeout(60):
+        await asyncio.gather(*(one.publish(subjects.start("q", str(run)), b"{}") for run in range(60)))
+        consumption = await one.consume("start", "q", inbox.receive, places=2)
+
+        for count in range(1, 61):
+            one.ack((await inbox.wait_for(count))[count - 1])
+            consumption.add_places(1)
+
+        # The server itself now and then counts one twice that it was about to send when the places were given back.
+        assert Counter(delivery.delivered for delivery in inbox.deliveries)[1] > 50
+
+
 async def test_a_restart_of_the_server_while_a_pull_is_open_loses_nothing(
     server: EmbeddedServer, namespace: str
 ) -> None:

@@ -28,6 +28,7 @@ __all__ = (
     "Silent",
     "Stored",
     "Watch",
+    "new_s",
 )
 
 
@@ -94,6 +95,11 @@ class Delivery(Struct, frozen=True):
         return min(LIMITS.nak_delay_s * (1 << min(max(self.delivered, 1) - 1, 10)), LIMITS.nak_delay_max_s)
 
 
+def new_s(*, is_spread: bool) -> float:
+    """Return how long after it was stored a message that was never delivered may be new. See `Delivery.is_new`."""
+    return LIMITS.new_spread_s if is_spread else LIMITS.ack_wait_s / 2
+
+
 class Handle(Protocol):
     def cancel(self) -> None: ...
 
@@ -157,6 +163,11 @@ class Door(Protocol):
 
     @property
     def seal(self) -> Seal | None: ...
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether its server is one of several: what one of them sends may overtake what another has sent before."""
+        ...
 
     # Writing. An acknowledged publish is stored.
 

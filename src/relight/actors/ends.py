@@ -2,7 +2,7 @@
 
 A notice is sent after the append of the end was acknowledged, so what it tells is recorded; but it may be lost. So the
 journal is read once before waiting, unless this client started the run itself and would have heard; and again, rarely,
-while it waits.
+while it waits. In a cluster other nodes learn a moment later that somebody listens: who has just begun to looks sooner.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ __all__ = ("Ends",)
 _EXPECTED_MAX = 10_000
 _LOOK_AGAIN_S = 60.0
 """What makes a lost notice harmless."""
+
+_LOOK_SOON_S = 1.0
+"""The first time, for whoever has listened for less than ten times as long."""
 
 
 class _Ear:
@@ -72,11 +75,14 @@ class Ends:
         self._own: Watch | None = None
         self._is_closed = False
         self._looks = Delayed(door.clock, _LOOK_AGAIN_S)
+        self._first_looks = Delayed(door.clock, _LOOK_SOON_S)
+        self._listens_since_s = 0.0
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
         self._door.watch_reconnects(self._doubt)
         self._own = await self._door.watch(self._subjects.done(self._client, "*"), self._hear)
+        self._listens_since_s = self._door.clock.elapsed_s()
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -147,10 +153,12 @@ class Ends:
         if looks_first:
             ear.hear()
         self._waiting.setdefault(run, set()).add(ear)
+        looks = self._first_looks if looks_first or self._has_just_begun() else self._looks
         try:
             while True:
                 # Forgotten before the look: what is heard while it is under way asks for another one.
-                await self._hear_or_doubt(ear)
+                if await self._hear_or_doubt(ear, looks):
+                    looks = self._looks
                 if self._is_closed and ear.end is None:
                     raise RelightError(f"the client was closed while it waited for run {run!r}, which goes on")
                 end = ear.end or await self._look_until_answered(run)
@@ -159,12 +167,18 @@ class Ends:
         finally:
             self._leave(run, ear)
 
-    async def _hear_or_doubt(self, ear: _Ear) -> None:
-        alarm = self._looks.call(ear.hear, self._door.clock.elapsed_s())
+    def _has_just_begun(self) -> bool:
+        return self._door.clock.elapsed_s() - self._listens_since_s < 10 * _LOOK_SOON_S
+
+    async def _hear_or_doubt(self, ear: _Ear, looks: Delayed) -> bool:
+        """Return when something was heard, or it is time to look: whether that has come to pass."""
+        began_s = self._door.clock.elapsed_s()
+        alarm = looks.call(ear.hear, began_s)
         try:
             await ear.listen()
         finally:
             alarm.cancel()
+        return self._door.clock.elapsed_s() - began_s >= _LOOK_SOON_S
 
     async def _look_until_answered(self, run: str) -> r.Record | None:
         backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
@@ -187,6 +201,7 @@ class Ends:
 
     def _doubt(self) -> None:
         """Notices were lost with the connection: look again at every run that somebody waits for, or will."""
+        self._listens_since_s = self._door.clock.elapsed_s()
         for run in self._expected:
             self._expected[run] = True
         for waiting in self._waiting.values():

@@ -29,7 +29,7 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.actors.arrival import Arrival
 from relight.actors.crew import Crew
-from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored
+from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored, new_s
 from relight.actors.endings import foreseen_ending
 from relight.actors.entrance import Entrance
 from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
@@ -167,12 +167,13 @@ class Ownership:
         """Whoever had the start before may drive it, or find it unread in his socket and begin it without a look."""
         try:
             driver = await self._roll_call.driver_of(run)
+            # Among several servers the question may have overtaken the delivery to whoever has said no.
+            is_certain = driver is not None or not self._door.is_spread
         except Silent:
-            if await self._may_begin_without_a_look(run):
-                self._later(delivery)
-                return
-            driver = None
-        if driver is None:
+            driver, is_certain = None, False
+        if not is_certain and await self._may_begin_without_a_look(run):
+            self._later(delivery)
+        elif driver is None:
             await self._begin_again(delivery, run)
         elif not await self._is_taken_by(driver, self._question(delivery, run), delivery):
             self._later(delivery)
@@ -180,7 +181,8 @@ class Ownership:
     async def _may_begin_without_a_look(self, run: str) -> bool:
         """Whether somebody could, for whom this start is new (`Delivery.is_new`)."""
         start = await read_start(self._door, self._subjects, run)
-        return start is not None and self._door.clock.now_ms() - start.stored_at_ms < 500 * LIMITS.ack_wait_s
+        young_ms = 1000 * new_s(is_spread=self._door.is_spread)
+        return start is not None and self._door.clock.now_ms() - start.stored_at_ms < young_ms
 
     async def _ring_off(self, delivery: Delivery, run: str) -> None:
         """Whoever drives the start reads the mailbox; without a start nobody ever will."""

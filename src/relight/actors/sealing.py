@@ -134,6 +134,11 @@ class SealingDoor:
         self.answer = door.answer
         self.answer_every_worker = door.answer_every_worker
 
+    @property
+    def is_spread(self) -> bool:
+        """See `Door.is_spread`."""
+        return self._door.is_spread
+
     # Writing.
 
     async def publish(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from relight.actors.door import Delivery, Door, Stored
+from relight.errors import UnavailableError
 from relight.subjects.codec import decode_start
 from relight.subjects.grammar import RETIRED, StartSubject, Subjects, parse
 from relight.subjects.records import RunStarted
 
-__all__ = ("StoredStart", "is_current", "read_seal", "read_start", "start_in")
+__all__ = ("StoredStart", "is_current", "read_seal", "read_start", "refused_by", "start_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,18 @@ async def read_start(door: Door, subjects: Subjects, run: str) -> StoredStart | 
     """
     stored = await door.last(subjects.start_any_queue(run))
     return None if stored is None else start_in(stored)
+
+
+async def refused_by(door: Door, subjects: Subjects, run: str) -> StoredStart | None:
+    """Return the start that stands in another one's way; None if what does says that the run was retired.
+
+    Raises:
+        UnavailableError: None is stored yet: the server refuses for one that is under way, too, and may yet be lost.
+    """
+    stored = await door.last(subjects.start_any_queue(run))
+    if stored is None:
+        raise UnavailableError(f"the start of run {run!r} was refused, and none is stored yet")
+    return start_in(stored)
 
 
 async def read_seal(door: Door, subjects: Subjects, run: str) -> str | None:

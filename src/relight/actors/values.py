@@ -22,7 +22,7 @@ from msgspec import Raw, Struct
 from relight.actors.door import Door
 from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.config.limits import LIMITS
-from relight.errors import FencedError, PayloadTooLargeError, ProtocolError, SealedError
+from relight.errors import FencedError, PayloadTooLargeError, ProtocolError, SealedError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode
 from relight.subjects.grammar import Subjects
@@ -109,7 +109,10 @@ async def store(door: Door, subjects: Subjects, run: str, digest: str, data: byt
     except FencedError:
         # Somebody has stored the same meanwhile; or this very message has arrived before.
         stands = await door.last(described)
-        if stands is None or _read(stands.data).nuid != nuid:
+        if stands is None:
+            # The server refuses for one that is under way, too, and that may yet be lost; or it may be this very one.
+            raise UnavailableError(f"value {digest} of run {run!r} was refused, and is not stored yet") from None
+        if _read(stands.data).nuid != nuid:
             await door.purge(chunks)
 
 

@@ -63,6 +63,10 @@ class Limits:
     renew_s: float = 3.0
     """Between renewals of a lease: three tries fit into `ack_wait_s`."""
 
+    new_spread_s: float = 1.0
+    """With several servers a start is begun without a look only so long after it was stored: longer than a packet that
+    is lost on a route delays it. With one server half of `ack_wait_s`."""
+
     announce_s: float = 0.005
     """Leases older than this are announced to the other workers, by a busy worker later; most runs of short steps never
     are."""

@@ -23,7 +23,7 @@ from relight.actors.ends import Ends
 from relight.actors.fork import Arguments, Copy, Cut, copied, is_start_of, planned, read_origin, started_in
 from relight.actors.letters import Letterbox
 from relight.actors.sealing import with_codecs
-from relight.actors.starts import read_start, start_in
+from relight.actors.starts import read_start, refused_by, start_in
 from relight.actors.values import copy, referring, store_all
 from relight.config.limits import LIMITS
 from relight.config.settings import Settings
@@ -515,7 +515,7 @@ class Relight:
             try:
                 await self._store_start(run_id, named.queue, encode(Start(v=VERSION, run=named)))
             except FencedError:
-                found = await read_start(self.door, self.subjects, run_id)
+                found = await refused_by(self.door, self.subjects, run_id)
                 # A fork has its origin's seed, but other children.
                 if found is None or (found.started.seed, found.started.parent) != (started.seed, started.parent):
                     raise ConflictError(f"run {run_id!r} exists already; choose another id") from None

@@ -104,6 +104,11 @@ class Connection(SturdyClient):
         self._name = ""
         self._last_warning = ""
 
+    @property
+    def is_spread(self) -> bool:
+        """See `Door.is_spread`."""
+        return bool(self._server_info.get("cluster"))
+
     @classmethod
     async def open(cls, access: Access, *, name: str, inbox_prefix: str = "_INBOX") -> Connection:
         """Connect, and stay connected: after a loss it tries again for ever, with back-off.

@@ -97,6 +97,11 @@ class JetStreamDoor:
         self._restored_at_s = float("-inf")
         self._consuming: list[Consuming] = []
 
+    @property
+    def is_spread(self) -> bool:
+        """See `Door.is_spread`."""
+        return self._connection.is_spread
+
     @classmethod
     async def open(cls, options: DoorOptions, *, keeper: LeaseKeeper | None = None) -> JetStreamDoor:
         """Connect, and find or make the streams.

@@ -4,7 +4,8 @@ Workers come and go, and nobody keeps a list of them. The server traces the ques
 to which it has passed it on, in a cluster one node after the other (header `Nats-Trace-Dest`, nats-server 2.11 or
 later). Each of these that is a worker's has to answer, before its connection ends.
 
-Questions go to the main connections: there a question comes after all deliveries that were sent before it.
+Questions go to the main connections: there a question comes after all deliveries that its server had sent before it.
+Among several servers it may be faster than a delivery that another one has sent.
 """
 
 from __future__ import annotations

@@ -18,13 +18,12 @@ from typing import final
 import structlog
 from msgspec.structs import replace
 
-from relight.actors.door import Delivery
+from relight.actors.door import Delivery, new_s
 from relight.actors.jetstream.connection import Connection, Listening
 from relight.actors.jetstream.places import Places
 from relight.actors.jetstream.reader import fence_in
 from relight.actors.jetstream.streams import Kind
 from relight.actors.jetstream.topology import Topology
-from relight.config.limits import LIMITS
 from relight.errors import RelightError, UnavailableError
 
 __all__ = ("Consuming", "delivery_of")
@@ -49,9 +48,6 @@ the consumer has before it, in each roll-up: after 30 s without one this took a 
 
 _GATHER_S = 0.002
 """How long a few places wait for more before they are asked for."""
-
-_YOUNG_MS = int(LIMITS.ack_wait_s * 500)
-"""Half of the acknowledgement time-out: what was stored within it can't have been delivered to somebody else since."""
 
 _RETRY_FIRST_S = 0.05
 _RETRY_MAX_S = 2.0
@@ -144,8 +140,11 @@ class Consuming:
             self.take_back_misplaced()
 
     def take_back_misplaced(self) -> None:
-        """One stream at a time gives its places back; what it gives decides who is next."""
-        if self._is_closed or any(pull.is_beginning for pull in self._pulls):
+        """One stream at a time gives its places back; what it gives decides who is next.
+
+        Not among several servers: what another one has sent would be dropped. There they come back when they expire.
+        """
+        if self._is_closed or self._connection.is_spread or any(pull.is_beginning for pull in self._pulls):
             return
         stream = self._places.misplaced()
         if stream is not None:
@@ -184,6 +183,7 @@ class _Pull:
         self._number = 0
         self._looks_since_heard = 0
         self._known_up_to: int | None = None
+        self._new_s = 0.0
         self._openings = 0
         self._looking: asyncio.Task[None] | None = None
         self._expires_s = _EXPIRES_S
@@ -216,8 +216,7 @@ class _Pull:
     def renew(self) -> None:
         """Give back the places that were asked for here, and go on with as many as are dealt out then."""
         if self.is_open and self._again is None:
-            self._pause_s = 0.0
-            self._begin_anew()
+            self._begin_anew(is_renewal=True)
 
     async def close(self) -> None:
         """Pull no more. What is under way when this begins is still delivered."""
@@ -234,17 +233,23 @@ class _Pull:
         if listening is not None:
             await _drained(listening, self._connection)
 
-    def _listen(self) -> None:
+    def _listen(self, *, is_renewal: bool = False) -> None:
         # A new inbox each time: requests of the one before may still be open at the server.
         self._inbox = self._connection.new_inbox() + "."
         self._listening = self._connection.listen(self._inbox + "*", self._on_message)
         self.is_open = True
+        if not is_renewal:
+            self._begin_to_count()
+        self._consuming.ask_soon()
+
+    def _begin_to_count(self) -> None:
+        """Whatever was there before may have been delivered to somebody. After a renewal what is known stays so."""
         self._openings += 1
         self._known_up_to = None
+        self._new_s = new_s(is_spread=self._connection.is_spread)
         if self._looking is not None:
             self._looking.cancel()
         self._looking = self._loop.create_task(self._look())
-        self._consuming.ask_soon()
 
     async def _look(self) -> None:
         """Find out which messages are certainly younger than this pull.
@@ -261,7 +266,7 @@ class _Pull:
         self._looks_since_heard = 0
         if reply:
             self._pause_s = _RETRY_FIRST_S
-            delivery = delivery_of(subject, reply, data, headers, known_up_to=self._known_up_to)
+            delivery = delivery_of(subject, reply, data, headers, known_up_to=self._known_up_to, new_s=self._new_s)
             # The token's ninth part is how many more the consumer has.
             has_more = reply.split(b".", 13)[-1 if reply.count(b".") == 8 else 10] != b"0"
             comes_again = delivery.delivered > 1
@@ -302,12 +307,12 @@ class _Pull:
         if self._consuming.is_closed or self._again is not None:
             return
         _log.info("pull_restarted", consumer=self._consuming.describe(), stream=self._stream, reason=reason)
-        self._begin_anew()
+        self._begin_anew(is_renewal=False)
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, *, is_renewal: bool) -> None:
         self.is_open = False
         self._stop_watching()
-        self._again = self._loop.create_task(self._begin_again())
+        self._again = self._loop.create_task(self._begin_again(is_renewal=is_renewal))
         self._again.add_done_callback(self._on_begun)
 
     def _on_begun(self, task: asyncio.Task[None]) -> None:
@@ -317,21 +322,18 @@ class _Pull:
             self._restart("failed")
         self._consuming.take_back_misplaced()
 
-    async def _begin_again(self) -> None:
-        """End the pull for certain, pause, see to the consumer, and listen anew."""
+    async def _begin_again(self, *, is_renewal: bool) -> None:
+        """End the pull for sure and listen anew; if something was wrong, after a pause and a look at the consumer."""
         listening, self._listening = self._listening, None
         if listening is not None:
             await _drained(listening, self._connection)
             self._consuming.places.give_up(self.shard)
-        while self._connection.is_open and not await self._is_ready_again():
+        while self._connection.is_open and not (is_renewal or await self._is_ready_again()):
             pass
         if self._connection.is_open:
-            self._listen()
+            self._listen(is_renewal=is_renewal)
 
     async def _is_ready_again(self) -> bool:
-        if self._pause_s == 0:  # Nothing was wrong.
-            self._pause_s = _RETRY_FIRST_S
-            return True
         self._consuming.ask_soon()
         await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
         self._pause_s = min(self._pause_s * 2, _RETRY_MAX_S)
@@ -371,13 +373,13 @@ async def _drained(listening: Listening, connection: Connection) -> None:
 
 
 def delivery_of(
-    subject: bytes, reply: bytes, data: bytes, headers: bytes | None, *, known_up_to: int | None
+    subject: bytes, reply: bytes, data: bytes, headers: bytes | None, *, known_up_to: int | None, new_s: float
 ) -> Delivery:
     """Read a delivery.
 
     Its token is `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<number>.<stored at>.<more>`.
-    It is new for half of `ack_wait` after it was stored: a worker that was stopped may find it in its socket, or in its
-    memory, when others have had it since.
+    It is new for `new_s` after it was stored: a worker that was stopped may find it in its socket, or in its memory,
+    when others have had it since.
     """
     tokens = reply.split(b".")
     first = 4 if len(tokens) < 11 else 6
@@ -390,7 +392,7 @@ def delivery_of(
         None if headers is None else fence_in(headers),
         reply.decode(),
         delivered,
-        int(tokens[first + 3]) // 1_000_000 + _YOUNG_MS if is_certain else 0,
+        int(tokens[first + 3]) // 1_000_000 + round(new_s * 1000) if is_certain else 0,
     )
 
 

@@ -51,6 +51,11 @@ class MemoryDoor:
     def __repr__(self) -> str:
         return f"MemoryDoor({self.name!r})"
 
+    @property
+    def is_spread(self) -> bool:
+        """See `Door.is_spread`."""
+        return self._server.is_spread
+
     # The process.
 
     def kill(self) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Literal, final
 
-from relight.actors.door import Stored
+from relight.actors.door import Stored, new_s
 from relight.config.limits import LIMITS
 from relight.subjects.grammar import StartSubject, Subjects, WakeSubject, parse
 from relight.testing.memory.consumer import MemoryConsumer, consumer_and_sequence
@@ -38,6 +38,7 @@ class MemoryServer:
             first step is executed, as of a start that came late. To be set before anybody consumes.
         frees_leases_of_the_dead: Whether what a killed door held is delivered again at once, as with the server's
             disconnect events, instead of after `ack_wait`. What was delivered but never held waits in both cases.
+        is_spread: It stands for several servers: a question may overtake a delivery. Set it before anybody consumes.
     """
 
     def __init__(self, *, namespace: str = "default") -> None:
@@ -47,6 +48,7 @@ class MemoryServer:
         self.faults = Faults()
         self.starts_are_new = True
         self.frees_leases_of_the_dead = False
+        self.is_spread = False
         self.subjects = Subjects(namespace)
         self.stream = MemoryStream(self.clock, on_stored=self._offer, on_removed=self._forget)
         self.exchange = Exchange()
@@ -72,8 +74,8 @@ class MemoryServer:
         name = f"{kind}-{queue}"
         if name not in self._consumers:
             is_start = kind == "start"
-            new_s = 0.0 if is_start and not self.starts_are_new else LIMITS.ack_wait_s / 2
-            self._consumers[name] = MemoryConsumer(name, self.clock, ack_wait_s=LIMITS.ack_wait_s, new_s=new_s)
+            age_s = 0.0 if is_start and not self.starts_are_new else new_s(is_spread=self.is_spread)
+            self._consumers[name] = MemoryConsumer(name, self.clock, ack_wait_s=LIMITS.ack_wait_s, new_s=age_s)
             of_queue = self.subjects.starts_of_queue(queue) if is_start else self.subjects.wakes_of_queue(queue)
             for stored in self.stream.every(of_queue):
                 self._consumers[name].offer(stored)
