@@ -169,7 +169,7 @@ class Sweep:
             for sequence in self._lost(consumer, info, freed.get(consumer, set()), asked, far_back)
         ]
         await self.free(lost, infos)
-        return len(lost)
+        return min(len(lost), sum(info.num_ack_pending for info in infos.values()))  # Some are acknowledged long since.
 
     async def _info(self, consumer: str) -> _ConsumerInfo | None:
         stream, _, name = consumer.partition(".")
