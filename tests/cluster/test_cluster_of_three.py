@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.cluster_of_three import ClusterOfThree
-from tests.integration.door_on_server import door
+from tests.integration.door_on_server import door, eventually
 from tests.raw_nats import connected, create_stream, last_message, store
 
 from relight.config.server import EmbeddedServer
@@ -31,3 +31,16 @@ async def test_a_door_knows_whether_its_server_is_one_of_several(
 ) -> None:
     async with await door(cluster.nodes["node-1"], namespace) as one, await door(shared_server, namespace) as other:
         assert (one.is_spread, other.is_spread) == (True, False)
+
+
+async def test_an_address_that_the_cluster_tells_of_no_more_is_forgotten(
+    cluster: ClusterOfThree, namespace: str
+) -> None:
+    """A reconnect would try each former one, for as long as a connection may take."""
+    async with await door(cluster.nodes["node-0"], namespace) as one:
+        pool = one._connection._server_pool  # pyright: ignore[reportPrivateUsage]
+        await eventually(lambda: len(pool) == 3)
+
+        cluster.nodes["node-2"].kill()
+
+        await eventually(lambda: len(pool) == 2)

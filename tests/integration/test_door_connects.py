@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from nats.aio.client import Client
 from structlog.testing import capture_logs
-from tests.integration.door_on_server import bare, door, eventually, options
+from tests.integration.door_on_server import bare, door, eventually, options, quick_limits
 
 from relight.actors.door import Silent
 from relight.actors.jetstream.client import Access
@@ -215,6 +215,17 @@ async def test_more_replicas_than_servers_are_refused(shared_server: EmbeddedSer
 
     with pytest.raises(IncompatibleStreamError, match="replicas"):
         await JetStreamDoor.open(wanted)
+
+
+async def test_a_clock_that_has_gone_wrong_is_set_right_without_a_reconnect(
+    server: EmbeddedServer, namespace: str
+) -> None:
+    """Workers whose clocks differ by half a second don't answer each other's questions."""
+    async with await door(server, namespace, limits=quick_limits(anchor_s=0.1)) as one:
+        one._clock._offset_s += 5  # pyright: ignore[reportPrivateUsage]
+        wrong_ms = one.clock.now_ms()
+
+        await eventually(lambda: one.clock.now_ms() < wrong_ms - 4_000)
 
 
 async def test_the_clock_shows_the_servers_time(server: EmbeddedServer, namespace: str) -> None:

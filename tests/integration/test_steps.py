@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -327,6 +328,36 @@ async def test_a_forgotten_await_of_a_step_fails_the_run_and_names_the_line(clie
     async with Worker(client, [forgets_an_await]):
         with pytest.raises(RunFailed, match=rf"step asynchronous \({place}\) was never awaited"):
             await client.call(forgets_an_await)
+
+    assert executed == []
+
+
+@workflow
+async def gives_a_task_away(ctx: WorkflowContext) -> str:
+    ctx.compensate(asynchronous, "undone")
+    task = asyncio.create_task(asynchronous("given away"))
+    return f"done, and {'not ' * (not task.done())}begun"
+
+
+async def test_a_step_that_was_given_to_a_task_just_before_the_end_is_no_forgotten_await(client: Relight) -> None:
+    async with Worker(client, [gives_a_task_away]):
+        assert await client.call(gives_a_task_away) == "done, and not begun"
+
+    assert executed == []
+
+
+@workflow
+async def leaves_its_context(ctx: WorkflowContext) -> str:
+    async def call() -> str:
+        return await asynchronous("unrecorded")
+
+    return await asyncio.create_task(call(), context=contextvars.Context())
+
+
+async def test_a_step_called_in_a_context_of_its_own_is_refused_instead_of_run_unrecorded(client: Relight) -> None:
+    async with Worker(client, [leaves_its_context]):
+        with pytest.raises(RunFailed, match=r"step 'asynchronous' in a context of its own .*copy_context"):
+            await client.call(leaves_its_context)
 
     assert executed == []
 

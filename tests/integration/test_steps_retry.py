@@ -313,6 +313,57 @@ async def test_the_next_attempt_reads_the_last_heartbeat(client: Relight) -> Non
         assert await client.call(works) == [[1, 2], [3]]
 
 
+async def test_heartbeats_of_a_step_that_goes_on_for_hours_do_not_fill_the_history() -> None:
+    @step
+    async def copies_for_hours() -> int:
+        for row in range(4 * 3_600):
+            step.heartbeat(row)
+            await env.sleep(1)
+        return 4
+
+    @workflow
+    async def copies(ctx: WorkflowContext) -> int:
+        return await copies_for_hours()
+
+    async with TestEnvironment([copies]) as env:
+        run = await env.start(copies)
+        recorded: list[int] = []
+        for _ in range(4):
+            await env.skip(3_599)
+            recorded.append((await run.describe()).history_records)
+
+        await env.skip(60)
+        assert await run.result() == 4
+    assert recorded[0] > 1_000, "each second at first"
+    assert recorded[3] < 3_000
+
+
+async def test_a_parked_run_records_no_heartbeats() -> None:
+    @step(retry=Retry(attempts=1), on_exhausted="park")
+    async def gives_up() -> None:
+        raise CardDeclined
+
+    @step
+    async def goes_on() -> int:
+        for row in range(600):
+            step.heartbeat(row)
+            await env.sleep(1)
+        return 600
+
+    @workflow
+    async def both(ctx: WorkflowContext) -> int:
+        _, rows = await asyncio.gather(gives_up(), goes_on())
+        return rows
+
+    async with TestEnvironment([both]) as env:
+        run = await env.start(both)
+        await env.skip(300)
+        described = await run.describe()
+
+    assert described.status == "parked"
+    assert described.history_records < 20
+
+
 async def test_heartbeat_details_and_the_idempotency_key_survive_a_kill() -> None:
     @step
     async def copies_rows() -> str:

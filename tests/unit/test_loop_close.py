@@ -110,6 +110,28 @@ async def caught(future: asyncio.Future[Any], seen: list[str]) -> None:
         await careful(future, seen)
 
 
+async def closed_late(future: asyncio.Future[Any], seen: list[str]) -> AsyncGenerator[int]:
+    try:
+        yield 1
+    finally:
+        await careful(future, seen)
+
+
+async def closing(future: asyncio.Future[Any], seen: list[str]) -> None:
+    async with contextlib.aclosing(closed_late(future, seen)) as rows:
+        async for _ in rows:
+            break
+
+
+async def beside_many_rows(future: asyncio.Future[Any], seen: list[str]) -> None:
+    async def outer() -> None:
+        await nested(future, seen)
+
+    rows = [{"id": number} for number in range(20_000)]
+    await outer()
+    del rows
+
+
 ALL: list[Code] = [
     careful,
     nested,
@@ -120,6 +142,8 @@ ALL: list[Code] = [
     not_awaited_yet,
     waiting_for_nothing_reachable,
     caught,
+    closing,
+    beside_many_rows,
 ]
 
 

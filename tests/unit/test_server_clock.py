@@ -17,3 +17,16 @@ def test_the_clock_follows_the_monotonic_clock_and_never_goes_back() -> None:
 
     assert abs(later_ms - before_ms - 1500) <= 1
     assert back_ms == later_ms
+
+
+async def test_a_clock_that_ran_hours_ahead_goes_on_when_it_is_set_right() -> None:
+    """It would stand still for as many hours else, and with it all timers of its worker."""
+    clock = ServerClock(lambda: 100.0)
+    clock._offset_s = 3_600.0 * 5  # pyright: ignore[reportPrivateUsage]
+    ahead_ms = clock.now_ms()
+    clock._offset_s = 3_600.0  # pyright: ignore[reportPrivateUsage]
+
+    clock.set_right()
+
+    assert clock.now_ms() == 3_700_000
+    assert ahead_ms > clock.now_ms()

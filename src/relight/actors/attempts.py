@@ -87,22 +87,38 @@ class Attempts:
         self._ring()
 
 
-class Beats:
-    """Heartbeats of one second become one record."""
+_PAUSE_S = 1.0
+_PAUSE_S_MAX = 60.0
+_SHARE_LOST = 1 / 600
+"""Of the time for which a step has told how it goes on, so much may be missing from what its next attempt finds."""
 
-    __slots__ = ("_alarm", "_clock", "_draft", "_ring")
+
+class Beats:
+    """Heartbeats of one second become one record; those of a step that goes on for hours, of up to a minute.
+
+    Else such a step would fill the history. While the run is parked none is recorded: the latest one is kept.
+    """
+
+    __slots__ = ("_alarm", "_began_s", "_clock", "_draft", "_last_s", "_ring")
 
     def __init__(self, draft: Draft, clock: Clock, ring: Callable[[], None]) -> None:
         self._draft = draft
         self._clock = clock
         self._ring = ring
         self._alarm: Handle | None = None
+        self._began_s = self._last_s = float("-inf")
 
     def record(self) -> None:
-        """Record the latest ones, now or when a second has passed since others were."""
+        """Record the latest ones, now or when enough time has passed since others were."""
+        now_s = self._clock.elapsed_s()
+        if now_s - self._last_s > _PAUSE_S_MAX:
+            self._began_s = now_s  # Another step, or one that is silent for long: that costs no records.
+        self._last_s = now_s
         if self._alarm is None:
-            self._draft.take_beats()
-            self._alarm = self._clock.call_later(1.0, self._is_due)
+            if self._draft.state.parked is None:
+                self._draft.take_beats()
+            pause_s = min(max(_PAUSE_S, (now_s - self._began_s) * _SHARE_LOST), _PAUSE_S_MAX)
+            self._alarm = self._clock.call_later(pause_s, self._is_due)
 
     def close(self) -> None:
         """Record no more."""

@@ -31,7 +31,7 @@ from relight.actors.journal import Displaced, Journal, Unfit
 from relight.actors.mailbox import Mailbox
 from relight.actors.replies import tell_askers
 from relight.actors.reports import report
-from relight.actors.run.alarm import STUCK, alarm_of
+from relight.actors.run.alarm import Armed
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import REMEDY, is_long, purges_mailbox
 from relight.actors.run.state import RunState
@@ -57,7 +57,7 @@ class RunActor:
     __slots__ = (
         "_alarm",
         "_alarm_ms",
-        "_armed_ms",
+        "_armed",
         "_attempts",
         "_beats",
         "_bell",
@@ -108,7 +108,7 @@ class RunActor:
         self._alarm_ms: int | None = None
         self._beats = Beats(draft, crew.door.clock, self._ring)
         self._mailbox_alarm: Handle | None = None
-        self._armed_ms: int | None = None
+        self._armed = Armed()
         self._proven_s = self._taken_s = crew.door.clock.elapsed_s()
         self._mailbox: Mailbox | None = None
 
@@ -163,6 +163,7 @@ class RunActor:
         self._doorbells.own(lease)
         self._proven_s = read_at_s
         self._is_resumed = True
+        self._armed.suppose(self.state)
         self._draft.begin_at(self._door.clock.now_ms())
         if self.state.started is not None:
             self._queue = self.state.started.queue
@@ -541,7 +542,7 @@ class RunActor:
 
     async def _finish(self) -> None:
         client = (self.state.started.client if self.state.started is not None else "") or "-"
-        if self._armed_ms is not None or (self._is_resumed and self.state.has_dues):
+        if self._armed.due_ms is not None or (self._is_resumed and self.state.has_dues):
             end = self._journal.tail.sequence  # A later run of this id, if this process was stopped, has others.
             await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run), below=end))
         if has_family(self.state):
@@ -558,15 +559,15 @@ class RunActor:
 
     async def _arm(self) -> None:
         """Have the server wake the run when time will bring it forward."""
-        if self.state.is_paused and self._armed_ms is not None:
-            self._armed_ms = 0  # It may come, and go, while the run is held: afterwards it is armed again.
-        alarm = alarm_of(self.state, self._draft.at_ms)
-        if alarm is None or (alarm.timer != STUCK and alarm.due_ms == self._armed_ms):
+        alarm = self._armed.missing(self.state, self._draft.at_ms)
+        if alarm is None:
             return
         subjects, message = self._crew.subjects, encode(alarm.message)
         timer, mailbox = subjects.timer(self.run, alarm.timer), subjects.wake(self._queue, self.run)
         await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
-        self._armed_ms = alarm.due_ms
+        if self._armed.note(alarm, self._door.clock.now_ms()):
+            timers, below = subjects.timers(self.run), self._journal.tail.sequence
+            await self._while_owned(lambda: self._door.purge(timers, below=below))
 
     async def _hand_over(self) -> None:
         """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""

@@ -67,6 +67,9 @@ class Limits:
     """With several servers a start is begun without a look only so long after it was stored: longer than a packet that
     is lost on a route delays it. With one server half of `ack_wait_s`."""
 
+    anchor_s: float = 60.0
+    """Between two looks at the server's clock. Workers whose clocks differ by `ask_s` don't answer each other."""
+
     announce_s: float = 0.005
     """Leases older than this are announced to the other workers, by a busy worker later; most runs of short steps never
     are."""

@@ -38,6 +38,7 @@ from relight.sdk._place import caller
 from relight.sdk._request import Requests
 from relight.sdk._scope import SCOPE
 from relight.sdk._step import Async, PendingStep, Step
+from relight.sdk._values import as_they_are
 from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
 
@@ -375,6 +376,8 @@ class Activation:
 
     def _never_awaited(self) -> RelightError | None:
         for coroutine, name, place in self._unawaited.values():
+            if self.loop.is_given(coroutine):
+                continue  # To a task, which is yet to begin.
             if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
                 coroutine.close()
                 return RelightError(f"step {name} ({place}) was never awaited; write `await`, or give it to a task")
@@ -408,6 +411,7 @@ class Activation:
         self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
         key = self.occurrence(step.name)
         digest = digest or step.signature.digest(args, kwargs)
+        args, kwargs = as_they_are(args, kwargs, what=step.name)  # Of these is the digest, in each attempt.
         future = self.loop.create_future()
         self._steps[key] = PendingStep(key, step, args, kwargs, future)
         self._asked.append(r.StepScheduled(key, digest, place, step.policy.effect == "unsafe"))

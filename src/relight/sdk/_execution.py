@@ -26,6 +26,7 @@ from relight.sdk._known_secrets import SecretProvider, Secrets
 from relight.sdk._scope import SCOPE, Sender, StepScope, faked
 from relight.sdk._step import PendingStep, Policy
 from relight.sdk._threads import StepThreads
+from relight.sdk._values import as_they_are
 from relight.sdk._workflow import Workflow
 
 __all__ = ("Launcher", "RunningAttempt")
@@ -162,7 +163,7 @@ class RunningAttempt:
         context = contextvars.Context()
         context.run(SCOPE.set, self._scope)
         self._task: asyncio.Task[None] | None = loop.create_task(
-            self._execute(pending.args, pending.kwargs, limit_s), context=context
+            self._execute(*as_they_are(pending.args, pending.kwargs, what=step.name), limit_s), context=context
         )
 
     def cancel(self) -> None:

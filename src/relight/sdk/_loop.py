@@ -190,6 +190,10 @@ class RunLoop(PureLoop):
             self.set_time(timer.when())
             self._ready.append(timer)
 
+    def is_given(self, coroutine: object) -> bool:
+        """Whether a task of the run is made of this coroutine."""
+        return any(task.get_coro() is coroutine for task in self._tasks)
+
     def close(self) -> None:
         """Throw the run away without running any of its code; nothing is printed. Idempotent."""
         assert not self._running, "a run's loop is not closed from within"

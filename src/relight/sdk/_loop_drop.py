@@ -4,8 +4,8 @@ When Python frees a suspended coroutine it first throws `GeneratorExit` into it,
 run that is evicted or fenced off this would be user code running without a journal: a log line, a lock released, a
 half-done clean-up. CPython offers no call to free a coroutine quietly, but it calls an object's finalizer only once and
 notes this in a bit of the header that the garbage collector keeps in front of the object (`gc.is_finalized` reads it).
-We set that bit, and the coroutine is freed like any other object. Asynchronous generators need no such trick: their
-finalizer is a hook, which the loop provides.
+We set that bit, and the coroutine is freed like any other object. Of asynchronous generators the finalizer is a hook,
+which the loop provides; but of one in the middle of its `aclose` Python calls it no more.
 
 What was not done: closing the coroutines and making every Relight call raise (plain code in `finally` would still
 run), keeping them for ever (a leak), a trace function that raises on every line (slow, and seen by debuggers). Where
@@ -31,22 +31,11 @@ __all__ = ("forget_asyncgen", "is_quiet_drop_possible", "release", "silence")
 _FINALIZED_BIT = 1
 _HEADER_FIELD_BYTES = ctypes.sizeof(ctypes.c_size_t)  # The last field of the header: `_gc_prev`.
 _PYTHON_KNOWN_BELOW = (3, 15)
-_OBJECTS_MAX = 10_000  # Of one dropped run that are looked at: a list of a million numbers hides no coroutine.
+_OBJECTS_MAX = 10_000  # Of one dropped run that are looked at.
 
-_SUSPENDABLE = (types.CoroutineType, types.GeneratorType)
-_PASSAGES = (
-    types.AsyncGeneratorType,
-    types.CellType,
-    types.CoroutineType,
-    types.GeneratorType,
-    types.MethodType,
-    collections.deque,
-    dict,
-    frozenset,
-    list,
-    set,
-    tuple,
-)
+_SUSPENDABLE = (types.AsyncGeneratorType, types.CoroutineType, types.GeneratorType)
+_PLAIN = (collections.deque, dict, frozenset, list, set, tuple)
+_PASSAGES = (*_SUSPENDABLE, *_PLAIN, types.CellType, types.MethodType)
 _PASSAGE_PACKAGES = frozenset(("anyio", "asyncio", "contextlib"))
 _PASSAGE_BUILTINS = frozenset(("async_generator_asend", "async_generator_athrow", "coroutine_wrapper"))
 
@@ -71,7 +60,10 @@ def silence(coroutines: Iterable[object]) -> None:
         seen.add(id(one))
         if type(one) in _SUSPENDABLE:
             _mark_finalized(one)
-        waiting.extend(gc.get_referents(one))
+        is_plain = type(one) in _PLAIN
+        for other in gc.get_referents(one):
+            # Rows in a long list last: they must not use up the limit.
+            (waiting.append if is_plain and type(other) in _PLAIN else waiting.appendleft)(other)
 
 
 def release(task: asyncio.Task[Any]) -> None:

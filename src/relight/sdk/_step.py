@@ -12,8 +12,9 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypedD
 from msgspec import Struct
 from typing_extensions import TypeForm, Unpack
 
-from relight.errors import InvalidValueError, RelightError
+from relight.errors import InvalidValueError, NotDurableError, RelightError
 from relight.sdk._durations import Duration, seconds
+from relight.sdk._loop_refusals import PureLoop
 from relight.sdk._scope import SCOPE, StepInfo, StepScope, faked, fresh_scope, step_scope
 from relight.sdk._values import Signature, signature_types, value_type
 from relight.subjects.ids import name_of
@@ -178,6 +179,9 @@ class Step(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Async[R]:
         run = SCOPE.get()
+        if run is None and isinstance(asyncio._get_running_loop(), PureLoop):
+            what = f"a call of step {self.name!r} in a context of its own"
+            raise NotDurableError(what, "make the task without context=, or with contextvars.copy_context()")
         if run is None or isinstance(run, StepScope):
             return self._simply_run(args, kwargs)
         coroutine: Async[R] = run.call_step(self, args, kwargs)
@@ -263,7 +267,8 @@ class _StepFace:
     def heartbeat(self, details: object = None) -> None:
         """Say that the step goes on, and leave details that the next attempt can read.
 
-        The details of one second are recorded together; the latest count.
+        The details of one second are recorded together, of a step that goes on for long those of a six-hundredth of
+        this time, at most a minute; the latest count.
 
         Raises:
             asyncio.CancelledError: The step is to stop (in a thread: `StepCancelled`).

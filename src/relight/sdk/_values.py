@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from hashlib import blake2b
 from types import CellType, MethodType, SimpleNamespace
@@ -20,9 +21,10 @@ import msgspec
 from typing_extensions import Format, Unpack, get_annotations
 
 from relight.errors import InvalidValueError
+from relight.sdk._values_compare import ATOMS
 from relight.sdk._values_type import ValueType, value_type
 
-__all__ = ("Signature", "ValueType", "digest", "signature_types", "value_type")
+__all__ = ("Signature", "ValueType", "as_they_are", "digest", "signature_types", "value_type")
 
 _NOT_PASSED = b""
 _REMEDY = "pass exactly the workflow's parameters, by position"
@@ -38,6 +40,25 @@ def digest(arguments: Sequence[bytes]) -> str:
     """Return 16 hexadecimal digits that stand for these encoded arguments, the same in every process and version."""
     # JSON holds no raw control characters, so that NUL can't be part of an argument.
     return blake2b(b"\0".join(arguments), digest_size=8).hexdigest()
+
+
+def as_they_are(args: tuple[Any, ...], kwargs: dict[str, Any], *, what: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call as they are now: who changes an object later, changes another one.
+
+    Raises:
+        InvalidValueError: One can't be copied.
+    """
+    if not kwargs:
+        for one in args:
+            if type(one) not in ATOMS:
+                break
+        else:
+            return args, kwargs
+    try:
+        return deepcopy((args, kwargs))
+    except Exception as error:
+        problem = f"an argument can't be copied ({type(error).__name__}: {error})"
+        raise InvalidValueError(what, "", problem, "pass plain data, such as a model without locks") from error
 
 
 class _Parameter(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
@@ -98,7 +98,8 @@ class SturdyClient(Client):
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)
         if self._current_server is not None:
-            self._server_pool[:] = _with_user_of(self._current_server, self._server_pool)
+            pool = _without_former(self._current_server, self._server_pool, info.get("connect_urls") or ())
+            self._server_pool[:] = _with_user_of(self._current_server, pool)
 
     async def _process_pong(self) -> None:
         # nats-py's own fails on a future that was given up meanwhile, and its reading task with it.
@@ -112,6 +113,13 @@ class SturdyClient(Client):
 
     def _future_pongs(self) -> list[asyncio.Future[bool]]:
         return self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # nats-py's
+
+
+def _without_former(current: Srv, pool: list[Srv], told: Collection[str]) -> list[Srv]:
+    """Forget what a server has told of, and tells of no more: each such address would cost a reconnect its time-out."""
+    if not told:
+        return pool
+    return [one for one in pool if not one.discovered or one is current or one.uri.netloc.rpartition("@")[2] in told]
 
 
 def _with_user_of(current: Srv, pool: list[Srv]) -> list[Srv]:

@@ -16,6 +16,7 @@ from relight.actors.jetstream.api import Api
 __all__ = ("ServerClock",)
 
 _SAMPLES = 3
+_WRONG_MS = 1_000
 
 
 class _Info(msgspec.Struct):
@@ -24,7 +25,9 @@ class _Info(msgspec.Struct):
 
 @final
 class ServerClock:
-    """The server's time at the last `anchor`, carried on by a clock that nobody can set. Never goes back.
+    """The server's time at the last `anchor`, carried on by a clock that nobody can set. Does not go back.
+
+    Unless an anchor shows that it was wrong by more than a second: it would stand still for as long.
 
     Workers on machines with different clocks agree on when a timer is due, and a jump of this machine's clock moves
     nothing. The error is about half a round trip.
@@ -47,6 +50,12 @@ class ServerClock:
             info = await api.need(f"STREAM.INFO.{stream}", _Info)
             samples.append(self._sample(asked_s, info.ts.timestamp()))
         self._offset_s = min(samples)[1]
+        self.set_right()
+
+    def set_right(self) -> None:
+        """Go back, if the time that was last shown is later by far."""
+        if self._latest_ms - (self._monotonic_s() + self._offset_s) * 1000 > _WRONG_MS:
+            self._latest_ms = 0
 
     def _sample(self, asked_s: float, server_s: float) -> tuple[float, float]:
         round_trip_s = self._monotonic_s() - asked_s

@@ -93,6 +93,7 @@ class JetStreamDoor:
         self._subjects = Subjects(options.namespace)
         self._keeper = keeper
         self._everyone = Everyone(connection, self._subjects.owner(EVERY_WORKER), name=options.name)
+        self._anchor_s = options.limits.anchor_s
         self._anchoring: asyncio.Task[None] | None = None
         self._restored_at_s = float("-inf")
         self._consuming: list[Consuming] = []
@@ -120,6 +121,7 @@ class JetStreamDoor:
             )
             door = cls(connection, topology, mux, options, keeper)
             await door._clock.anchor(door.api, topology.streams[0])
+            door._keep_anchored(door._anchor_later())
         except BaseException:
             await connection.close()
             raise
@@ -330,9 +332,21 @@ class JetStreamDoor:
 
     def _anchor_again(self) -> None:
         self._restored_at_s = asyncio.get_running_loop().time()
+        self._keep_anchored(self._anchor_now_and_later())
+
+    def _keep_anchored(self, anchoring: Coroutine[Any, Any, None]) -> None:
         if self._anchoring is not None:
             self._anchoring.cancel()
-        self._anchoring = asyncio.get_running_loop().create_task(self._anchor())
+        self._anchoring = asyncio.get_running_loop().create_task(anchoring)
+
+    async def _anchor_now_and_later(self) -> None:
+        await self._anchor()
+        await self._anchor_later()
+
+    async def _anchor_later(self) -> None:
+        while True:
+            await asyncio.sleep(self._anchor_s)
+            await self._anchor()
 
     async def _anchor(self) -> None:
         try:

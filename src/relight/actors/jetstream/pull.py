@@ -257,10 +257,14 @@ class _Pull:
         A server that loses its consumer's state, by a crash or because somebody made the consumer anew, ends the pull
         with it. So what was stored after the pull was opened and is delivered for the first time was never delivered.
         """
-        try:
-            self._known_up_to = await self._consuming.last_sequence(self._stream)
-        except RelightError as error:
-            _log.debug("last_sequence_unknown", stream=self._stream, error=str(error))
+        pause_s = _RETRY_FIRST_S
+        while self._known_up_to is None:
+            try:
+                self._known_up_to = await self._consuming.last_sequence(self._stream)
+            except RelightError as error:  # Until it is known, each start is treated as one that came again.
+                _log.debug("last_sequence_unknown", stream=self._stream, error=str(error))
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                pause_s = min(pause_s * 2, _RETRY_MAX_S)
 
     def _on_message(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self._looks_since_heard = 0
