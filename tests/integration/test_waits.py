@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from tests.runs import kinds, recorded, suspended, until
 
 from relight import (
@@ -449,3 +450,44 @@ async def test_a_wait_out_of_range_fails_the_run_with_value_and_remedy(client: R
         with pytest.raises(RunFailed, match=r"sleep: -1.0 s is out of range; pass 0 seconds to 100 years") as failed:
             await client.call(waits)
     assert failed.value.error_type.endswith(InvalidValueError.__name__)
+
+
+class Stamped(BaseModel):
+    approved: bool
+    id: UUID = Field(default_factory=uuid4)
+
+
+@workflow
+async def takes_stamped(ctx: WorkflowContext, first: Stamped | None = None) -> None:
+    await ctx.suspend("review", type=Stamped)
+
+
+@workflow
+async def hears_stamped(ctx: WorkflowContext) -> None:
+    await ctx.wait_for_signal("review", type=Stamped)
+
+
+async def test_an_answer_that_would_be_another_one_in_a_replay_is_refused() -> None:
+    async with TestEnvironment([takes_stamped, hears_stamped]) as env:
+        answered, heard = await env.start(takes_stamped, None), await env.start(hears_stamped)
+        await env.until(answered, suspended="review")
+        await answered.resume("review", {"approved": True})
+        await heard.signal("review", {"approved": True})
+        await env.skip(1)
+
+        assert "would come back as another UUID" in (await answered.describe()).waits_for[0]
+        assert (await heard.describe()).status == "waiting"
+        await env.replay(answered)
+        given = {"approved": True, "id": str(uuid4())}
+        await answered.resume("review", given)
+        await heard.signal("review", given)
+        await answered.result()
+        await heard.result()
+
+
+async def test_arguments_of_a_start_by_name_that_would_be_others_in_a_replay_fail_the_run() -> None:
+    async with TestEnvironment([takes_stamped]) as env:
+        run = await env.client.start("takes_stamped", {"approved": True}, type=object)
+
+        with pytest.raises(RunFailed, match="would come back as another UUID"):
+            await run.result()

@@ -284,7 +284,7 @@ class Activation:
     async def _run_workflow(self) -> Any:
         ctx = WorkflowContext(self)
         try:
-            args = self.workflow.signature.decode_arguments(self.started.arguments)
+            args = self.workflow.signature.decode_arguments(self.started.arguments, unchecked=self.started.unchecked)
         except InvalidValueError as error:
             if self.started.unchecked:
                 raise

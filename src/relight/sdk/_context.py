@@ -214,7 +214,7 @@ class WorkflowContext:
             while True:
                 answer = await self._activation.wait_answer(name, shown, place, problem)
                 try:
-                    return kind.decode(answer, what=f"the answer to {name!r}")
+                    return kind.receive(answer, what=f"the answer to {name!r}")
                 except InvalidValueError as error:
                     problem = str(error)
 
@@ -234,7 +234,7 @@ class WorkflowContext:
             while True:
                 data = await self._activation.wait_signal(name, place, problem)
                 try:
-                    return cast("T", kind.decode(data, what=f"signal {name!r}"))
+                    return cast("T", kind.receive(data, what=f"signal {name!r}"))
                 except InvalidValueError as error:
                     self.log.warning("signal_passed_over", signal=name, problem=str(error))
                     problem = str(error)
@@ -383,7 +383,7 @@ class Awakeable(Generic[R]):
         async with _limit(f"awakeable {self._number}", self._timeout_s):
             data = await self._activation.wait_awakeable(self._number)
         try:
-            return self._type.decode(data, what=f"what awakeable {self._number} was completed with")
+            return self._type.receive(data, what=f"what awakeable {self._number} was completed with")
         except InvalidValueError as error:
             # It can't be asked for again, as it is with a suspension.
             return await self._activation.wait_for_other_code(error)

@@ -128,7 +128,7 @@ async def requests_of(requests: Requests, name: str, kind: ValueType[T], place: 
     while True:
         asked = await requests.next(name, place)
         try:
-            data = kind.decode(asked.data, what=f"request {name!r}", root="data")
+            data = kind.receive(asked.data, what=f"request {name!r}", root="data")
         except InvalidValueError as error:
             requests.answer(asked, r.RequestRejected(asked.id, str(error), error.path or "data", asked.client))
         else:

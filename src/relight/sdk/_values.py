@@ -124,11 +124,20 @@ class Signature:
         pairs = zip(parameters, args, strict=True)
         return tuple(one.type.accept(value, what=one.what, root=one.name) for one, value in pairs)
 
-    def decode_arguments(self, raws: Sequence[bytes | memoryview | msgspec.Raw]) -> tuple[Any, ...]:
-        """Return the arguments that were recorded. Raises `InvalidValueError` like `encode_arguments`."""
+    def decode_arguments(
+        self, raws: Sequence[bytes | memoryview | msgspec.Raw], *, unchecked: bool = False
+    ) -> tuple[Any, ...]:
+        """Return the arguments that were recorded. Raises `InvalidValueError` like `encode_arguments`.
+
+        Args:
+            raws: Each in its place.
+            unchecked: Whoever has sent them did not know the workflow's types.
+        """
         parameters = self._parameters_of(len(raws))
         self._check_nothing_is_missing(len(raws))
         pairs = zip(parameters, raws, strict=True)
+        if unchecked:
+            return tuple(one.type.receive(raw, what=one.what, root=one.name) for one, raw in pairs)
         return tuple(one.type.decode(raw, what=one.what, root=one.name) for one, raw in pairs)
 
     def _in_order(self, args: Sequence[object]) -> list[bytes]:

@@ -113,6 +113,18 @@ class ValueType(Generic[T]):
         except Exception as error:
             raise _invalid(what, root, _raised(error)) from error
 
+    def receive(self, data: bytes | memoryview | msgspec.Raw, *, what: str, root: str = "value") -> T:
+        """Return what others have sent, decoded; each replay decodes it again.
+
+        Raises:
+            InvalidValueError: Like `decode`; or it would be another value the next time, for example because a default
+                is made anew.
+        """
+        decoded = self.decode(data, what=what, root=root)
+        if self.is_annotated and type(decoded) not in ATOMS:
+            self._prove(decoded, self.decode(data, what=what, root=root), what, root)
+        return decoded
+
     def record(self, value: object, *, what: str, root: str = "result") -> tuple[bytes, T]:
         """Return the JSON to record, and the value decoded from it, which is what the workflow gets.
 

@@ -233,6 +233,10 @@ def in_words(record: r.Record | p.Continue) -> str:
             said = f"the outcome of step {step}"
         case r.StepCancelled(step=step):
             said = f"the cancellation of step {step}"
+        case r.TimerCancelled(timer=timer):
+            said = f"the cancellation of timer {timer}"
+        case r.WaitCancelled(wait=wait):
+            said = f"the cancellation of wait {wait}"
         case r.RunCompleted():
             said = "the end of the workflow"
         case r.RunFailed(error=error):
