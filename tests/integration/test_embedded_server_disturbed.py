@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -307,18 +307,28 @@ def test_a_server_that_is_killed_while_it_starts_anew_is_started_again(directory
     with LocalServer.join(directory):
         first = _endpoint(directory)
         os.kill(first.server_process, signal.SIGKILL)
-        eventually(lambda: _server_of(first.guard_process) not in (None, first.server_process))
-        os.kill(_server_of(first.guard_process) or 0, signal.SIGKILL)
+        eventually(lambda: _kill_other(first.guard_process, first.server_process))
 
         eventually(lambda: (seen := read_endpoint(directory)) is not None and is_running(seen.server_process))
         assert _endpoint(directory).guard_process == first.guard_process
 
 
+def _kill_other(guard_process: int, known: int) -> bool:
+    """Kill the guard's child, once that is another nats-server than the known one."""
+    server = _server_of(guard_process)
+    if server in (None, known):
+        return False
+    assert server is not None
+    os.kill(server, signal.SIGKILL)
+    return True
+
+
 def _server_of(guard_process: int) -> int | None:
     """Return the guard's child, once it is a nats-server."""
     for child in Path(f"/proc/{guard_process}/task/{guard_process}/children").read_text().split():
-        if b"nats-server" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
+        with suppress(FileNotFoundError):  # It has ended meanwhile.
+            if b"nats-server" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
     return None
 
 
