@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relight.sdk._threads import StepThreads
 
@@ -59,3 +62,32 @@ def test_a_call_for_which_there_is_no_further_thread_waits_for_those_there_are(m
 
     assert (first.result(20), second.result(20)) == (True, 2)
     threads.shutdown()
+
+
+def test_for_calls_that_hang_and_nobody_waits_for_others_stand_in_until_they_end() -> None:
+    threads, gate = StepThreads(2), threading.Event()
+    with capture_logs() as lines:
+        hung = [threads.submit(gate.wait, 20) for _ in range(2)]
+        waits = threads.submit(int, "1")
+        assert _all_run(hung)
+
+        assert [one.cancel() for one in hung] == [False, False]
+        assert [one.cancel() for one in hung] == [False, False]
+        healthy = [threads.submit(int, "2") for _ in range(5)]
+
+    assert [one.result(20) for one in (waits, *healthy)] == [1, 2, 2, 2, 2, 2]
+    assert [(line["event"], line["threads"]) for line in lines] == [
+        ("step_thread_given_up", 1),
+        ("step_thread_given_up", 2),
+    ]
+    gate.set()
+    assert [one.result(20) for one in hung] == [True, True]
+    while threads._threads > 2:  # pyright: ignore[reportPrivateUsage]
+        threads.submit(int, "3").result(20)
+    threads.shutdown()
+
+
+def _all_run(calls: list[Future[Any]]) -> bool:
+    while not all(one.running() for one in calls):
+        time.sleep(0.001)
+    return True
