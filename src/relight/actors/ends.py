@@ -153,32 +153,31 @@ class Ends:
         if looks_first:
             ear.hear()
         self._waiting.setdefault(run, set()).add(ear)
-        looks = self._first_looks if looks_first or self._has_just_begun() else self._looks
+        now_s = self._door.clock.elapsed_s()
+        if looks_first or now_s - self._listens_since_s < 10 * _LOOK_SOON_S:
+            soon = self._first_looks.call(ear.hear, now_s)
+        else:
+            soon = None
         try:
             while True:
                 # Forgotten before the look: what is heard while it is under way asks for another one.
-                if await self._hear_or_doubt(ear, looks):
-                    looks = self._looks
+                await self._hear_or_doubt(ear)
                 if self._is_closed and ear.end is None:
                     raise RelightError(f"the client was closed while it waited for run {run!r}, which goes on")
                 end = ear.end or await self._look_until_answered(run)
                 if end is not None:
                     return end
         finally:
+            if soon is not None:
+                soon.cancel()
             self._leave(run, ear)
 
-    def _has_just_begun(self) -> bool:
-        return self._door.clock.elapsed_s() - self._listens_since_s < 10 * _LOOK_SOON_S
-
-    async def _hear_or_doubt(self, ear: _Ear, looks: Delayed) -> bool:
-        """Return when something was heard, or it is time to look: whether that has come to pass."""
-        began_s = self._door.clock.elapsed_s()
-        alarm = looks.call(ear.hear, began_s)
+    async def _hear_or_doubt(self, ear: _Ear) -> None:
+        alarm = self._looks.call(ear.hear, self._door.clock.elapsed_s())
         try:
             await ear.listen()
         finally:
             alarm.cancel()
-        return self._door.clock.elapsed_s() - began_s >= _LOOK_SOON_S
 
     async def _look_until_answered(self, run: str) -> r.Record | None:
         backoff = Backoff(self._door.clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)

@@ -74,24 +74,27 @@ def changing(state: RunState, unread: Sequence[Stored], decode: Decode) -> int:
     state, count = deepcopy(state) if unread else state, 0
     for stored in unread:
         wake = decode(stored.subject, stored.data)
-        if isinstance(wake, TimerDue):
-            due_ms = state.next_due_ms()
-            count += due_ms is not None and due_ms <= max(wake.due_ms, state.at_ms)
-            continue
-        records = () if wake is None else receive(state, wake, code=_code(state))
-        count += wake is None or bool(records)
-        for record in records:
-            state.apply(record, state.at_ms)
+        count += wake is None or _consume_one(state, wake) or _is_time(state, wake)
     return count
 
 
 def _consume(state: RunState, messages: Iterable[Stored], decode: Decode) -> None:
     for stored in messages:
         wake = decode(stored.subject, stored.data)
-        for record in () if wake is None else receive(state, wake, code=_code(state)):
-            state.apply(record, state.at_ms)
+        if wake is not None:
+            _consume_one(state, wake)
 
 
-def _code(state: RunState) -> str:
-    """Whether a worker's code is another one only the worker knows: a run that is stuck stays so here."""
-    return "" if state.parked is None else state.parked.code
+def _consume_one(state: RunState, wake: Wake) -> bool:
+    """Return whether it changes something."""
+    # Whether a worker's code is another one only the worker knows: a run that is stuck stays so here.
+    code = "" if state.parked is None else state.parked.code
+    records = receive(state, wake, code=code)
+    for record in records:
+        state.apply(record, state.at_ms)
+    return bool(records)
+
+
+def _is_time(state: RunState, wake: Wake) -> bool:
+    due_ms = state.next_due_ms()
+    return isinstance(wake, TimerDue) and due_ms is not None and due_ms <= max(wake.due_ms, state.at_ms)

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ("awaited", "start")
 
-_ENDED_OTHERWISE = (RunFailed, RunCancelled, RunTerminated, RunTimedOut)
+_STATUSES: dict[type[RelightError], str] = {
+    RunFailed: "failed",
+    RunCancelled: "cancelled",
+    RunTerminated: "terminated",
+    RunTimedOut: "timed_out",
+}
+"""What the status of a run is that ended so."""
 
 Arguments = Annotated[
     list[object] | None,
@@ -55,10 +61,9 @@ async def start(
 async def _print_result(edge: Edge, run: Run[Any]) -> None:
     try:
         result = await awaited(run)
-    except _ENDED_OTHERWISE as error:
+    except tuple(_STATUSES) as error:
         if edge.output.is_json:
-            status = (await run.describe()).status
-            edge.output.json({"run": run.id, "status": status, "error": said(error)})
+            edge.output.json({"run": run.id, "status": _STATUSES[type(error)], "error": said(error)})
         raise RelightError(f"run {run.id} ended without a result: {said(error)}") from error
     document = {"run": run.id, "status": "completed", "result": result}
     edge.output.json(document) if edge.output.is_json else edge.output.line(_shown(result, edge))

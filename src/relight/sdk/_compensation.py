@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, final
 
 from relight.errors import StepFailed
 from relight.sdk._place import caller
 from relight.sdk._step import Step
+from relight.sdk._values import as_they_are
 from relight.subjects.records import CompensationRegistered
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Compensations:
         step = cast("Step[..., Any]", undo)
         digest = step.signature.digest(args, kwargs)
         place = caller()
-        args, kwargs = deepcopy((args, kwargs))
+        args, kwargs = as_they_are(args, kwargs, what=step.name)
         self._registered.append(_Undo(step, args, kwargs, digest, place))
         self._activation.ask(CompensationRegistered(step.name, digest, place))
 

@@ -163,7 +163,7 @@ class RunningAttempt:
         context = contextvars.Context()
         context.run(SCOPE.set, self._scope)
         self._task: asyncio.Task[None] | None = loop.create_task(
-            self._execute(*as_they_are(pending.args, pending.kwargs, what=step.name), limit_s), context=context
+            self._execute(pending.args, pending.kwargs, limit_s), context=context
         )
 
     def cancel(self) -> None:
@@ -179,6 +179,8 @@ class RunningAttempt:
         try:
             if self._is_told_to_stop:
                 raise asyncio.CancelledError
+            # Here, where what it raises is the step's outcome.
+            args, kwargs = as_they_are(args, kwargs, what=step.name)
             if limit_s is None:
                 value = await self._intercepted(args, kwargs)
             else:
