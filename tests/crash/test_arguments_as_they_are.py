@@ -110,3 +110,31 @@ async def test_what_can_not_be_copied_is_refused_with_a_remedy() -> None:
         with pytest.raises(RunFailed, match=r"takes_guarded: an argument can't be copied") as failed:
             await run.result()
     assert failed.value.error_type == f"{InvalidValueError.__module__}.{InvalidValueError.__name__}"
+
+
+class Fickle(BaseModel):
+    """Can be copied once."""
+
+    name: str
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Fickle:
+        if self.name == "copy":
+            raise RuntimeError("once is enough")
+        return Fickle(name="copy")
+
+
+@step
+async def takes_fickle(fickle: Fickle) -> None:
+    return
+
+
+@workflow
+async def passes_what_can_be_copied_once(ctx: WorkflowContext) -> None:
+    await takes_fickle(Fickle(name="first"))
+
+
+async def test_what_an_attempt_can_not_copy_fails_the_step_and_not_its_worker() -> None:
+    async with TestEnvironment([passes_what_can_be_copied_once]) as env:
+        run = await env.start(passes_what_can_be_copied_once)
+        with pytest.raises(RunFailed, match=r"can't be copied \(RuntimeError: once is enough\)"):
+            await run.result()
