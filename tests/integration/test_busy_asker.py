@@ -13,6 +13,7 @@ import uvloop
 from relight.actors.door import Silent
 from relight.actors.jetstream.door import _RETURN_S, DoorOptions, JetStreamDoor  # pyright: ignore[reportPrivateUsage]
 from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
+from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
 from relight.errors import UnavailableError
 from relight.subjects.grammar import Subjects
@@ -46,7 +47,7 @@ async def test_silence_says_nothing_to_who_stood_still_meanwhile(shared_server: 
     async with await _door(shared_server, namespace) as door:
         await door.watch(Subjects(namespace).owner(ADA), lambda subject, data: None)
         with pytest.raises(Silent):
-            await door.ask(ADA, b"yours?", timeout_s=0.2)
+            await door.ask(ADA, b"yours?", timeout_s=LIMITS.ask_s)
 
         asyncio.get_running_loop().call_soon(time.sleep, 0.5)
 

@@ -20,6 +20,7 @@ from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.transport import DirectTransport
+from relight.config.limits import LIMITS
 from relight.config.guarded import find_binary
 from relight.config.server import EmbeddedServer
 from relight.errors import IncompatibleStreamError, InvalidIdError, UnavailableError, UnsuitableServerError
@@ -255,7 +256,7 @@ async def test_a_question_to_nobody_is_none_to_a_mute_worker_silent_and_to_the_l
 
         assert await one.ask(WorkerId("gone"), b"?", timeout_s=5) is None
         with pytest.raises(Silent):
-            await one.ask(mute, b"?", timeout_s=0.05)
+            await one.ask(mute, b"?", timeout_s=LIMITS.ask_s)
         assert await one.ask(WorkerId("alive"), b"?", timeout_s=5) == b"mine ?"
 
 
