@@ -20,8 +20,8 @@ from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.transport import DirectTransport
-from relight.config.limits import LIMITS
 from relight.config.guarded import find_binary
+from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
 from relight.errors import IncompatibleStreamError, InvalidIdError, UnavailableError, UnsuitableServerError
 from relight.subjects.grammar import Subjects
