@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -78,8 +79,7 @@ async def test_in_a_burst_no_step_runs_twice_and_nothing_is_left_to_lapse(
         # Before there are workers: they have their hands full from the beginning to the end.
         runs = await asyncio.gather(*(fleet.relight.start(brisk, fleet.text) for _ in range(2_000)))
         first, second = await asyncio.gather(fleet.worker("brisk"), fleet.worker("brisk"))
-        # When the first 200 runs have ended, and half of the next 200 have begun.
-        await asyncio.to_thread(told_after_its_steps, first.pid, tmp_path / "executions", 700)
+        await asyncio.to_thread(told_in_the_middle, fleet, first)
         code = await asyncio.wait_for(first.process.wait(), 20)
         ended = time.time()
         results = await asyncio.gather(*(run.result(timeout=60) for run in runs))
@@ -105,9 +105,15 @@ def is_draining(worker: WorkerProcess) -> bool:
     return "worker_draining" in worker.log.read_text()
 
 
-def told_after_its_steps(worker: int, executions: Path, steps: int) -> None:
-    eventually(lambda: executions.exists() and executions.read_text().count(f" {worker},") >= steps)
-    os.kill(worker, signal.SIGTERM)
+def told_in_the_middle(fleet: Fleet, worker: WorkerProcess) -> None:
+    eventually(lambda: has_many_in_hand(fleet, worker.pid))
+    worker.signal(signal.SIGTERM)
+
+
+def has_many_in_hand(fleet: Fleet, worker: int) -> bool:
+    """Whether it works on at least 100 runs at once, and not on the first ones that it got any more."""
+    steps_of = Counter(one.run for one in fleet.executions() if one.process == worker)
+    return len(steps_of) > 200 and sum(steps < 3 for steps in steps_of.values()) >= 100
 
 
 async def test_a_wake_during_the_drain_is_consumed_once(
