@@ -4,8 +4,10 @@ Workers keep the coroutines of the runs that waited last for a moment, at most `
 keeps that memory for the next ones. The first figure has all of it in it, which weighs more in the fewer runs of
 `--quick`. So the same number waits once more: what the workers grow by then is what a further waiting run costs them.
 
-A server in Go that has nothing to do collects every two minutes; before that its memory says how much it had to do. So
-its figure, over both passes, is taken after that, except with `--quick`.
+A server in Go that has nothing to do collects two minutes after it last did; before that its memory says how much it had
+to do. What idle workers say to each other makes it collect once in between, when what the burst had in use is still in
+its caches (seen: 99.6 MB after 140 s, 62.3 MB 14 s later). So its figure, over both passes, is taken after twice that
+time, except with `--quick`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ __all__ = ("rows",)
 _GOALS = ((2.0, 0.2), (2.0, 1.0), (3.0, 1.5))
 _WARM_UP = 2_000
 _SETTLE_S = 3.0
-_COLLECTED_S = 140.0
+_COLLECTED_S = 250.0
 
 
 def rows(*, is_quick: bool) -> Iterator[Row]:
