@@ -376,9 +376,10 @@ async def test_waiting_runs_do_not_count_against_the_concurrency(client: Relight
         assert [await run.result(timeout=10) for run in runs] == ["slow"] * 4
 
 
-async def test_a_concurrency_below_one_is_refused(client: Relight) -> None:
-    with pytest.raises(InvalidValueError, match=r"concurrency: 0 is less than 1; pass 1 or more"):
-        Worker(client, [process], concurrency=0)
+@pytest.mark.parametrize("concurrency", [0, 100_001])
+async def test_a_concurrency_out_of_range_is_refused(client: Relight, concurrency: int) -> None:
+    with pytest.raises(InvalidValueError, match=f"concurrency: {concurrency} is out of range; pass 1 to 100000"):
+        Worker(client, [process], concurrency=concurrency)
 
 
 async def test_a_parked_run_only_takes_decisions(client: Relight) -> None:

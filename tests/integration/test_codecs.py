@@ -340,6 +340,19 @@ async def test_a_destroyed_key_makes_a_run_unreadable_while_its_chain_holds(
         await retire(client.door, client.subjects, run.id)
 
 
+async def test_a_key_that_was_deleted_in_its_bucket_is_destroyed(shared_server: EmbeddedServer, namespace: str) -> None:
+    async with opened(shared_server, namespace, encryption()) as client:
+        run = await client.start(waits, "old")
+        (key,) = await client.door.subjects(client.subjects.key(run.id, "*"), limit=2)
+    async with connected(shared_server.url) as connection:
+        bucket = await connection.jetstream().key_value(f"RELIGHT_{namespace}_KEYS")
+        await bucket.delete(key.split(".", 2)[2])
+
+    async with opened(shared_server, namespace, encryption()) as client:
+        with pytest.raises(SealedError, match="was destroyed"):
+            await client.get_run(run.id).signal("more", "on")
+
+
 async def test_retiring_a_run_destroys_its_key(shared_server: EmbeddedServer, namespace: str) -> None:
     async with opened(shared_server, namespace, encryption()) as client, Worker(client, [waits]):
         run = await client.start(waits, "a" * 100_000)

@@ -363,7 +363,7 @@ class SealingDoor:
         if self._provider is None:
             raise _Closed("there are no encryption keys here")
         stored = await self._door.last(self._subjects.key(run, name))
-        if stored is None:
+        if stored is None or not stored.data:  # Empty is what the tools for buckets leave of a key that was deleted.
             raise _Destroyed(f"its data key {name} was destroyed")
         try:
             found = _stored_key.decode(stored.data)

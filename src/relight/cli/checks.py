@@ -90,7 +90,7 @@ def checks_of(found: Findings) -> list[Check]:
 
 
 def promise_of(found: Findings) -> Check:
-    """Return what holds with these settings, as `design.md` words it."""
+    """Return what holds with these settings, as `docs/architecture.md` words it."""
     kills = "what was acknowledged survives the kill of any process"
     if found.problem:
         return Check("bad", "promise", "nothing: Relight does not start on these streams")

@@ -57,6 +57,9 @@ class Limits:
     due_ms_max: int = 9_214_646_400_000
     """In ms since 1970: 2262. nats-server counts nanoseconds in 64 bits; what is scheduled later is due at once."""
 
+    concurrency_max: int = 100_000
+    """Runs that one worker may be told to work on at once: what it asks its consumers for."""
+
     ack_wait_s: float = 10.0
     """After this long without a renewal the server redelivers a lease. Longer than a leader election (6 s seen)."""
 

@@ -110,8 +110,8 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         200,
         ge=1,
-        le=100_000,
-        title="1 to 100000 runs",
+        le=LIMITS.concurrency_max,
+        title=f"1 to {LIMITS.concurrency_max} runs",
         description="Runs that one worker begins and goes on with at the same time. Waiting runs do not count, and "
         "what wakes them never waits for room.",
     )

@@ -54,7 +54,7 @@ class Worker:
     Raises:
         RefusedError: Two workflows have one name, or one is pinned and the worker has no version.
         InvalidIdError: A queue's name, or a version, can't be one.
-        InvalidValueError: `concurrency` is less than 1.
+        InvalidValueError: `concurrency` is out of range.
     """
 
     def __init__(
@@ -72,8 +72,9 @@ class Worker:
     ) -> None:
         self._relight = relight
         self._concurrency = relight.settings.concurrency if concurrency is None else concurrency
-        if self._concurrency < 1:
-            raise InvalidValueError("concurrency", "", f"{concurrency} is less than 1", "pass 1 or more")
+        if not 1 <= self._concurrency <= LIMITS.concurrency_max:
+            remedy = f"pass 1 to {LIMITS.concurrency_max}"
+            raise InvalidValueError("concurrency", "", f"{concurrency} is out of range", remedy)
         self._launcher = Launcher(
             threads=min(self._concurrency, 64),
             interceptors=interceptors,

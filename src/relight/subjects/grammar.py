@@ -160,10 +160,6 @@ class Subjects:
         """Where an owner tells a client that its request was answered."""
         return f"{self._root}.answer.{client}.{run}"
 
-    def turned(self, run: str) -> str:
-        """Where an owner says that a turn of this run is durable, for those who follow its history."""
-        return f"{self._root}.done.turn.{run}"
-
     # Large values: a NATS object store of the namespace, whose subjects ADR-20 fixes.
 
     @property

@@ -265,7 +265,7 @@ class Claimed(_Record, frozen=True):
 
 
 class StepStarted(_Record, frozen=True):
-    """Written before each attempt of an `unsafe` step."""
+    """Written before each attempt of an `unsafe` step, and of any other before each but the first."""
 
     step: str
     attempt: int

@@ -1,8 +1,9 @@
 """Long-lived pulls: deliveries come as they are stored, and never more than there are places for.
 
 Ten times as fast as `fetch`, which waits for the rest of its batch. What can go wrong with an open pull is that it ends
-and nobody says so: a leader change, a server that restarts, a consumer that was removed. So any status that is not a
-heartbeat, silence at three looks in a row and each reconnect end the pull and begin a new one, after a growing pause.
+and nobody says so: a leader change, a server that restarts, a consumer that was removed. So any status but a
+heartbeat and the expiry of a request, silence at three looks in a row and each reconnect end the pull and begin a new
+one, after a growing pause.
 
 To end a pull means to know that nothing more comes from it, or else its places would be given out twice: unsubscribe,
 wait for the server's answer to a ping behind it, and take meanwhile whatever is still under way.
