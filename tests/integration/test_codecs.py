@@ -345,7 +345,8 @@ async def test_a_key_that_was_deleted_in_its_bucket_is_destroyed(shared_server: 
         run = await client.start(waits, "old")
         (key,) = await client.door.subjects(client.subjects.key(run.id, "*"), limit=2)
     async with connected(shared_server.url) as connection:
-        bucket = await connection.jetstream().key_value(f"RELIGHT_{namespace}_KEYS")
+        jetstream = connection.jetstream()  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
+        bucket = await jetstream.key_value(f"RELIGHT_{namespace}_KEYS")
         await bucket.delete(key.split(".", 2)[2])
 
     async with opened(shared_server, namespace, encryption()) as client:

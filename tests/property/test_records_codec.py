@@ -13,15 +13,17 @@ from relight.subjects.codec import decode_turn, encode
 from relight.subjects.turn import VERSION, Turn, hash_of
 
 TEXT = st.text(max_size=20)
+IDS = st.text("abcÄ-_19", min_size=1, max_size=10)
+IDS_OR_NONE = st.just("") | IDS
 RAW = st.sampled_from([b"null", b"1", b'"x"', b'{"a":[1,2]}', b"[]", b'"\\u00e9"']).map(Raw)
 FAILURES = st.builds(r.Failure, type=TEXT, message=TEXT, bases=st.tuples(TEXT), traceback=TEXT)
 NUMBERS = st.integers(0, 2**53)
 
 RECORDS: st.SearchStrategy[r.Record] = st.one_of(
     st.builds(
-        r.RunStarted, workflow=TEXT, queue=TEXT, arguments=st.tuples(RAW), digest=TEXT, seed=TEXT, client=TEXT,
+        r.RunStarted, workflow=TEXT, queue=IDS, arguments=st.tuples(RAW), digest=TEXT, seed=TEXT, client=IDS_OR_NONE,
         timeout_ms=st.none() | NUMBERS, deadline_ms=st.none() | NUMBERS,
-        not_before_ms=st.none() | NUMBERS, parent=st.none() | TEXT,
+        not_before_ms=st.none() | NUMBERS, parent=st.none() | IDS,
         tags=st.dictionaries(TEXT, TEXT, max_size=2), headers=st.dictionaries(TEXT, TEXT, max_size=2),
     ),
     st.builds(r.StepCompleted, step=TEXT, result=RAW, attempt=NUMBERS, by=TEXT),
@@ -49,10 +51,10 @@ RECORDS: st.SearchStrategy[r.Record] = st.one_of(
     st.builds(r.TimerCancelled, timer=NUMBERS),
     st.builds(r.Suspended, wait=NUMBERS, name=TEXT, data=RAW, place=TEXT, problem=TEXT),
     st.builds(r.SignalAwaited, wait=NUMBERS, name=TEXT, place=TEXT),
-    st.builds(r.RequestReceived, name=TEXT, id=TEXT, data=RAW, client=TEXT),
+    st.builds(r.RequestReceived, name=TEXT, id=TEXT, data=RAW, client=IDS_OR_NONE),
     st.builds(r.RequestAwaited, wait=NUMBERS, name=TEXT, place=TEXT),
-    st.builds(r.RequestReplied, id=TEXT, result=RAW, client=TEXT),
-    st.builds(r.RequestRejected, id=TEXT, reason=TEXT, path=TEXT, client=TEXT),
+    st.builds(r.RequestReplied, id=TEXT, result=RAW, client=IDS_OR_NONE),
+    st.builds(r.RequestRejected, id=TEXT, reason=TEXT, path=TEXT, client=IDS_OR_NONE),
     st.builds(r.WaitCancelled, wait=NUMBERS),
     st.builds(r.AwakeableCreated, wait=NUMBERS, token=TEXT, place=TEXT),
     st.builds(r.DetailsSet, data=RAW),
@@ -63,8 +65,8 @@ RECORDS: st.SearchStrategy[r.Record] = st.one_of(
 )  # fmt: skip
 
 TURNS = st.builds(
-    Turn, v=st.just(VERSION), number=NUMBERS, append=TEXT, owner=TEXT, epoch=NUMBERS, lease=NUMBERS, at_ms=NUMBERS,
-    previous=TEXT, records=st.lists(RECORDS, min_size=1, max_size=5).map(tuple), cursor=NUMBERS,
+    Turn, v=st.just(VERSION), number=NUMBERS, append=TEXT, owner=IDS_OR_NONE, epoch=NUMBERS, lease=NUMBERS,
+    at_ms=NUMBERS, previous=TEXT, records=st.lists(RECORDS, min_size=1, max_size=5).map(tuple), cursor=NUMBERS,
 )  # fmt: skip
 
 

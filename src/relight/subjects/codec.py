@@ -8,6 +8,8 @@ import msgspec
 
 from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, SealedError
+from relight.subjects.grammar import StartSubject, WakeSubject, parse
+from relight.subjects.ids import is_token
 from relight.subjects.messages import AskEveryWorker, AskOwner, Sealed, Start, Wake, WorkerSays
 from relight.subjects.records import End, RequestRejected, RequestReplied
 from relight.subjects.turn import VERSION, Tombstone, Turn
@@ -67,8 +69,11 @@ def decode_turn(data: bytes) -> Turn | Tombstone:
         raise _unreadable(data, error) from error
     if turn.v != VERSION:
         _check_version(turn.v)
-    if type(turn) is Turn and not turn.records:
-        raise ProtocolError(f"turn {turn.number} has no records")
+    if type(turn) is Turn:
+        if not turn.records:
+            raise ProtocolError(f"turn {turn.number} has no records")
+        if turn.owner and not is_token(turn.owner):  # Not by its type: that takes five times as long.
+            raise ProtocolError(f"turn {turn.number} names no worker: {turn.owner[:80]!r}")
     return turn
 
 
@@ -103,12 +108,17 @@ def decode_stored_wake(data: bytes) -> Wake | Sealed:
 
 def decode_ask(data: bytes) -> AskOwner:
     """Return the question for an owner. Raises `ProtocolError` like `decode_turn`."""
-    return _decoded(_ask, data)
+    ask = _decoded(_ask, data)
+    _check_delivered(ask.subject)
+    return ask
 
 
 def decode_ask_every_worker(data: bytes) -> AskEveryWorker:
     """Return the question for all workers. Raises `ProtocolError` like `decode_turn`."""
-    return _decoded(_ask_every_worker, data)
+    ask = _decoded(_ask_every_worker, data)
+    if ask.workflow:
+        _check_delivered(ask.subject)
+    return ask
 
 
 def decode_worker_says(data: bytes) -> WorkerSays:
@@ -147,6 +157,11 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
 
 def _unreadable(data: bytes, error: Exception) -> ProtocolError:
     return ProtocolError(f"unreadable message ({error}): {data[:80]!r}")
+
+
+def _check_delivered(subject: str) -> None:
+    if not isinstance(parse(subject), StartSubject | WakeSubject):
+        raise ProtocolError(f"{subject[:80]!r} is no subject of a start or of a mailbox")
 
 
 def _check_version(version: int) -> None:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NewType
+from typing import Annotated, NewType, TypeAlias
+
+from msgspec import Meta
 
 from relight.config.limits import LIMITS
 from relight.errors import InvalidIdError
 
 __all__ = (
+    "AcknowledgementInMessage",
+    "ConsumerInMessage",
+    "IdInMessage",
     "Namespace",
+    "OptionalIdInMessage",
     "QueueName",
     "RunId",
     "Slot",
     "WorkerId",
     "file_name",
+    "is_token",
     "name_of",
     "queue_name",
     "slot_of",
@@ -31,6 +38,20 @@ WorkerId = NewType("WorkerId", str)
 
 _TOKEN = re.compile(rf"[^\s.*>\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{LIMITS.id_characters_max}}}")
 _TOKEN_ASCII = re.compile(rf"[A-Za-z0-9_-]{{1,{LIMITS.id_characters_max}}}")
+_ID = rf"(?!\$){_TOKEN.pattern}"
+_IN_SUBJECT = r"[^\s*>\x00-\x1f\x7f-\x9f]+"
+
+IdInMessage: TypeAlias = Annotated[str, Meta(pattern=rf"\A{_ID}\Z")]
+"""A field of which a token of a subject is made: whoever may send a message may put any text into it."""
+
+OptionalIdInMessage: TypeAlias = Annotated[str, Meta(pattern=rf"\A(?:{_ID})?\Z")]
+"""Likewise; empty if there is none."""
+
+ConsumerInMessage: TypeAlias = Annotated[str, Meta(pattern=rf"\A{_IN_SUBJECT}\Z")]
+"""`<stream>.<consumer>`, which becomes a part of a subject."""
+
+AcknowledgementInMessage: TypeAlias = Annotated[str, Meta(pattern=rf"\A\$JS\.ACK\.{_IN_SUBJECT}\Z")]
+"""The subject under which a delivery is acknowledged."""
 
 
 def token(kind: str, value: object) -> str:
@@ -45,6 +66,16 @@ def token(kind: str, value: object) -> str:
     ):
         return value
     raise InvalidIdError(kind, value, _problem(value))
+
+
+@lru_cache(maxsize=4096)
+def is_token(value: str) -> bool:
+    """Whether a text can be one token of a NATS subject."""
+    try:
+        token("token", value)
+    except InvalidIdError:
+        return False
+    return True
 
 
 def queue_name(value: object) -> QueueName:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
+from relight.subjects.ids import AcknowledgementInMessage, IdInMessage, OptionalIdInMessage
 from relight.subjects.records import NULL, End, RunStarted
 
 __all__ = (
@@ -67,7 +68,7 @@ class Request(_Wake, frozen=True):
     name: str
     id: str
     data: Raw = NULL
-    client: str = ""
+    client: OptionalIdInMessage = ""
     headers: dict[str, str] = {}
 
 
@@ -107,7 +108,7 @@ class Terminate(_Wake, frozen=True):
 class ChildOver(_Wake, frozen=True):
     """Told by the owner of a child to its parent."""
 
-    child: str
+    child: IdInMessage
     end: End
 
 
@@ -190,10 +191,10 @@ class AskOwner(Struct, frozen=True):
     """
 
     asker: str
-    run: str
+    run: IdInMessage
     subject: str
     sequence: int
-    token: str
+    token: AcknowledgementInMessage
     delivered: int
     data: Raw
     fence: int | None = None
@@ -219,6 +220,6 @@ class AskEveryWorker(Struct, frozen=True, omit_defaults=True):
 class WorkerSays(Struct, frozen=True, omit_defaults=True):
     """A worker's answer: which of the runs it drives or is about to begin, and whether it has the code, and room."""
 
-    worker: str
+    worker: IdInMessage
     drives: tuple[str, ...] = ()
     is_able: bool = False

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
+from relight.subjects.ids import IdInMessage, OptionalIdInMessage
+
 __all__ = (
     "ENDS",
     "FACTS",
@@ -112,16 +114,16 @@ class RunStarted(_Record, frozen=True):
     """
 
     workflow: str
-    queue: str
+    queue: IdInMessage
     arguments: tuple[Raw, ...] = ()
     digest: str = ""
     seed: str = ""
-    client: str = ""
+    client: OptionalIdInMessage = ""
     timeout_ms: int | None = None
     deadline_ms: int | None = None
     not_before_ms: int | None = None
-    parent: str | None = None
-    parent_queue: str = ""
+    parent: IdInMessage | None = None
+    parent_queue: OptionalIdInMessage = ""
     asked_ms: int = 0
     signal: SignalReceived | None = None
     tags: dict[str, str] = {}
@@ -136,9 +138,9 @@ class RunStarted(_Record, frozen=True):
 class ChildScheduled(_Record, frozen=True):
     """A request: a child run is to be started. `close` says what becomes of it when this run ends before it."""
 
-    child: str
+    child: IdInMessage
     workflow: str
-    queue: str
+    queue: IdInMessage
     close: str
     place: str = ""
 
@@ -148,7 +150,7 @@ class RequestReplied(_Record, frozen=True):
 
     id: str
     result: Raw = NULL
-    client: str = ""
+    client: OptionalIdInMessage = ""
 
 
 class RequestRejected(_Record, frozen=True):
@@ -157,7 +159,7 @@ class RequestRejected(_Record, frozen=True):
     id: str
     reason: str
     path: str = ""
-    client: str = ""
+    client: OptionalIdInMessage = ""
 
 
 class Continued(_Record, frozen=True):
@@ -220,7 +222,7 @@ class RequestReceived(_Record, frozen=True):
     name: str
     id: str
     data: Raw = NULL
-    client: str = ""
+    client: OptionalIdInMessage = ""
     headers: dict[str, str] = {}
 
 
@@ -395,7 +397,7 @@ class ChildAwaited(_Record, frozen=True):
     """The code waits for the end of this child."""
 
     wait: int
-    child: str
+    child: IdInMessage
     place: str = ""
 
 
@@ -437,7 +439,7 @@ End = RunCompleted | RunFailed | RunCancelled | RunTimedOut | RunTerminated
 class ChildEnded(_Record, frozen=True):
     """A fact: a child has ended, and how."""
 
-    child: str
+    child: IdInMessage
     end: End
 
 

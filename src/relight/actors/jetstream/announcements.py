@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from relight.errors import ProtocolError
+from relight.subjects.ids import ConsumerInMessage, IdInMessage
 
 __all__ = (
     "AGE_S_MAX",
@@ -66,11 +67,11 @@ class Announcement(Struct, frozen=True, omit_defaults=True, tag="announcement", 
         leaves: He is about to end in order: his connections will close, and that is no death.
     """
 
-    worker: str
+    worker: IdInMessage
     frees: bool = False
-    held: dict[str, list[int]] = {}
+    held: dict[ConsumerInMessage, list[int]] = {}
     whole: bool = False
-    ended: dict[str, list[int]] = {}
+    ended: dict[ConsumerInMessage, list[int]] = {}
     wants: tuple[str, ...] = ()
     freed: str = ""
     leaves: bool = False
