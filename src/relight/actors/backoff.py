@@ -7,13 +7,17 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from relight.actors.door import Clock, KeyDestroyedError
+import structlog
+
+from relight.actors.door import Clock, KeyDestroyedError, LaterVersionError
 from relight.config.limits import LIMITS
 from relight.errors import SealedError, UnavailableError
 
 __all__ = ("Backoff", "pause", "while_held")
 
 T = TypeVar("T")
+
+log = structlog.get_logger("relight")
 
 
 class Backoff:
@@ -43,8 +47,8 @@ async def pause(clock: Clock, delay_s: float) -> None:
 async def while_held(clock: Clock, operation: Callable[[], Awaitable[T]]) -> T:
     """Repeat an idempotent operation of a run that is held until the server, and who keeps the keys, have answered.
 
-    To let the run go for want of a key would throw away what its steps have done. Raises `KeyDestroyedError`: that one
-    never comes back.
+    Or until this worker was replaced by one that can read what stands there. To let the run go for want of a key would
+    throw away what its steps have done. Raises `KeyDestroyedError`: that one never comes back.
     """
     backoff: Backoff | None = None
     while True:
@@ -52,6 +56,8 @@ async def while_held(clock: Clock, operation: Callable[[], Awaitable[T]]) -> T:
             return await operation()
         except KeyDestroyedError:
             raise
-        except (UnavailableError, SealedError):
+        except (UnavailableError, SealedError, LaterVersionError) as error:
+            if backoff is None and isinstance(error, LaterVersionError):
+                log.warning("later_version_needed", error=str(error))
             backoff = backoff or Backoff(clock, LIMITS.append_retry_s, LIMITS.append_retry_max_s)
         await backoff.wait()

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from relight.config.limits import LIMITS
-from relight.errors import SealedError
+from relight.errors import ProtocolError, SealedError
 from relight.subjects.ids import WorkerId
 
 __all__ = (
@@ -42,6 +42,10 @@ class Silent(Exception):
 
 class KeyDestroyedError(SealedError):
     """The data key of a run was destroyed: what is sealed by it nobody will ever open, nor seal anything more."""
+
+
+class LaterVersionError(ProtocolError):
+    """A message is of a kind that only a later Relight knows, and must not be passed over."""
 
 
 class Answers(NamedTuple):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from relight.actors.door import Delivery, Door, Stored
+from relight.actors.door import Delivery, Door, LaterVersionError, Stored
 from relight.config.limits import KIB, LIMITS
 from relight.errors import ProtocolError, SealedError
-from relight.subjects.codec import decode_wake
+from relight.subjects.codec import decode_wake, is_of_later_version
 from relight.subjects.messages import Wake
 
 __all__ = ("Mail", "Mailbox", "decoded", "decoded_if_open")
@@ -45,7 +45,7 @@ class Mailbox:
         """Return unread messages in order: at least the doorbells', or with `to_the_end` all that the leader has.
 
         Bounded by `limits.mailbox_batch`; `has_more` says whether to read again. Raises `UnavailableError`, and
-        `SealedError` if one can't be opened here: it is left where it is, with what follows it.
+        `SealedError` or `LaterVersionError` if one can't be read here: it is left where it is, with what follows it.
         """
         self.has_more = False
         if not to_the_end:
@@ -98,12 +98,19 @@ def _consecutive(doorbells: Sequence[Delivery], after: int) -> list[Mail] | None
 
 
 def decoded(subject: str, data: bytes) -> Wake | None:
-    """Return the message, or None if nobody can read it. Raises `SealedError` if it can't be opened here."""
+    """Return the message, or None if nobody can read it.
+
+    Raises:
+        SealedError: It can't be opened here.
+        LaterVersionError: Only a later Relight can read it.
+    """
     try:
         return decode_wake(data)
     except SealedError:
         raise
     except ProtocolError as error:
+        if is_of_later_version(data):
+            raise LaterVersionError(f"{subject} has a message for a later version of Relight; upgrade it") from error
         log.warning("message_unreadable", subject=subject, error=str(error))
         return None
 
@@ -112,5 +119,5 @@ def decoded_if_open(subject: str, data: bytes) -> Wake | None:
     """Return the message, or None if it can't be read here. For who looks for one in which nothing is sealed."""
     try:
         return decoded(subject, data)
-    except SealedError:
+    except (SealedError, LaterVersionError):
         return None
