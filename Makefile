@@ -14,8 +14,9 @@ PYTEST := $(RUN) -m pytest -q --max-worker-restart 0
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := src tests examples benchmarks
 SABOTAGE ?=
+ROUNDS ?= 20
 
-.PHONY: help demo play test test-fast test-slow test-all-pythons lint bench sabotage clean
+.PHONY: help demo play test test-fast test-slow test-random test-all-pythons lint bench sabotage clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +24,7 @@ help:
 	@echo "make demo SABOTAGE=no-key    the same without idempotency keys: it ends red, with double charges"
 	@echo "make play                    kill workers and approve orders yourself"
 	@echo "make test                    all tests, the fast ones first"
+	@echo "make test-random             the tests with kills in random order, 20 times; ROUNDS=3 for three"
 	@echo "make test-all-pythons        all tests on each Python from 3.11 to 3.14 that is installed"
 	@echo "make lint                    style, types and import contracts"
 	@echo "make bench                   the measurements of docs/performance.md, as JSON lines"
@@ -44,6 +46,14 @@ test-fast: .venv/installed
 test-slow: .venv/installed
 	@echo "== tests with real servers and processes =="
 	@$(PYTEST) -n 5 --dist loadfile $(SLOW)
+
+test-random: .venv/installed
+	@for round in $$(seq $(ROUNDS)); do \
+		seed=$$($(RUN) -c 'import secrets; print(secrets.randbelow(10**6))'); \
+		echo "== round $$round, seed $$seed =="; \
+		$(PYTEST) -n 5 --dist loadfile -p random_order --random-order --random-order-seed=$$seed \
+			tests/crash tests/integration || exit 1; \
+	done
 
 test-all-pythons:
 	@for one in 3.11 3.12 3.13 3.14; do \
