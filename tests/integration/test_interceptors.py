@@ -187,3 +187,57 @@ async def test_an_interceptor_around_the_run_may_fail_it(client: Relight) -> Non
     async with Worker(client, [flow], interceptors=[Guard()]):
         with pytest.raises(RunFailed, match="flow is closed"):
             await client.call(flow)
+
+
+@workflow
+async def child(ctx: WorkflowContext) -> str:
+    return await works()
+
+
+@workflow
+async def sends(ctx: WorkflowContext) -> str:
+    await ctx.signal("other", "go")
+    return await ctx.call(child, id="child")
+
+
+async def test_a_workers_interceptors_are_around_what_its_runs_send(client: Relight) -> None:
+    other = await client.start(flow, id="other")
+    async with Worker(client, [sends, child, flow], interceptors=[Tenant()]):
+        assert await client.call(sends) == "worked"
+        await suspended(other, "pause")
+
+    [signal] = await recorded(client, other, r.SignalReceived)
+    assert signal.headers == {"tenant": "acme"}
+    assert [one for one in seen if one.startswith(("start", "signal"))] == ["signal go", "start child child"]
+    assert "step works#1 for acme" in seen
+
+
+class Signs(Interceptor):
+    """Adds its name to a header of what is sent."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def start(self, call: StartCall, next: Next[StartCall]) -> Any:
+        call.headers["by"] = f"{call.headers.get('by', '')} {self.name}"
+        return await next(call)
+
+    async def signal(self, call: SignalCall, next: Next[SignalCall]) -> Any:
+        call.headers["by"] = f"{call.headers.get('by', '')} {self.name}"
+        return await next(call)
+
+
+async def test_its_clients_are_inside_of_them_and_what_both_have_is_around_it_once(
+    shared_server: EmbeddedServer, namespace: str
+) -> None:
+    both = Signs("both")
+    async with Relight(shared_server.url, namespace=namespace, interceptors=[both, Signs("client")]) as client:
+        other = await client.start(flow, id="other")
+        async with Worker(client, [sends, child, flow], interceptors=[Signs("worker"), both]):
+            await client.call(sends)
+            await suspended(other, "pause")
+
+        [signal] = await recorded(client, other, r.SignalReceived)
+        [started] = await recorded(client, client.get_run("child"), r.RunStarted)
+    assert signal.headers == {"by": " worker both client"}
+    assert started.headers == {"by": " both client worker both client"}, "a child has its parent's headers, too"

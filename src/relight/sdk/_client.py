@@ -500,8 +500,10 @@ class Relight:
             raise ConflictError(f"run {run_id!r} exists already, and on_conflict='fail'")
         return taken
 
-    async def start_child(self, run_id: str, started: RunStarted) -> None:
+    async def start_child(self, run_id: str, started: RunStarted, *, around: Sequence[Interceptor]) -> None:
         """What the step behind `ctx.start` does: sending it twice is harmless.
+
+        The interceptors `around` are the worker's.
 
         Raises:
             ConflictError: The id belongs to another run.
@@ -520,7 +522,7 @@ class Relight:
                 if found is None or (found.started.seed, found.started.parent) != (started.seed, started.parent):
                     raise ConflictError(f"run {run_id!r} exists already; choose another id") from None
 
-        await through(self.interceptors, "start", publish)(call)
+        await through(self._inside(around), "start", publish)(call)
 
     async def cancel_child(self, run_id: str, queue: str, parent: str, reason: str) -> None:
         """What the step behind `Child.cancel` does. Raises `UnavailableError`."""
@@ -579,9 +581,15 @@ class Relight:
             raise InvalidIdError("awakeable token", made, "is none; pass what ctx.awakeable().token was")
         await self.get_run(parts[0]).answer_awakeable(made, wake)
 
-    async def send_signal(self, run_id: str, name: str, data: object, *, id: str) -> None:
-        """What the step behind `ctx.signal` does."""
-        await self.get_run(run_id).signal(name, data, id=id)
+    async def send_signal(
+        self, run_id: str, name: str, data: object, *, id: str, around: Sequence[Interceptor]
+    ) -> None:
+        """What the step behind `ctx.signal` does. The interceptors `around` are the worker's."""
+        await self.get_run(run_id).signal_through(self._inside(around), name, data, id=id)
+
+    def _inside(self, around: Sequence[Interceptor]) -> tuple[Interceptor, ...]:
+        """Return a worker's interceptors and, inside of them, those of this client that are not among them."""
+        return (*around, *(own for own in self.interceptors if all(own is not other for other in around)))
 
 
 def _check_options(options: StartOptions) -> None:

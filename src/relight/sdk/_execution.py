@@ -158,6 +158,7 @@ class RunningAttempt:
             launcher.fakes,
             launcher.sender,
             launcher.secrets,
+            launcher.interceptors,
         )
         self._has_begun = False
         context = contextvars.Context()

@@ -16,7 +16,7 @@ Next: TypeAlias = Callable[[C], Awaitable[Any]]
 
 @dataclass(slots=True, kw_only=True)
 class StartCall:
-    """A start that a client is about to make; what is put into `headers` is recorded and reaches run and steps."""
+    """A start that a client or a run is about to make; what is put into `headers` is recorded and reaches its steps."""
 
     run_id: str
     workflow: str
@@ -25,7 +25,7 @@ class StartCall:
 
 @dataclass(slots=True, kw_only=True)
 class SignalCall:
-    """A signal that a client is about to send."""
+    """A signal that a client or a run is about to send."""
 
     run_id: str
     name: str

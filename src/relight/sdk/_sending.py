@@ -24,7 +24,9 @@ def _sender() -> Sender:
 
 
 async def _send_signal(run_id: str, name: str, data: object) -> None:
-    await _sender().send_signal(run_id, name, data, id=_signal_id(step_scope().info.idempotency_key))
+    scope = step_scope()
+    id = _signal_id(scope.idempotency_key)
+    await _sender().send_signal(run_id, name, data, id=id, around=scope.interceptors)
 
 
 def _signal_id(key: str) -> str:
@@ -36,7 +38,8 @@ def _signal_id(key: str) -> str:
 
 async def _start_child(child: str, start: str) -> None:
     check_secrets(start.encode(), what=f"the start of child {child!r}")
-    await _sender().start_child(child, msgspec.json.decode(start, type=RunStarted))
+    started = msgspec.json.decode(start, type=RunStarted)
+    await _sender().start_child(child, started, around=step_scope().interceptors)
 
 
 async def _cancel_child(child: str, queue: str, parent: str, reason: str) -> None:
