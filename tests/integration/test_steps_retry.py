@@ -12,6 +12,7 @@ import pytest
 from tests.runs import kinds, recorded, suspended, turns, until
 
 from relight import (
+    Effect,
     InvalidValueError,
     Relight,
     Retry,
@@ -524,6 +525,28 @@ async def test_an_interrupted_unsafe_step_parks_the_run_until_a_person_says_what
 
         assert await run.result() == result
     assert len(attempts) == count
+
+
+@workflow
+async def transfers_repeatably(ctx: WorkflowContext, effect: Effect) -> str:
+    return await sends_money.options(effect=effect)()
+
+
+@pytest.mark.parametrize("effect", ["read", "idempotent"])
+async def test_an_interrupted_step_of_another_effect_runs_again_unasked(effect: Effect) -> None:
+    holds[:] = [True]
+    async with Stage([transfers_repeatably]) as stage:
+        first = await stage.open_worker()
+        run = await stage.client.start(transfers_repeatably, effect, id="run")
+        await attempted(1)
+
+        holds.clear()
+        first.kill()
+        await stage.open_worker()
+
+        assert await run.result() == "sent"
+        assert "Parked" not in await kinds(run)
+    assert attempts == ["1 run:sends_money#1"] * 2
 
 
 def test_a_retry_out_of_range_is_refused_with_value_and_remedy() -> None:
