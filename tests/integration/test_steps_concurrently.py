@@ -6,13 +6,19 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import anyio
 import anyio.to_thread
+import msgspec
 import pytest
-from tests.runs import suspended
+from tests.runs import recorded, suspended
 
 from relight import Relight, Retry, RunFailed, StepFailed, Worker, Workflow, WorkflowContext, step, workflow
+from relight.subjects import records as r
+
+Seen: TypeAlias = tuple[object, object]
+"""What the code has seen before its pause, in the order in which it came, and what is the same in each run."""
 
 executed: list[str] = []
 
@@ -30,22 +36,24 @@ async def fails_once(number: int) -> int:
 
 
 @workflow
-async def with_gather(ctx: WorkflowContext) -> object:
+async def with_gather(ctx: WorkflowContext) -> Seen:
     outcomes = await asyncio.gather(doubles(1), fails_once(2), doubles(3), return_exceptions=True)
-    await ctx.suspend("pause")
-    return [str(one) for one in outcomes] + [str(await doubles(4))]
+    seen = [str(one) for one in outcomes]
+    await ctx.suspend("pause", seen)
+    return seen, [*seen, str(await doubles(4))]
 
 
 @workflow
-async def with_task_group(ctx: WorkflowContext) -> object:
+async def with_task_group(ctx: WorkflowContext) -> Seen:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(doubles(number)) for number in range(5)]
-    await ctx.suspend("pause")
-    return [task.result() for task in tasks]
+    seen = [task.result() for task in tasks]
+    await ctx.suspend("pause", seen)
+    return seen, seen
 
 
 @workflow
-async def with_failing_task_group(ctx: WorkflowContext) -> object:
+async def with_failing_task_group(ctx: WorkflowContext) -> Seen:
     failed: list[str] = []
     try:
         async with asyncio.TaskGroup() as group:
@@ -54,34 +62,33 @@ async def with_failing_task_group(ctx: WorkflowContext) -> object:
             group.create_task(ctx.sleep(3600))
     except* StepFailed as errors:
         failed = [str(one) for one in errors.exceptions]
-    await ctx.suspend("pause")
-    return failed
+    await ctx.suspend("pause", failed)
+    return failed, failed
 
 
 @workflow
-async def with_wait(ctx: WorkflowContext) -> object:
-    tasks = [asyncio.create_task(doubles(number), name=str(number)) for number in range(1, 5)]
+async def with_wait(ctx: WorkflowContext) -> Seen:
+    tasks = [asyncio.create_task(doubles(number)) for number in range(1, 5)]
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    first = sorted(task.get_name() for task in done)
-    await ctx.suspend("pause")
-    rest = sorted([await task for task in pending])
-    return [first, rest]
+    first = [task.result() for task in done]
+    await ctx.suspend("pause", first)
+    return first, sorted(first + [await task for task in pending])
 
 
 @workflow
-async def with_timeout(ctx: WorkflowContext) -> object:
+async def with_timeout(ctx: WorkflowContext) -> Seen:
     late = ""
     try:
         async with asyncio.timeout(0.05):
             await ctx.suspend("never")
     except TimeoutError:
         late = "too late"
-    await ctx.suspend("pause")
-    return late
+    await ctx.suspend("pause", late)
+    return late, late
 
 
 @workflow
-async def with_event_and_queue(ctx: WorkflowContext) -> object:
+async def with_event_and_queue(ctx: WorkflowContext) -> Seen:
     ready, queue = asyncio.Event(), asyncio.Queue[int]()
 
     async def produces() -> None:
@@ -93,12 +100,12 @@ async def with_event_and_queue(ctx: WorkflowContext) -> object:
     taken = [await queue.get() for _ in range(3)]
     await ready.wait()
     await producer
-    await ctx.suspend("pause")
-    return taken
+    await ctx.suspend("pause", taken)
+    return taken, taken
 
 
 @workflow
-async def with_anyio(ctx: WorkflowContext) -> object:
+async def with_anyio(ctx: WorkflowContext) -> Seen:
     results: list[int] = []
 
     async def one(number: int) -> None:
@@ -114,18 +121,18 @@ async def with_anyio(ctx: WorkflowContext) -> object:
         with anyio.CancelScope(shield=True):
             results.append(await doubles(7))
         await ctx.suspend("never again")
-    await ctx.suspend("pause")
-    return [results, scope.cancelled_caught, outer.cancelled_caught]
+    await ctx.suspend("pause", results)
+    return results, [*sorted(results), scope.cancelled_caught, outer.cancelled_caught]
 
 
-CONCURRENT: dict[str, tuple[Workflow[[], object], object]] = {
-    "gather": (with_gather, None),
+CONCURRENT: dict[str, tuple[Workflow[[], Seen], object]] = {
+    "gather": (with_gather, ["2", "2", "6", "8"]),
     "task group": (with_task_group, [0, 2, 4, 6, 8]),
     "failing task group": (with_failing_task_group, ["1"]),
-    "wait": (with_wait, None),
+    "wait": (with_wait, [2, 4, 6, 8]),
     "timeout": (with_timeout, "too late"),
     "event and queue": (with_event_and_queue, [0, 2, 4]),
-    "anyio": (with_anyio, None),
+    "anyio": (with_anyio, [0, 2, 4, 6, 14, True, True]),
 }
 
 
@@ -140,13 +147,14 @@ async def test_concurrent_code_is_replayed_exactly_and_no_step_runs_twice(client
 
     async with Worker(client, [flow]):
         await run.resume("pause")
-        result = await run.result(timeout=10)
+        replayed, certain = await run.result(timeout=10)
 
+    [pause] = [one for one in await recorded(client, run, r.Suspended) if one.name == "pause"]
+    assert replayed == msgspec.json.decode(pause.data)
     assert (await run.describe()).parked is None
     assert executed[: len(before)] == before
     assert len(set(executed)) == len(executed)
-    if expected is not None:
-        assert result == expected
+    assert certain == expected
 
 
 async def opens_a_connection() -> None:
