@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.runs import recorded, suspended
+from tests.runs import recorded, suspended, until
 
 from relight import (
     InvalidIdError,
@@ -21,6 +21,7 @@ from relight import (
     RefusedError,
     Relight,
     RelightError,
+    Retry,
     RunFailed,
     StepFailed,
     UnavailableError,
@@ -262,6 +263,39 @@ async def test_data_at_the_limit_passes_and_one_byte_more_is_refused(strict: Rel
     await run.resume("pause", fits)
     async with Worker(strict, [pauses]):
         assert await run.result(timeout=10) == str(LIMIT - 2)
+
+
+@step(retry=Retry(attempts=1), on_exhausted="park")
+async def breaks() -> str:
+    raise RuntimeError("broken")
+
+
+@workflow
+async def needs_others(ctx: WorkflowContext) -> list[int]:
+    answer = ctx.awakeable(type=str)
+    ctx.set_details(answer.token)
+    return [len(await answer), len(await breaks())]
+
+
+async def test_what_others_say_of_awakeables_and_steps_at_the_limit_passes_and_one_byte_more_is_refused(
+    strict: Relight,
+) -> None:
+    fits, over = "x" * (LIMIT - 2), "x" * (LIMIT - 1)
+    async with Worker(strict, [needs_others]):
+        run = await strict.start(needs_others)
+        token = str((await until(run, lambda described: described.details is not None)).details)
+        with pytest.raises(PayloadTooLargeError) as refused:
+            await strict.complete(token, over)
+        assert str(refused.value) == too_large("the answer", LIMIT + 1)
+
+        await strict.complete(token, fits)
+        await until(run, lambda described: described.parked == "retries_exhausted")
+        with pytest.raises(PayloadTooLargeError) as refused:
+            await run.resolve("breaks", result=over)
+        assert str(refused.value) == too_large("the result", LIMIT + 1)
+
+        await run.resolve("breaks", result=fits)
+        assert await run.result(timeout=10) == [LIMIT - 2, LIMIT - 2]
 
 
 async def test_a_start_at_the_limit_passes_and_one_byte_more_is_refused(client: Relight) -> None:
