@@ -39,7 +39,7 @@ from relight.errors import (
 )
 from relight.sdk._any_value import checked_text, encode_sent
 from relight.sdk._backend import Backend, JetStreamBackend
-from relight.sdk._interceptors import Interceptor, SignalCall, StartCall, through
+from relight.sdk._interceptors import Interceptor, Interceptors, SignalCall, StartCall, joined, through
 from relight.sdk._listing import listed
 from relight.sdk._run import Run, RunStatus
 from relight.sdk._starting import arguments_of, result_type_of, run_started, start_message
@@ -500,10 +500,8 @@ class Relight:
             raise ConflictError(f"run {run_id!r} exists already, and on_conflict='fail'")
         return taken
 
-    async def start_child(self, run_id: str, started: RunStarted, *, around: Sequence[Interceptor]) -> None:
+    async def start_child(self, run_id: str, started: RunStarted, *, around: Interceptors) -> None:
         """What the step behind `ctx.start` does: sending it twice is harmless.
-
-        The interceptors `around` are the worker's.
 
         Raises:
             ConflictError: The id belongs to another run.
@@ -522,7 +520,7 @@ class Relight:
                 if found is None or (found.started.seed, found.started.parent) != (started.seed, started.parent):
                     raise ConflictError(f"run {run_id!r} exists already; choose another id") from None
 
-        await through(self._inside(around), "start", publish)(call)
+        await through(joined(around, self.interceptors), "start", publish)(call)
 
     async def cancel_child(self, run_id: str, queue: str, parent: str, reason: str) -> None:
         """What the step behind `Child.cancel` does. Raises `UnavailableError`."""
@@ -581,15 +579,9 @@ class Relight:
             raise InvalidIdError("awakeable token", made, "is none; pass what ctx.awakeable().token was")
         await self.get_run(parts[0]).answer_awakeable(made, wake)
 
-    async def send_signal(
-        self, run_id: str, name: str, data: object, *, id: str, around: Sequence[Interceptor]
-    ) -> None:
-        """What the step behind `ctx.signal` does. The interceptors `around` are the worker's."""
-        await self.get_run(run_id).signal_through(self._inside(around), name, data, id=id)
-
-    def _inside(self, around: Sequence[Interceptor]) -> tuple[Interceptor, ...]:
-        """Return a worker's interceptors and, inside of them, those of this client that are not among them."""
-        return (*around, *(own for own in self.interceptors if all(own is not other for other in around)))
+    async def send_signal(self, run_id: str, name: str, data: object, *, id: str, around: Interceptors) -> None:
+        """What the step behind `ctx.signal` does."""
+        await self.get_run(run_id).signal_through(joined(around, self.interceptors), name, data, id=id)
 
 
 def _check_options(options: StartOptions) -> None:

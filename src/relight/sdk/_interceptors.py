@@ -8,7 +8,17 @@ from typing import Any, TypeAlias, TypeVar
 
 from relight.sdk._scope import StepInfo
 
-__all__ = ("Interceptor", "RequestCall", "RunCall", "SignalCall", "StartCall", "StepCall", "through")
+__all__ = (
+    "Interceptor",
+    "Interceptors",
+    "RequestCall",
+    "RunCall",
+    "SignalCall",
+    "StartCall",
+    "StepCall",
+    "joined",
+    "through",
+)
 
 C = TypeVar("C")
 Next: TypeAlias = Callable[[C], Awaitable[Any]]
@@ -78,7 +88,15 @@ class Interceptor:
         return await next(call)
 
 
-def through(interceptors: Sequence[Interceptor], method: str, innermost: Next[C]) -> Next[C]:
+Interceptors: TypeAlias = Sequence[Interceptor]
+
+
+def joined(outside: Interceptors, inside: Interceptors) -> Interceptors:
+    """Return the interceptors of both; one that both have is outside only."""
+    return (*outside, *(own for own in inside if all(own is not other for other in outside)))
+
+
+def through(interceptors: Interceptors, method: str, innermost: Next[C]) -> Next[C]:
     """Return `innermost` with the interceptors' `method` around it; the first one is outermost."""
     chain = innermost
     for one in reversed(interceptors):

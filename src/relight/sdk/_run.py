@@ -29,7 +29,7 @@ from relight.errors import (
 from relight.sdk._any_value import checked_text, encode_sent
 from relight.sdk._description import RunDescription, describe
 from relight.sdk._durations import Duration, moment, seconds
-from relight.sdk._interceptors import Interceptor, RequestCall, SignalCall, through
+from relight.sdk._interceptors import Interceptors, RequestCall, SignalCall, through
 from relight.sdk._outcome import outcome_of
 from relight.sdk._values import ValueType, value_type
 from relight.subjects import messages as m
@@ -189,9 +189,7 @@ class Run(Generic[R]):
         """
         await self.signal_through(self._relight.interceptors, name, data, id=id)
 
-    async def signal_through(
-        self, interceptors: Sequence[Interceptor], name: str, data: object, *, id: str | None
-    ) -> None:
+    async def signal_through(self, interceptors: Interceptors, name: str, data: object, *, id: str | None) -> None:
         """What `signal` does, with these interceptors around it."""
         name_of("signal name", name)
         if id is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from relight.subjects.records import RunStarted
 
 if TYPE_CHECKING:
     from relight.sdk._activation import Activation
-    from relight.sdk._interceptors import Interceptor
+    from relight.sdk._interceptors import Interceptors
 
 __all__ = ("SCOPE", "Sender", "StepInfo", "StepScope", "activation", "faked", "step_scope")
 
@@ -36,10 +36,8 @@ class StepInfo:
 class Sender(Protocol):
     """What the steps of our own send with: the worker's client. The worker's interceptors are `around` its own."""
 
-    async def send_signal(
-        self, run_id: str, name: str, data: object, *, id: str, around: Sequence[Interceptor]
-    ) -> None: ...
-    async def start_child(self, run_id: str, started: RunStarted, *, around: Sequence[Interceptor]) -> None: ...
+    async def send_signal(self, run_id: str, name: str, data: object, *, id: str, around: Interceptors) -> None: ...
+    async def start_child(self, run_id: str, started: RunStarted, *, around: Interceptors) -> None: ...
     async def cancel_child(self, run_id: str, queue: str, parent: str, reason: str) -> None: ...
 
 
@@ -62,7 +60,7 @@ class StepScope(Struct):
     fakes: Mapping[str, Callable[..., Any]] = {}
     sender: Sender | None = None
     secrets: Secrets | None = None
-    interceptors: Sequence[Interceptor] = ()
+    interceptors: Interceptors = ()
 
     @property
     def info(self) -> StepInfo:
