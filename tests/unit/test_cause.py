@@ -52,6 +52,7 @@ CASES: list[tuple[str, RunState, Mailbox, Cause | None]] = [
     ("parked", state(BEGUN, PARKED), NOTHING, "person"),
     ("parked with an open step", state(BEGUN, STEP, PARKED), NOTHING, "person"),
     ("parked with a timer", state(BEGUN, r.TimerArmed(1, 500), PARKED), NOTHING, "person"),
+    ("parked because its history was lost", state(r.Parked("corrupt", "no")), NOTHING, "person"),
     ("paused", state(BEGUN, r.Paused()), NOTHING, "person"),
     ("paused with an open step", state(BEGUN, STEP, r.Paused()), NOTHING, "person"),
     ("paused while it waits for a signal", state(BEGUN, r.SignalAwaited(1, "go"), r.Paused()), NOTHING, "person"),

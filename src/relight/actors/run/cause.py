@@ -39,10 +39,10 @@ def cause(history: RunState, mailbox: Mailbox) -> Cause | None:
         return "message"
     if mailbox.pending:
         return "lease"
-    if history.started is None or history.has_work:
-        return None
     if history.parked is not None or history.is_paused:
         return "person"
+    if history.started is None or history.has_work:
+        return None
     due_ms = history.next_due_ms()
     if due_ms is not None:
         return "timer" if due_ms in mailbox.scheduled_ms else None
