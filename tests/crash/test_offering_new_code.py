@@ -48,6 +48,7 @@ async def test_a_start_that_nobody_can_read_does_not_keep_it_from_the_others() -
             mailbox = subjects.wake("default", run)
             await door.schedule(subjects.timer(run, STUCK), encode(NewCode(code="old")), target=mailbox, due_ms=due_ms)
         await door.publish(subjects.start("default", "run-1"), b"no start")
+        site.abandon("run-1", "nobody can read its start")
         await site.client.start(waits, id="run-2")
 
         await site.result(offer_new_code(door, subjects, "new"))

@@ -125,6 +125,7 @@ async def test_a_journal_that_ends_in_such_bytes_parks_its_run_as_corrupt(site: 
     assert last is not None
 
     publish(site, log, last.data.replace(b'"name":"go"', b'"name":"' + name + b'"'))
+    site.abandon("run", "nobody can read its journal: that a worker said so in it is what is tested")
     publish(site, site.client.subjects.wake("default", "run"), encode(m.TimerDue(timer=0, due_ms=0)))
     await site.add(hears)
     await site.until(lambda: is_corrupt(site, log))

@@ -175,6 +175,7 @@ async def test_a_corrupt_sealed_run_is_terminated_with_a_reason(site: WorkersInM
         await site.pass_time(120)
         log = client.subjects.log("x")
         site.server.stream.publish(log, b"rubbish", fence=None, fence_subject=None)
+        site.abandon("x", "nobody can read its journal: that it can be ended nevertheless is what is tested")
         due = encode(TimerDue(timer=0, due_ms=0))
         site.server.stream.publish(client.subjects.wake("default", "x"), due, fence=None, fence_subject=None)
         await site.pass_time(120)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, final, get_args
 
 import pytest
 
@@ -13,16 +13,20 @@ from relight import Relight, Workflow
 from relight.actors.codecs import Codec
 from relight.actors.door import Door
 from relight.actors.host import Host
+from relight.actors.run.cause import Cause
 from relight.actors.sealing import with_codecs
 from relight.config.settings import Settings
+from relight.errors import ProtocolError
 from relight.sdk._execution import Launcher
 from relight.sdk._known_secrets import SecretProvider
 from relight.sdk._programs import WorkflowPrograms
 from relight.subjects.codec import decode_turn
+from relight.subjects.grammar import RETIRED, StartSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.records import Record
 from relight.subjects.turn import Turn
 from relight.testing.memory import MemoryDoor, MemoryServer
+from relight.testing.observed import Observer
 
 __all__ = ("MemoryWorker", "WorkersInMemory", "workers_in_memory")
 
@@ -53,6 +57,8 @@ class WorkersInMemory:
     def __init__(self, server: MemoryServer) -> None:
         self.server = server
         self.workers: list[MemoryWorker] = []
+        self._codecs: Sequence[Codec] = ()  # Of the worker that came last: it can open what those before it sealed.
+        self._abandoned: dict[str, str] = {}
         # The face has no way to a server in memory.
         self.client: Relight = Relight._on(  # pyright: ignore[reportPrivateUsage]
             Settings.read(namespace="memory"), self
@@ -85,6 +91,7 @@ class WorkersInMemory:
         queue: str = "default",
     ) -> MemoryWorker:
         """Start a worker; with a version it goes on with pinned runs of this version only."""
+        self._codecs = codecs or self._codecs
         name = WorkerId(f"worker-{len(self.workers) + 1}")
         door = self.server.door(name)
         launcher = Launcher(threads=1, interceptors=(), sender=self.client, secrets=secrets)
@@ -147,12 +154,44 @@ class WorkersInMemory:
         records = [record for turn in self.turns(run) for record in turn.records]
         return [record for record in records if not kinds or isinstance(record, kinds)]
 
+    def abandon(self, run: str, because: str) -> None:
+        """Expect that nothing will wake the run any more, for this reason: what the test does is beyond any promise."""
+        self._abandoned[run] = because
+
+    def check_causes(self) -> None:
+        """Every unfinished run has a cause that will wake it, but for those that were abandoned: they have none."""
+        observer = Observer(self.server, self._codecs)
+        causes = {run: _cause_or_problem(observer, run) for run in self._runs()}
+        problems = {run: found for run, found in causes.items() if found not in get_args(Cause)}
+        lost = {run: found for run, found in problems.items() if run not in self._abandoned}
+        needless = self._abandoned.keys() - problems.keys()
+
+        assert not lost, f"nothing will wake these runs: {lost}"
+        assert not needless, f"these runs were abandoned, and still have a cause: {needless}"
+
+    def _runs(self) -> list[str]:
+        """Ids of all runs that were started, also where nobody can read the start."""
+        starts = self.server.stream.every(self.client.subjects.every_start())
+        subjects = [parse(one.subject) for one in starts]
+        return [one.run for one in subjects if isinstance(one, StartSubject) and one.queue != RETIRED]
+
+
+def _cause_or_problem(observer: Observer, run: str) -> str:
+    """Return what will wake the run; if nothing will, or nobody can tell, what there is to say of it."""
+    try:
+        return observer.cause(run) or str(observer.mailbox(run))
+    except ProtocolError as error:
+        return str(error)
+
 
 @asynccontextmanager
 async def workers_in_memory() -> AsyncGenerator[WorkersInMemory]:
-    """Open a server in memory and a client; end all workers at the end."""
+    """Open a server in memory and a client; at the end look whether all runs have a cause, and end all workers."""
     site = WorkersInMemory(MemoryServer(namespace="memory"))
     async with site.client:
-        yield site
-        for worker in site.workers:
-            worker.kill()
+        try:
+            yield site
+            site.check_causes()
+        finally:
+            for worker in site.workers:
+                worker.kill()
