@@ -29,7 +29,7 @@ from relight.config.server import EmbeddedServer
 from relight.subjects import records as r
 from relight.subjects.turn import Turn
 
-__all__ = ("Consumer", "Execution", "Fleet", "WorkerProcess", "check_chain")
+__all__ = ("Consumer", "Execution", "Fleet", "WorkerProcess", "check_chain", "no_lease_left")
 
 
 class Execution(NamedTuple):
@@ -212,17 +212,11 @@ class Fleet:
 
     async def consumer(self, kind: str, queue: str = "default", shard: int = 0) -> Consumer:
         """Return the server's account of a queue's consumer of one stream; all zero if there is none."""
-        async with connected(self.urls) as connection:
-            subject = f"$JS.API.CONSUMER.INFO.RELIGHT_{self.namespace}_RUN_{shard}.{kind}-{queue}"
-            reply = await connection.request(subject, b"", timeout=5)
-        return Consumer.model_validate_json(reply.data)
+        return await consumer(self.urls, self.namespace, kind, queue, shard)
 
     async def no_lease_left(self, queue: str = "default") -> None:
         """Return when nothing of a queue is under delivery, and nothing waits to be delivered."""
-        async with asyncio.timeout(20):
-            for kind, shard in product(("start", "wake"), range(self._shards)):
-                while (info := await self.consumer(kind, queue, shard)).num_ack_pending + info.num_pending:
-                    await asyncio.sleep(0.01)
+        await no_lease_left(self.urls, self.namespace, queue, shards=self._shards)
 
     async def end(self) -> None:
         """Kill what still runs."""
@@ -250,6 +244,22 @@ class Fleet:
         if self._system_urls:
             environment["RELIGHT_SYSTEM_URL"] = ",".join(self._system_urls)
         return environment
+
+
+async def consumer(urls: list[str], namespace: str, kind: str, queue: str = "default", shard: int = 0) -> Consumer:
+    """Return the server's account of a queue's consumer of one stream; all zero if there is none."""
+    async with connected(urls) as connection:
+        subject = f"$JS.API.CONSUMER.INFO.RELIGHT_{namespace}_RUN_{shard}.{kind}-{queue}"
+        reply = await connection.request(subject, b"", timeout=5)
+    return Consumer.model_validate_json(reply.data)
+
+
+async def no_lease_left(urls: list[str], namespace: str, queue: str = "default", *, shards: int = 1) -> None:
+    """Return when nothing of a queue is under delivery, and nothing waits to be delivered."""
+    async with asyncio.timeout(20):
+        for kind, shard in product(("start", "wake"), range(shards)):
+            while (info := await consumer(urls, namespace, kind, queue, shard)).num_ack_pending + info.num_pending:
+                await asyncio.sleep(0.01)
 
 
 def check_chain(turns: Sequence[Turn]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any, Self, final
 
+from tests.crash.attempts import Attempt
 from tests.crash.severed_door import SeveredDoor
 from tests.crash.workflows import SCENARIOS, SECRETS
 
@@ -31,15 +32,16 @@ _LIMITS = Limits(ack_wait_s=1.0, renew_s=0.3)
 
 
 @final
-class Counting(Interceptor):
-    """Counts attempts: run, step, number."""
+class Noting(Interceptor):
+    """Notes who executes each attempt: run, step, number."""
 
-    def __init__(self, counted: Counter[tuple[str, str, int]]) -> None:
-        self._counted = counted
+    def __init__(self, worker: WorkerId, executors: defaultdict[Attempt, list[str]]) -> None:
+        self._worker = worker
+        self._executors = executors
 
     async def step(self, call: StepCall, next: Any) -> Any:
         key = call.info.idempotency_key.removeprefix(f"{call.info.run_id}:")
-        self._counted[call.info.run_id, key, call.info.attempt] += 1
+        self._executors[call.info.run_id, key, call.info.attempt].append(self._worker)
         return await next(call)
 
 
@@ -47,7 +49,10 @@ class Counting(Interceptor):
 class SeverableWorker:
     """A host with all that belongs to it. `sever` ends it as abruptly as a process can end a part of itself."""
 
-    def __init__(self, door: SeveredDoor, real: JetStreamDoor, keeper: Keeper, host: Host, launcher: Launcher) -> None:
+    def __init__(
+        self, name: WorkerId, door: SeveredDoor, real: JetStreamDoor, keeper: Keeper, host: Host, launcher: Launcher
+    ) -> None:
+        self.name = name
         self.door = door
         self._real = real
         self._keeper = keeper
@@ -76,11 +81,12 @@ class Fleet:
     """Two workers at any time; whoever dies is replaced."""
 
     def __init__(self, server: EmbeddedServer, namespace: str) -> None:
-        self.executions: Counter[tuple[str, str, int]] = Counter()
+        self.executors: defaultdict[Attempt, list[str]] = defaultdict(list)
+        self.victims: dict[str, str] = {}  # Who died of which run.
         self.operations: Counter[str] = Counter()
         self.killed_at: str | None = None
-        self._server = server
-        self._namespace = namespace
+        self.server = server
+        self.namespace = namespace
         self.relight = Relight(server.url, namespace=namespace)
         self._target: tuple[str, int, Moment] | None = None
         self._workers: list[SeverableWorker] = []
@@ -111,34 +117,34 @@ class Fleet:
         name = WorkerId(f"severable-{next(_numbers)}")
         keeper = Keeper(
             KeeperOptions(
-                namespace=self._namespace,
+                namespace=self.namespace,
                 worker=name,
-                access=Access(servers=(self._server.url,)),
-                system=Access(servers=(self._server.system_url,)),
+                access=Access(servers=(self.server.url,)),
+                system=Access(servers=(self.server.system_url,)),
                 limits=_LIMITS,
             )
         )
         await keeper.start()
         options = DoorOptions(
-            namespace=self._namespace,
-            access=Access(servers=(self._server.url,)),
+            namespace=self.namespace,
+            access=Access(servers=(self.server.url,)),
             name=connection_name(name, "main"),
             limits=_LIMITS,
         )
         real = await JetStreamDoor.open(options, keeper=keeper)
         door = SeveredDoor(real, self._on_operation)
         launcher = Launcher(
-            threads=4, interceptors=[Counting(self.executions)], sender=self.relight, secrets=SECRETS.get
+            threads=4, interceptors=[Noting(name, self.executors)], sender=self.relight, secrets=SECRETS.get
         )
         host = Host(
             door,
-            Subjects(self._namespace),
+            Subjects(self.namespace),
             name,
             WorkflowPrograms(_workflows(), launcher, code="same"),
             queues=("default",),
             concurrency=100,
         )
-        self._workers.append(SeverableWorker(door, real, keeper, host, launcher))
+        self._workers.append(SeverableWorker(name, door, real, keeper, host, launcher))
         await host.open()
 
     def _on_operation(self, door: SeveredDoor, name: OperationName, subject: str, moment: Moment) -> None:
@@ -151,6 +157,7 @@ class Fleet:
             self.killed_at = f"{when} operation {number}, {name} {subject}"
             worker = next(one for one in self._workers if one.door is door)
             self._workers.remove(worker)
+            self.victims[run] = worker.name
             worker.sever()
             self._spawn(worker.close())
             self._spawn(self.hire())

@@ -2,7 +2,7 @@
 it begins.
 
 For each line that comes in, one worker is forked: it starts in milliseconds, because everything is imported already. It
-says its process id when it works. When the input ends, so do all.
+says its process id and its worker's name when it works. When the input ends, so do all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def work() -> None:
         workflows = {known.name: known for one in SCENARIOS.values() for known in (one.workflow, *one.others)}
         worker = Worker(relight, list(workflows.values()), interceptors=[Noting()], version="1", secrets=SECRETS.get)
         async with worker:
-            print(os.getpid(), flush=True)
+            print(os.getpid(), worker.id, flush=True)
             await asyncio.Event().wait()
 
 

@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Self, final
 
 import pytest
+from tests.crash.apps_fleet import no_lease_left
+from tests.crash.attempts import Attempt, needless_executions
 from tests.crash.test_every_point_on_jetstream import ended, quick_outcomes
 from tests.crash.workflows import SCENARIOS
 
@@ -45,7 +48,7 @@ async def test_runs_end_alike_whichever_worker_is_killed_when(
             await asyncio.sleep(random.uniform(0, 0.03))  # The moment is what is random here.
             victim = fleet.pop(random.randrange(2))
             os.kill(victim, signal.SIGKILL)
-            victims |= dict.fromkeys(names, str(victim))
+            victims |= dict.fromkeys(names, nursery.names[victim])
             replacing = asyncio.create_task(nursery.worker())
 
             for id, run in runs.items():
@@ -53,15 +56,23 @@ async def test_runs_end_alike_whichever_worker_is_killed_when(
                 await check_chain(relight, id)
                 await check_sealed(server, namespace, id, is_sealed=keys is not None)
             fleet.append(await replacing)
-    executed: dict[str, list[str]] = {}
-    for line in executions.read_text().splitlines():
-        attempt, _, process = line.rpartition(" ")
-        executed.setdefault(attempt, []).append(process)
-    for attempt, processes in executed.items():
-        killed = victims[attempt.split(":")[0].split("-child-")[0]]
-        assert processes in ([processes[-1]], [killed, processes[-1]]), f"seed {SEED}: {attempt}: {processes}"
-    again = [attempt for attempt, processes in executed.items() if len(processes) > 1]
+
+        await no_lease_left([server.url], namespace)
+        executors = executors_in(executions.read_text(), nursery.names)
+        problems = await needless_executions(relight, executors, victims)
+    assert not problems, f"seed {SEED}: {problems}"
+    again = [attempt for attempt, ran in executors.items() if len(ran) > 1]
     assert len(again) >= KILLS / 10, "too few kills met a step"
+
+
+def executors_in(executions: str, names: Mapping[int, str]) -> dict[Attempt, list[str]]:
+    """The workers that executed each attempt, in order."""
+    found: dict[Attempt, list[str]] = {}
+    for line in executions.splitlines():
+        key, number, process = line.split()
+        run, _, step = key.partition(":")
+        found.setdefault((run, step, int(number)), []).append(names[int(process)])
+    return found
 
 
 async def check_chain(relight: Relight, run: str) -> None:
@@ -80,19 +91,22 @@ async def check_sealed(server: EmbeddedServer, namespace: str, run: str, *, is_s
 
 @final
 class Nursery:
-    """Has workers forked, one after the other, which end with it."""
+    """Has workers forked, one after the other, which end with it. `names` are what they call themselves, by process."""
 
     def __init__(self, server: EmbeddedServer, namespace: str, executions: Path) -> None:
         self._arguments = (server.url, namespace, str(executions))
         self._environment = {**os.environ, "RELIGHT_SYSTEM_URL": server.system_url}
         self._process: asyncio.subprocess.Process
+        self.names: dict[int, str] = {}
 
     async def worker(self) -> int:
         """Return the process id of a new worker when it works."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(b"\n")
-        return int(await self._process.stdout.readline())
+        process, name = (await self._process.stdout.readline()).decode().split()
+        self.names[int(process)] = name
+        return int(process)
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
