@@ -7,12 +7,14 @@ import os
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from tests.crash.apps import brisk, gated, quick
 from tests.crash.apps_fleet import Execution, Fleet
+from tests.crash.attempts import Attempt, needless_executions
 from tests.processes import eventually
 from tests.raw_nats import connected
 
@@ -165,7 +167,7 @@ async def waits_after_a_kill_in_a_burst(
 ) -> list[float]:
     """Kill one of two workers in the burst; return how long each affected run waited for the other one."""
     async with Fleet(server, namespace, directory, sees_deaths=True) as fleet:
-        victim, _ = [await fleet.worker("brisk"), await fleet.worker("brisk")]
+        victim, survivor = [await fleet.worker("brisk"), await fleet.worker("brisk")]
         starting = [asyncio.create_task(fleet.relight.start(brisk, fleet.text)) for _ in range(3_000)]
         # In a thread: the loop is busy with the starts until the burst is nearly over.
         died = await asyncio.to_thread(kill_50_ms_after_its_steps, victim.pid, directory / "executions", steps)
@@ -185,7 +187,20 @@ async def waits_after_a_kill_in_a_burst(
         assert max([longest_passed_over(first), *waits]) < LIMITS.ack_wait_s / 2
         for run in runs[::50]:
             await fleet.journal(run.id)
+        names = {victim.pid: victim.id, survivor.pid: survivor.id}
+        victims = dict.fromkeys(by_run, victim.id)
+        problems = await needless_executions(fleet.relight, repeated(by_run, names), victims)
+        assert not problems, problems
         return waits
+
+
+def repeated(executions: Mapping[str, Sequence[Execution]], names: Mapping[int, str]) -> dict[Attempt, list[str]]:
+    """Who executed each attempt that was not executed once, in order; of the others there is nothing to be said."""
+    executors: dict[Attempt, list[str]] = defaultdict(list)
+    for run, ran in executions.items():
+        for one in ran:
+            executors[run, f"{one.step}#1", 1].append(names[one.process])
+    return {attempt: ran for attempt, ran in executors.items() if len(ran) > 1}
 
 
 def kill_50_ms_after_its_steps(worker: int, executions: Path, steps: int) -> float:
