@@ -32,9 +32,10 @@ def app(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def developing(app: Path) -> Generator[subprocess.Popen[str]]:
+def developing(app: Path, **variables: str) -> Generator[subprocess.Popen[str]]:
     # A server given for everything else must not be the one that is developed on.
-    with background("dev", "app.py", directory=app.parent, variables={"RELIGHT_URL": "nats://127.0.0.1:1"}) as dev:
+    variables = {"RELIGHT_URL": "nats://127.0.0.1:1", **variables}
+    with background("dev", "app.py", directory=app.parent, variables=variables) as dev:
         yield dev
 
 
@@ -96,6 +97,15 @@ async def test_a_killed_worker_is_replaced_and_a_killed_dev_leaves_nothing(app: 
         eventually_ended(worker)
     assert "the worker was killed (SIGKILL)" in said
     eventually(lambda: not marked(os.environ[MARK]))
+
+
+async def test_its_server_syncs_as_the_setting_says(app: Path) -> None:
+    with developing(app, RELIGHT_SYNC="always") as dev:
+        read_until(dev, "worker_started")
+
+        doctor = await Terminal(app.parent, {}).run("doctor", "--json")
+
+    assert "always: before each acknowledgement" in [one["text"] for one in doctor.documents]
 
 
 def test_a_worker_that_its_watchdog_has_ended_is_replaced(app: Path) -> None:
