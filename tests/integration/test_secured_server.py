@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from tests.integration.secured_server import SecuredServer, secured_server
 from relight import Relight, UnavailableError, Worker, WorkflowContext, step, workflow
 from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.connection import Connection
+from relight.actors.jetstream.inspection import server_sights
 from relight.actors.jetstream.keeper_connection import connect
 from relight.config.settings import Settings
+from relight.sdk._backend import JetStreamBackend
 
 
 @pytest.fixture
@@ -46,6 +49,24 @@ async def test_credentials_and_certificates_let_clients_and_workers_in(
         run = await relight.start(adds)
 
         assert await run.result(timeout=10) == 3
+
+
+async def test_a_context_that_is_given_lets_them_in_whatever_the_settings_say(
+    secured: SecuredServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELIGHT_TLS_CA", str(secured.certificate))  # It has not signed the server's.
+    monkeypatch.setenv("RELIGHT_SYSTEM_CREDENTIALS", str(secured.system))
+    context = ssl.create_default_context(cafile=secured.authority)
+    context.load_cert_chain(secured.certificate, secured.key)
+
+    async with Relight(secured.url, credentials=secured.user, tls=context) as relight, Worker(relight, [adds]):
+        run = await relight.start(adds)
+        assert isinstance(relight.backend, JetStreamBackend)
+        system = relight.backend.system_access()
+
+        assert await run.result(timeout=10) == 3
+        assert system is not None
+        assert len(await server_sights(system)) == 1
 
 
 @pytest.mark.parametrize("missing", ["RELIGHT_TLS_CERT", "RELIGHT_CREDENTIALS"])
