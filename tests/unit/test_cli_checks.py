@@ -84,6 +84,14 @@ def test_an_older_server_a_small_payload_and_a_wrong_clock_are_told() -> None:
     assert verdicts(replace(FOUND, skew_s=None, streams=[]), "clock") == ["ok"]
 
 
+def test_it_is_told_which_of_two_clocks_is_ahead() -> None:
+    told = [
+        one.text for skew_s in (3.0, -3.0) for one in checks_of(replace(FOUND, skew_s=skew_s)) if one.topic == "clock"
+    ]
+
+    assert told == ["3000 ms behind the server's", "3000 ms ahead of the server's"]
+
+
 def test_large_values_and_data_keys_in_fewer_copies_decide_too() -> None:
     fewer = replace(FOUND, apart=[bucket("OBJ_RELIGHT_default", 3), bucket("KV_RELIGHT_default_KEYS", 1)])
 
