@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from relight import Retry, WorkflowContext, step, workflow
 
@@ -15,6 +16,11 @@ async def greet(name: str) -> str:
 @step(retry=Retry(attempts=1), on_exhausted="park")
 async def charge(cents: int) -> str | None:
     raise ValueError(f"can't charge {cents}\nsecond line")
+
+
+@step(retry=Retry(attempts=1), on_exhausted="park")
+def read(path: str) -> str:
+    return Path(path).read_text()
 
 
 @workflow
@@ -51,6 +57,11 @@ async def token(ctx: WorkflowContext) -> str:
 @workflow
 async def payment(ctx: WorkflowContext, cents: int) -> str | None:
     return await charge(cents)
+
+
+@workflow
+async def reads(ctx: WorkflowContext, path: str) -> str:
+    return await read(path)
 
 
 @workflow

@@ -16,12 +16,30 @@ from tests.integration.cli_process import APP, Terminal, background, one_line_of
 from tests.integration.pseudo_terminal import at_a_terminal
 from tests.runs import until as runs_until
 
-from relight import Relight, RunStatus
+from relight import Relight, RunFailed, RunStatus
 from relight.config.server import EmbeddedServer
 from relight.subjects.codec import encode
 from relight.subjects.messages import Start
 from relight.subjects.records import RunStarted
 from relight.subjects.turn import VERSION
+
+APP_WITH_NAMES = """
+from relight import WorkflowContext, workflow
+
+@workflow(name="same")
+async def first(ctx: WorkflowContext) -> str:
+    return "first"
+
+@workflow(name="same")
+async def second(ctx: WorkflowContext) -> str:
+    return "second"
+
+@workflow
+async def other(ctx: WorkflowContext) -> str:
+    return "other"
+
+both = [other, second]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +364,45 @@ async def test_a_step_may_have_returned_null(terminal: Terminal, client: Relight
 
     assert resolved.code == 0, resolved
     assert await client.get_run(run).result(timeout=20) is None
+
+
+async def test_a_parked_step_is_failed_or_run_again_by_a_person(terminal: Terminal, client: Relight) -> None:
+    file = terminal.directory / "file"
+    failed, again = (
+        await started(client, "reads", str(file), until="parked"),
+        await started(client, "reads", str(file), until="parked"),
+    )
+    file.write_text("now it is there")
+
+    told, as_json = await asyncio.gather(
+        terminal.run("resolve", failed, "read", "--error", "no such luck"),
+        terminal.run("resolve", again, "read#1", "--rerun", "--json"),
+    )
+
+    assert (told.code, told.out, told.err) == (0, f"resolved step read of run {failed}\n", "")
+    assert as_json.document == {"run": again, "decided": "resolve"}
+    with pytest.raises(RunFailed, match="no such luck"):
+        await client.get_run(failed).result(timeout=20)
+    assert await client.get_run(again).result(timeout=20) == "now it is there"
+
+
+@pytest.mark.parametrize("target", ["package.flows:second", "package/flows.py:both"])
+async def test_a_worker_runs_the_workflows_of_one_name_in_a_module(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path, target: str
+) -> None:
+    tmp_path.joinpath("package").mkdir()
+    tmp_path.joinpath("package", "flows.py").write_text(APP_WITH_NAMES)
+    variables = {"RELIGHT_URL": shared_server.url, "RELIGHT_NAMESPACE": namespace}
+
+    with background("worker", target, directory=tmp_path, variables=variables) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert "worker_started" in said, said + process.stdout.read()
+        answer = await Terminal(tmp_path, variables).run("start", "same", "--wait")
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == 0
+    assert (answer.code, answer.out) == (0, '"second"\n'), answer
 
 
 async def test_what_is_not_known_is_one_line(terminal: Terminal, client: Relight) -> None:
