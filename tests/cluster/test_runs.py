@@ -16,6 +16,24 @@ from tests.crash.apps_proxy import Proxy
 from relight.subjects.codec import decode_worker_says, encode
 from relight.subjects.messages import AskEveryWorker
 
+_BEHIND_S_MAX = 8.0
+"""How much later than the server itself new runs may go on, which have to be stored first: a start is tried again up to
+two seconds later, some were begun two seconds after that, and a lost request is given up after five. 1 to 4 seconds
+were seen. The server itself takes 4 to 10, now more, now less."""
+
+_TOLD_BEHIND_S_MAX = 3.0
+"""The same where nothing but deliveries stood still: the workers are told that they go on; 0.1 seconds were seen."""
+
+
+async def serves_again(cluster: ClusterOfThree, namespace: str) -> float:
+    """Return the time at which the stream and both its consumers have a leader that runs, as a bare client sees it.
+
+    Each of the three elects its own, seconds apart: another consumer beside them would go on before, or after, them.
+    """
+    stream = f"RELIGHT_{namespace}_RUN_0"
+    await asyncio.gather(*(cluster.leader_of(stream, one) for one in ("", "start-default", "wake-default")))
+    return time.monotonic()
+
 
 async def test_an_append_with_unknown_outcome_is_written_once_and_its_owner_goes_on(
     cluster: ClusterOfThree, namespace: str, tmp_path: Path
@@ -53,22 +71,22 @@ async def test_runs_go_on_when_the_leader_of_stream_and_consumers_is_killed(
         leader = await cluster.leader_of(f"RELIGHT_{namespace}_RUN_0")
 
         leader.kill()
-        killed = time.monotonic()
+        serving = asyncio.create_task(serves_again(cluster, namespace))
         started = [asyncio.create_task(fleet.relight.start(quick, fleet.text)) for _ in range(20)]
         fresh = [await one for one in started]
         results = await asyncio.gather(*(run.result(timeout=60) for run in fresh))
-        stalled_s = time.monotonic() - killed
+        behind_s = time.monotonic() - await serving
         fleet.open_the_gate()
 
         assert results == [6] * 20
-        # The server's own stall is 4 to 6 seconds, 10 were seen once.
-        assert stalled_s < 30
+        assert behind_s < _BEHIND_S_MAX
         assert [await run.result(timeout=60) for run in held] == ["open"] * 5
         leader.start()
         await cluster.formed()
         for id in [*(run.id for run in held), *(run.id for run in fresh)]:
             await fleet.journal(id)
             assert [one.step for one in fleet.executions(run=id)] in (["one", "gate", "two"], ["one", "two", "three"])
+        await fleet.no_lease_left()
 
 
 async def test_deliveries_go_on_when_the_leader_of_their_consumers_is_killed_and_that_of_the_stream_lives(
@@ -85,20 +103,22 @@ async def test_deliveries_go_on_when_the_leader_of_their_consumers_is_killed_and
         leader = await cluster.part_leaders(stream, "start-default")
 
         leader.kill()
-        killed = time.monotonic()
+        serving = asyncio.create_task(serves_again(cluster, namespace))
         more = [await fleet.relight.start(waits, fleet.text) for _ in range(10)]
         for run in (*waiting, *more):
             await fleet.status(run.id, "waiting")
             await run.resume("answer", "gone")
         results = await asyncio.gather(*(run.result(timeout=60) for run in (*waiting, *more)))
+        behind_s = time.monotonic() - await serving
 
         assert results == ["gone"] * 20
-        assert time.monotonic() - killed < 30
+        assert behind_s < _TOLD_BEHIND_S_MAX
         # Told by the server: whoever heeds only its silence goes on after more than ten seconds.
         assert not any("missed heartbeats" in worker.log.read_text() for worker in workers)
         for run in (*waiting, *more):
             assert Counter(one.step for one in fleet.executions(run=run.id)) == {"one": 1, "two": 1}
             await fleet.journal(run.id)
+        await fleet.no_lease_left()
 
 
 async def test_the_workers_at_every_node_are_asked_and_known_not_to_answer(
