@@ -19,7 +19,7 @@ from relight.actors.ownership import Ownership
 from relight.actors.run_actor import RunActor
 from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_ask, decode_ask_every_worker, encode
-from relight.subjects.grammar import Subjects
+from relight.subjects.grammar import StartSubject, Subjects, WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskEveryWorker, AskOwner, WorkerSays
 
@@ -138,7 +138,7 @@ class Host:
 
     def _answer(self, question: bytes) -> bytes | None:
         ask = decode_ask(question)
-        if ask.asker == self.worker or self._is_too_late(ask):
+        if ask.asker == self.worker or self._is_too_late(ask) or not self._is_about(ask.run, ask.subject):
             return None
         # Also while draining: a run whose steps still get their time is not to be run elsewhere.
         if not self._is_open or not (self._can_take(ask) if ask.workflow else ask.run in self._live.actors):
@@ -146,6 +146,10 @@ class Host:
         take = self._take_handed_over if ask.workflow else self._adopt
         self.loop.call_soon_threadsafe(take, _delivery_in(ask))
         return MINE
+
+    def _is_about(self, run: str, subject: str) -> bool:
+        of = parse(subject)
+        return isinstance(of, StartSubject | WakeSubject) and (of.namespace, of.run) == (self.subjects.namespace, run)
 
     def _can_take(self, ask: AskOwner | AskEveryWorker) -> bool:
         _, _, kind, _, queue, _ = ask.subject.split(".")

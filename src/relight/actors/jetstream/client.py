@@ -15,10 +15,13 @@ from nats.aio.client import Client, Srv
 from relight.actors.jetstream.transport import SturdyTransport
 from relight.errors import UnavailableError
 
-__all__ = ("WORLD_ERRORS", "Access", "SturdyClient")
+__all__ = ("INBOX", "WORLD_ERRORS", "Access", "SturdyClient")
 
 WORLD_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What a call on a connection raises when the server, or the way to it, is at fault."""
+
+INBOX = "_INBOX."
+"""How the subject begins at which an answer is waited for. One that is sent elsewhere could be a command there."""
 
 _BUFFER_BYTES = 64 * 1024
 _CANCELLED_AGAIN_S = 0.05
@@ -100,6 +103,12 @@ class SturdyClient(Client):
         if self._current_server is not None:
             pool = _without_former(self._current_server, self._server_pool, info.get("connect_urls") or ())
             self._server_pool[:] = _with_user_of(self._current_server, pool)
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+                return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            return None  # What anybody has sent malformed would end the reading of all that follows.
 
     async def _process_pong(self) -> None:
         # nats-py's own fails on a future that was given up meanwhile, and its reading task with it.

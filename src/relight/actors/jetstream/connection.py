@@ -110,7 +110,7 @@ class Connection(SturdyClient):
         return bool(self._server_info.get("cluster"))
 
     @classmethod
-    async def open(cls, access: Access, *, name: str, inbox_prefix: str = "_INBOX") -> Connection:
+    async def open(cls, access: Access, *, name: str) -> Connection:
         """Connect, and stay connected: after a loss it tries again for ever, with back-off.
 
         Raises:
@@ -125,7 +125,6 @@ class Connection(SturdyClient):
             await connection.enter(
                 access,
                 name=name,
-                inbox_prefix=inbox_prefix,
                 error_cb=connection._on_error,
                 disconnected_cb=connection._on_disconnected,
                 reconnected_cb=connection._on_reconnected,

@@ -58,7 +58,6 @@ class DoorOptions:
         namespace: Whose streams and subjects.
         access: The servers, and as whom to connect.
         name: Of the connection, as operators see it.
-        inbox_prefix: Where answers come; a user with few permissions has one of its own.
         shards: Over how many streams the slots are spread; None: as found, or one.
         replicas: Of each stream, at least.
         limits: Bounds and periods.
@@ -67,7 +66,6 @@ class DoorOptions:
     namespace: str
     access: Access
     name: str
-    inbox_prefix: str = "_INBOX"
     shards: int | None = None
     replicas: int = 1
     limits: Limits = LIMITS
@@ -112,7 +110,7 @@ class JetStreamDoor:
             UnsuitableServerError: The server is too old or has no JetStream.
             IncompatibleStreamError: A stream exists with settings that Relight can't work with. It was left as it is.
         """
-        connection = await Connection.open(options.access, name=options.name, inbox_prefix=options.inbox_prefix)
+        connection = await Connection.open(options.access, name=options.name)
         try:
             mux = Mux(connection, options.limits)
             await check_jetstream(mux)

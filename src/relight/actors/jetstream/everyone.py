@@ -17,6 +17,7 @@ from typing import final
 import msgspec
 
 from relight.actors.door import Answers
+from relight.actors.jetstream.client import INBOX
 from relight.actors.jetstream.connection import Connection
 from relight.actors.jetstream.hearing import is_heard
 from relight.actors.jetstream.keeper_connection import worker_of
@@ -145,7 +146,7 @@ class Everyone:
 
         def receive(_subject: bytes, inbox: bytes, question: bytes, _headers: bytes | None) -> None:
             asker = inbox.decode()
-            if asker not in self._own_inboxes:
+            if asker.startswith(INBOX) and asker not in self._own_inboxes:
                 self._connection.send(f"{asker}.{self._name}", reply(question))
 
         self._connection.listen(self._subject, receive)

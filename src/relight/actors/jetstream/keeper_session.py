@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from relight.actors.jetstream.announcer import Announcer
-from relight.actors.jetstream.client import WORLD_ERRORS, Access
+from relight.actors.jetstream.client import INBOX, WORLD_ERRORS, Access
 from relight.actors.jetstream.deaths_freeing import Survivor
 from relight.actors.jetstream.deaths_sweep import Sweep
 from relight.actors.jetstream.keeper_connection import confirm, connect, connection_name, subscribe
@@ -107,8 +107,8 @@ class Session:
         """Answer questions to this worker; on return the server knows."""
 
         async def receive(question: Msg) -> None:
-            answer = reply(question.data)
-            if answer is not None and question.reply:
+            answer = reply(question.data) if question.reply.startswith(INBOX) else None
+            if answer is not None:
                 await self._client.publish(question.reply, answer)
 
         await subscribe(self._client, self._subjects.owner(worker), receive)
