@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import nats
 from nats.aio.client import Client
 
-__all__ = ("connected", "create_stream", "last_message", "store")
+__all__ = ("connected", "create_stream", "last_message", "publish_raw", "store")
 
 
 @asynccontextmanager
@@ -43,3 +45,15 @@ async def last_message(connection: Client, stream: str) -> bytes:
     reply = await connection.request(f"$JS.API.STREAM.MSG.GET.{stream}", body, timeout=10)
     data: str = json.loads(reply.data)["message"]["data"]
     return b64decode(data)
+
+
+async def publish_raw(url: str, subject: str, headers: bytes) -> None:
+    """Publish with headers that no client library would write."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n')
+    writer.write(b"HPUB %s %d %d\r\n%s\r\nPING\r\n" % (subject.encode(), len(headers), len(headers), headers))
+    while not (line := await reader.readline()).startswith(b"PONG"):
+        assert not line.startswith(b"-ERR"), line
+    writer.close()
+    await writer.wait_closed()

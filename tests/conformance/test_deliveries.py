@@ -23,7 +23,7 @@ async def test_a_start_is_delivered_as_it_was_stored(site: Site) -> None:
     await site.until(lambda: bool(starts))
 
     start = starts[0]
-    assert (start.subject, start.sequence, start.data, start.fence) == (subject, sequence, b"input", 0)
+    assert (start.subject, start.sequence, start.data, start.fence) == (subject, sequence, b"input", None)
     assert start.delivered == 1
 
 

@@ -22,11 +22,10 @@ from relight.subjects.ids import slot_of
 
 async def test_a_delivery_tells_its_fence_sequence_and_count(shared_server: EmbeddedServer, namespace: str) -> None:
     subjects, inbox = Subjects(namespace), Inbox()
-    start = subjects.start("q", "order-1")
+    wake = subjects.wake("q", "order-1")
     async with await door(shared_server, namespace) as one:
-        await one.consume("start", "q", inbox.receive, places=5)
-        any_queue = subjects.start_any_queue("order-1")
-        sequence = await one.publish(start, b"", fence=0, fence_subject=any_queue)
+        await one.consume("wake", "q", inbox.receive, places=5)
+        sequence = await one.publish(wake, b"", fence=0)
 
         (first,) = await inbox.wait_for(1)
         one.nak(first)
@@ -34,7 +33,7 @@ async def test_a_delivery_tells_its_fence_sequence_and_count(shared_server: Embe
         one.nak(second, delay_s=0.3)
         third = (await inbox.wait_for(3))[2]
 
-        assert (first.subject, first.data, first.fence, first.sequence) == (start, b"", 0, sequence)
+        assert (first.subject, first.data, first.fence, first.sequence) == (wake, b"", 0, sequence)
         assert [first.delivered, second.delivered, third.delivered] == [1, 2, 3]
 
 

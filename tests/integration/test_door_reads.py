@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 from tests.integration.door_on_server import door
-from tests.raw_nats import connected
+from tests.raw_nats import connected, publish_raw
 
+from relight.actors.door import Delivery
 from relight.config.server import EmbeddedServer
 from relight.errors import UnavailableError
 from relight.subjects.grammar import Subjects
@@ -148,3 +149,39 @@ async def test_readers_are_told_when_the_connection_is_lost(server: EmbeddedServ
         for reading in (one.read(log, after=0, limit=1), one.last(log), one.count(log)):
             with pytest.raises(UnavailableError):
                 await reading
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"NATS/1.0\r\nX: Nats-Expected-Last-Subject-Sequence:z\r\n\r\n",
+        b"NATS/1.0\r\nX: Nats-Expected-Last-Subject-Sequence:0\r\n\r\n",
+        b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence:0\r\nNats-Expected-Last-Subject-Sequence-Subject:empty\r\n\r\n",
+        b"NATS/1.0\r\nA: b\nC: d\r\n\r\n",
+        b"NATS/1.0 \xff\r\n\r\n",
+        b"NATS",
+        b"NATS/1.0\r\nNats-Sequence: 7\r\nNats-Last-Sequence: 0\r\n\r\n",
+    ],
+)
+async def test_headers_that_somebody_has_made_up_are_no_fence_and_hold_nothing_up(
+    shared_server: EmbeddedServer, namespace: str, headers: bytes
+) -> None:
+    wake = Subjects(namespace).wake("q", "order-1")
+    deliveries: list[Delivery] = []
+    async with await door(shared_server, namespace) as one:
+        first = await one.publish(wake, b"1")
+        await publish_raw(shared_server.url, wake, headers)
+        third = await one.publish(wake, b"3")
+
+        read = await one.read(wake, after=0, limit=10)
+        assert [(stored.sequence, stored.fence) for stored in read] == [(first + at, None) for at in range(3)]
+        assert read[1] == await one.next(wake, after=first)
+        assert read[2] == await one.last(wake)
+        await one.consume("wake", "q", deliveries.append, places=5)
+        async with asyncio.timeout(20):
+            while len(deliveries) < 3:
+                await asyncio.sleep(0.01)
+        assert [(delivery.sequence, delivery.fence) for delivery in deliveries] == [
+            (stored.sequence, None) for stored in read
+        ]
+        assert deliveries[-1].sequence == third

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from msgspec import Raw
@@ -13,7 +12,7 @@ from nats.aio.msg import Msg
 from tests.crash.apps import quick
 from tests.crash.apps_fleet import Fleet
 from tests.processes import eventually
-from tests.raw_nats import connected, store
+from tests.raw_nats import connected, publish_raw, store
 
 from relight.config.server import EmbeddedServer
 from relight.subjects.codec import encode
@@ -107,21 +106,9 @@ async def test_malformed_headers_do_not_make_a_worker_deaf(
         inbox = await heard_at(connection, "_INBOX.hostile.>")
 
         for headers in (b"NATS", b"NATS/1.0 \xff\r\n\r\n", b"NATS/1.0\n\n"):
-            await publish_raw(shared_server, subjects.announcements(), headers)
-            await publish_raw(shared_server, subjects.owner(worker.id), headers)
+            await publish_raw(shared_server.url, subjects.announcements(), headers)
+            await publish_raw(shared_server.url, subjects.owner(worker.id), headers)
         await connection.publish(subjects.owner(worker.id), question(subjects), reply="_INBOX.hostile.answer")
 
         await asyncio.to_thread(eventually, lambda: len(inbox) > 0)
         assert await (await fleet.relight.start(quick, fleet.text)).result(timeout=20) == 6
-
-
-async def publish_raw(server: EmbeddedServer, subject: str, headers: bytes) -> None:
-    """Publish with headers that no client library would write."""
-    address = urlsplit(server.url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    writer.write(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n')
-    writer.write(b"HPUB %s %d %d\r\n%s\r\nPING\r\n" % (subject.encode(), len(headers), len(headers), headers))
-    while not (line := await reader.readline()).startswith(b"PONG"):
-        assert not line.startswith(b"-ERR"), line
-    writer.close()
-    await writer.wait_closed()

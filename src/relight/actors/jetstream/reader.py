@@ -32,15 +32,22 @@ _BATCH_MAX = 5_000
 _RETRY_S = 0.2
 """About how long to wait when a request brought nothing, for example while a leader is elected."""
 
-_FENCE = f"{FENCE}:".encode()
-_ANSWER = re.compile(
-    rb"NATS/1\.0\r\n"
-    rb"(?>" + _FENCE + rb" ?(\d+)\r\n|.*\r\n)*?"
+_FENCE = FENCE.encode() + rb": ?(\d{1,20})\r\n"
+_FENCE_LINE = re.compile(rb"\r\n" + _FENCE)
+_OTHER_FENCE = f"\r\n{FENCE}-Subject:".encode()
+_TOLD_BY_SERVER = (
     rb"Nats-Stream: .*\r\nNats-Subject: (.*)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: (.{19})(.*)Z\r\n"
     rb"Nats-Num-Pending: .*\r\nNats-Last-Sequence: (\d+)\r\n\r\n"
 )
+_OWN_FENCE = _FENCE + rb"(?!" + FENCE.encode() + rb"-Subject:)"
+_ANSWER = re.compile(rb"NATS/1\.0\r\n(?>" + _OWN_FENCE + rb"|.*\r\n)*?" + _TOLD_BY_SERVER)
 """The headers of a message in a batch: those that are stored with it, then the server's, always in this order. In one
 pass, because a history is long; atomic, so that no headers of anybody's make it try twice."""
+
+_TOLD = re.compile(rb"()" + _TOLD_BY_SERVER)
+"""The server's headers only: behind any that somebody has stored malformed. Such a message has no fence."""
+
+_FIRST_TOLD = b"Nats-Stream: "
 
 _PENDING = b"\r\nNats-Num-Pending: "
 _BEFORE = b"\r\nNats-Last-Sequence: "
@@ -253,7 +260,7 @@ class _Batch:
         if headers.startswith(b"NATS/1.0 "):
             self._finish(headers)
             return
-        answer = _ANSWER.fullmatch(headers)
+        answer = _ANSWER.fullmatch(headers) or _TOLD.fullmatch(headers, max(0, headers.rfind(_FIRST_TOLD)))
         if answer is None:
             raise ProtocolError(f"not what a batch consists of: {headers[:200]!r}")
         fence, subject, sequence, second, fraction, before = answer.groups()
@@ -267,7 +274,7 @@ class _Batch:
                 subject.decode() if self._is_filter else self._subject,
                 number,
                 data,
-                None if fence is None else int(fence),
+                None if not fence else int(fence),
                 _second_ms(second) + int(fraction[1:4].ljust(3, b"0")),
             )
         )
@@ -303,12 +310,9 @@ def _stored_or_none(answer: _Got | ApiError) -> Stored | None:
 
 
 def fence_in(headers: bytes) -> int | None:
-    """Return the sequence that a message's publisher expected, None if it was not fenced."""
-    start = headers.find(_FENCE)
-    if start < 0:
-        return None
-    start += len(_FENCE)
-    return int(headers[start : headers.index(b"\r\n", start)])
+    """Return the sequence that a message's publisher expected, None if it was not fenced on its own subject."""
+    found = _FENCE_LINE.search(headers)
+    return None if found is None or _OTHER_FENCE in headers else int(found[1])
 
 
 def _value(headers: bytes, name: bytes) -> bytes:

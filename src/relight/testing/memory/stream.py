@@ -45,7 +45,7 @@ class MemoryStream:
     def publish(self, subject: str, data: bytes, *, fence: int | None, fence_subject: str | None) -> int:
         """Store one message and return its sequence. Raises `FencedError` if the fence does not hold."""
         self._check(fence, fence_subject or subject)
-        return self._store(subject, data, fence).sequence
+        return self._store(subject, data, fence if fence_subject is None else None).sequence
 
     def schedule(self, subject: str, data: bytes, *, target: str, due_ms: int) -> None:
         """Publish `data` on `target` at `due_ms`, unless the message that says so is gone by then."""
