@@ -106,7 +106,7 @@ class SturdyClient(Client):
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
-            return await super()._process_headers(headers)
+            return await super()._process_headers(headers)  # pyright: ignore[reportUnknownMemberType]
         except (IndexError, UnicodeDecodeError):
             return None  # What anybody has sent malformed would end the reading of all that follows.
 

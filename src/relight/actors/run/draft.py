@@ -189,8 +189,9 @@ class Draft:
 
     def _take_message(self, wake: m.Wake) -> None:
         if isinstance(wake, m.TimerDue):
-            # The server's word that it is time counts, whatever this machine's clock says.
-            self.begin_at(max(self.at_ms, wake.due_ms))
+            # The server's word that it is time counts, whatever this machine's clock says; but not that of anybody else
+            # that it is later than what the run waits for.
+            self.begin_at(max(self.at_ms, min(wake.due_ms, self.state.next_due_ms() or 0)))
             self._time_out()  # What was sent before it counts, what was sent after it does not.
         if isinstance(wake, m.Resolve) and self._refuses(wake):
             return
