@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory
 
-from relight import Relight, WorkflowContext, workflow
+from relight import Relight, RunTerminated, WorkflowContext, workflow
 from relight.errors import ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode
@@ -74,6 +74,21 @@ async def test_a_message_of_a_later_version_and_what_follows_it_wait_for_that(si
     # What a later version would do with it, nobody knows here: it has consumed it.
     await site.result(site.client.door.purge(mailbox, below=sequence + 1))
     assert await site.result(run.result()) == "on"
+
+
+async def test_a_run_with_a_message_of_a_later_version_can_be_ended(site: WorkersInMemory) -> None:
+    await site.add(waits)
+    run = await site.result(site.client.start(waits))
+    await site.pass_time(60)
+    mailbox = site.client.subjects.wake("default", run.id)
+    await site.result(site.client.door.publish(mailbox, b'{"kind":"Migrate","v":2}'))
+    await site.result(run.signal("go", "on"))
+    await site.pass_time(60)
+
+    await site.result(run.terminate(reason="enough"))
+
+    with pytest.raises(RunTerminated, match="enough"):
+        await site.result(run.result())
 
 
 async def test_a_turn_with_fields_that_this_version_does_not_know_is_read_and_stays_as_it_is(

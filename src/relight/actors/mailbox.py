@@ -11,7 +11,7 @@ from relight.actors.door import Delivery, Door, LaterVersionError, Stored
 from relight.config.limits import KIB, LIMITS
 from relight.errors import ProtocolError, SealedError
 from relight.subjects.codec import decode_wake, is_of_later_version
-from relight.subjects.messages import Wake
+from relight.subjects.messages import Terminate, Wake
 
 __all__ = ("Mail", "Mailbox", "decoded", "decoded_if_open")
 
@@ -45,8 +45,28 @@ class Mailbox:
         """Return unread messages in order: at least the doorbells', or with `to_the_end` all that the leader has.
 
         Bounded by `limits.mailbox_batch`; `has_more` says whether to read again. Raises `UnavailableError`, and
-        `SealedError` or `LaterVersionError` if one can't be read here: it is left where it is, with what follows it.
+        `SealedError` or `LaterVersionError` if one can't be read here: it is left where it is, with what follows it,
+        unless a `Terminate` does: a run that reads nothing any more can always be ended.
         """
+        try:
+            return await self._read(doorbells, after, to_the_end=to_the_end)
+        except (SealedError, LaterVersionError):
+            terminate = await self._terminate(after)
+            if terminate is None:
+                raise
+            return [terminate]
+
+    async def _terminate(self, after: int) -> Mail | None:
+        while page := await self._page(after, 0):
+            for stored in page:
+                if b'"Terminate"' in stored.data:
+                    wake = decoded_if_open(stored.subject, stored.data)
+                    if isinstance(wake, Terminate):
+                        return Mail(stored.sequence, wake)
+            after = page[-1].sequence
+        return None
+
+    async def _read(self, doorbells: Sequence[Delivery], after: int, *, to_the_end: bool) -> list[Mail]:
         self.has_more = False
         if not to_the_end:
             in_order = _consecutive(doorbells, after)
