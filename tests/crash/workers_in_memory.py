@@ -180,7 +180,7 @@ def _cause_or_problem(observer: Observer, run: str) -> str:
     """Return what will wake the run; if nothing will, or nobody can tell, what there is to say of it."""
     try:
         return observer.cause(run) or str(observer.mailbox(run))
-    except ProtocolError as error:
+    except (ProtocolError, KeyError) as error:
         return str(error)
 
 

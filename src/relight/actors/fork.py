@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from relight.actors.door import Door
-from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, read_history
+from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, not_open, read_history
 from relight.actors.run.state import fold
 from relight.errors import ConflictError, RefusedError, RunNotFoundError
 from relight.subjects import records as r
@@ -126,7 +126,8 @@ def planned(
 
     Raises:
         RefusedError: The history has no such step, `replace` names a step without outcome in the copied part, or the
-            copied part has children or awakeables, which belong to the old run.
+            copied part has children or awakeables, which belong to the old run; or a record in it is about a step that
+            is not open.
     """
     kept = _kept(origin, cut)
     if kept is None:
@@ -136,7 +137,10 @@ def planned(
         )
     _check(kept, run, replace)
     turns = [CopiedTurn(one.at_ms, tuple(_replaced(record, replace) for record in one.records)) for one in kept]
-    state = fold(turns)
+    try:
+        state = fold(turns)
+    except KeyError as error:
+        raise RefusedError(f"run {run!r} is corrupt: {not_open(error)}") from error
     if state.parked is not None:
         turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unparked("fork")))
     if state.is_paused:

@@ -34,6 +34,7 @@ __all__ = (
     "Tail",
     "Unfit",
     "checked",
+    "not_open",
     "read_history",
     "read_pages",
     "read_tail",
@@ -327,6 +328,11 @@ def checked(stored: Sequence[Stored], tail: Tail, last: Stored) -> Page:
             break
     turn = turns[-1]
     return Page(turns, Tail(sequence, number, hash, turn.at_ms, turn.epoch), size, opened, has_older, may_refer)
+
+
+def not_open(missing: KeyError) -> BrokenChainError:
+    """Return what is wrong with a history of which `RunState.apply` has missed a step."""
+    return BrokenChainError(f"a record is about step {str(missing.args[0])[:80]!r}, which is not open")
 
 
 async def read_history(door: Door, subject: str, last: Stored) -> History:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from relight.actors.door import Door, Stored
-from relight.actors.journal import BrokenChainError, Page, Tail, read_pages
+from relight.actors.journal import BrokenChainError, Page, Tail, not_open, read_pages
 from relight.actors.run.state import RunState
 from relight.subjects.records import RunStarted
 from relight.subjects.turn import Turn
@@ -53,14 +53,21 @@ class Reading:
         return self.state.records < self.started.origin_records
 
     def take(self, page: Page) -> None:
-        """Add the next page."""
+        """Add the next page.
+
+        Raises:
+            BrokenChainError: A record is about a step that is not open.
+        """
         if page.opened:
             self.opened = page.opened
             self.has_older = self.last is not None or page.has_older
             self.bytes = 0
-        for turn in page.turns:
-            for record in turn.records:
-                self.state.apply(record, turn.at_ms)
+        try:
+            for turn in page.turns:
+                for record in turn.records:
+                    self.state.apply(record, turn.at_ms)
+        except KeyError as error:  # Around the page, because a history is as many calls as it has records.
+            raise not_open(error) from error
         self.bytes += page.bytes
         self.last = page.turns[-1]
         self.tail = page.tail

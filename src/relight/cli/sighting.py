@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, final
 
 from msgspec import Raw
@@ -118,8 +119,8 @@ class Sighting:
             pairs += [("tag", f"{name} = {value}") for name, value in state.started.tags.items()]
         if seen.origin is not None:
             pairs.append(("fork of", seen.origin))
-        pairs.append(("started", self._when(state.started_at_ms)))
-        pairs.append(("since", self._when(round(seen.since.timestamp() * 1000))))
+        pairs.append(("started", self._when(moment(state.started_at_ms))))
+        pairs.append(("since", self._when(seen.since)))
         pairs += [("waits for", (one, status_style(seen.status))) for one in seen.waits_for]
         pairs += [(f"{one.kind} data", _json(_value(one.data))) for one in state.waits.values() if one.data is not None]
         if seen.details is not None:
@@ -154,8 +155,8 @@ class Sighting:
             return [command("unpause", run)]
         return [one for wait in state.waits.values() for one in _for_wait(run, wait)]
 
-    def _when(self, at_ms: int) -> str:
-        return f"{moment(at_ms):%Y-%m-%d %H:%M:%S} UTC, {age(self._now_ms - at_ms)} ago"
+    def _when(self, at: datetime) -> str:
+        return f"{at:%Y-%m-%d %H:%M:%S} UTC, {age(self._now_ms - round(at.timestamp() * 1000))} ago"
 
     def _sizes(self) -> str:
         seen, unread = self.description, self.sight.unread

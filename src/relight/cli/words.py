@@ -25,7 +25,7 @@ def command(verb: str, *names: str, options: tuple[str, ...] = ()) -> str:
 
 
 def moment(milliseconds: int) -> datetime:
-    """Return the UTC time of milliseconds since 1970; the last one that there is for a later one."""
+    """Return the UTC time of milliseconds since 1970; the first or last one that there is beyond it."""
     return sdk_moment(milliseconds)
 
 

@@ -15,6 +15,7 @@ Duration: TypeAlias = timedelta | float
 """A `timedelta`, or seconds. One alias for every time-out, delay and window of the API."""
 
 _SECONDS_MAX = 100 * 365 * 86_400.0
+_FIRST_MS = datetime.min.replace(tzinfo=UTC).timestamp() * 1000
 _LAST_MS = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() * 1000
 
 
@@ -56,5 +57,5 @@ def due_ms(what: str, time: datetime) -> int:
 
 
 def moment(milliseconds: float) -> datetime:
-    """Return milliseconds since 1970 as an aware datetime in UTC; the last one that there is for a later one."""
-    return datetime.fromtimestamp(min(milliseconds, _LAST_MS) / 1000, UTC)
+    """Return milliseconds since 1970 as an aware datetime in UTC; the first or last one that there is beyond it."""
+    return datetime.fromtimestamp(max(_FIRST_MS, min(milliseconds, _LAST_MS)) / 1000, UTC)
