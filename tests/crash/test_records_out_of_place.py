@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import cast
 
@@ -12,10 +13,11 @@ from tests.crash.workers_in_memory import WorkersInMemory
 from relight import RefusedError, Run, WorkflowContext, step, workflow
 from relight.actors.letters import Sight
 from relight.cli.choosing import Chosen, Filters, chosen, every_run
+from relight.cli.difference import Entry, compared
 from relight.cli.listing import newest, sights
 from relight.cli.sampling import histories, sampled
 from relight.cli.sighting import Sighting, summary
-from relight.cli.timeline import Timeline
+from relight.cli.timeline import Timeline, document_of
 from relight.sdk._history import History
 from relight.sdk._run import StoredRecord
 from relight.subjects import records as r
@@ -131,3 +133,23 @@ async def test_a_time_that_there_is_not_can_be_looked_at(site: WorkersInMemory, 
     assert seen.document()["status"] == "paused"
     assert seen.pairs()
     assert len(rows) == len(site.records("run"))
+
+
+@pytest.mark.parametrize("data", [b"9" * 5_000, b"-1e999", b'"\xff"'], ids=["long", "large", "no UTF-8"])
+async def test_a_value_that_python_does_not_read_can_be_looked_at(site: WorkersInMemory, data: bytes) -> None:
+    (run,) = await hearing(site, "run")
+    append(site, "run", r.SignalReceived("go", msgspec.Raw(data)), r.Suspended(9, "answer", msgspec.Raw(data)))
+
+    (sight,) = [sight async for _, sight in sights(site.client, (await newest(site.client, limit=10)).runs)]
+    records = [cast("StoredRecord", one) async for one in run.history()]
+    rows = [Timeline().row(one.at, one.worker, one.data) for one in records]
+    documents = [document_of(one.sequence, one.at, one.worker, one.epoch, one.data) for one in records]
+    parted = compared([Entry(1, 1, records[-1].data)], [], names=("left", "right"))
+
+    assert isinstance(sight, Sight)
+    seen = Sighting(sight, {}, now_ms=site.server.clock.now_ms())
+    assert seen.pairs()
+    for document in (seen.document(), *documents):
+        json.loads(json.dumps(document), parse_constant=pytest.fail)
+    assert len(rows) == len(site.records("run"))
+    assert parted.parting is not None

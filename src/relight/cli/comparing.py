@@ -120,11 +120,11 @@ def _document(left: str, right: str, found: RunsCompared) -> dict[str, object]:
 def _record(entry: Entry | None) -> dict[str, Any] | None:
     if entry is None:
         return None
-    import msgspec
-
     from relight.cli.words import moment
+    from relight.sdk._description import as_stored
+    from relight.subjects.codec import encode
 
-    said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(entry.record))
+    said: dict[str, Any] = as_stored(encode(entry.record))
     return {"sequence": entry.sequence, "at": moment(entry.at_ms).isoformat(), **said}
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, NamedTuple, get_args
 
-import msgspec
-
+from relight.sdk._description import as_stored
 from relight.subjects import records as r
+from relight.subjects.codec import encode
 
 __all__ = ("Difference", "Entry", "Parting", "RunsCompared", "compared")
 
@@ -191,5 +191,5 @@ def _times(left: dict[str, _Thing], right: dict[str, _Thing]) -> Iterator[Differ
 
 
 def _fields(record: r.Record) -> dict[str, Any]:
-    said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
+    said: dict[str, Any] = as_stored(encode(record))
     return said

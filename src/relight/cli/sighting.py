@@ -12,7 +12,7 @@ from msgspec import Raw
 from relight.cli.output import Cell, shortened, status_style
 from relight.cli.words import age, command, moment, size
 from relight.cli.words import value as value_in_words
-from relight.sdk._description import describe
+from relight.sdk._description import as_stored, describe
 from relight.subjects import records as r
 from relight.subjects.envelope import PLACEHOLDER
 from relight.subjects.references import reference_in
@@ -216,7 +216,7 @@ def _wait(wait: OpenWait) -> dict[str, object]:
 
 
 def _value(data: Raw | None) -> Any:
-    return None if data is None else json.loads(bytes(data))
+    return None if data is None else as_stored(bytes(data))
 
 
 def _result(result: Raw) -> str:

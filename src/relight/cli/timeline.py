@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from relight.cli.output import Cell, shortened
 from relight.cli.words import clock_time, due_time, kind_in_words, moment
 from relight.cli.words import value as value_in_words
+from relight.sdk._description import as_stored
+from relight.subjects.codec import encode
 from relight.subjects.records import Record
 
 __all__ = ("COLUMNS", "WIDTHS", "Timeline", "document_of")
@@ -92,7 +92,7 @@ def document_of(sequence: int, at: datetime, worker: str, epoch: int, record: Re
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
+    said: dict[str, Any] = as_stored(encode(record))
     return said
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from relight.actors.letters import Sight
 from relight.actors.run.length import REMEDY, is_long
@@ -18,7 +19,7 @@ from relight.subjects import records as r
 if TYPE_CHECKING:
     from relight.sdk._run import Parked, RunStatus
 
-__all__ = ("RunDescription", "describe")
+__all__ = ("RunDescription", "as_stored", "describe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def describe(sight: Sight, children: Mapping[str, str] = MappingProxyType({})) -
         parked=None if parked is None else cast("Parked", parked.reason),
         waits_for=waits_for(sight, children),
         suspended=tuple(one.name for one in state.waits.values() if one.kind == "suspension"),
-        details=None if state.details is None else json.loads(bytes(state.details), parse_int=_int),
+        details=None if state.details is None else as_stored(bytes(state.details)),
         since=moment(state.since_ms),
         attempt=1 + max((step.attempts for step in state.steps.values()), default=0),
         last_error=error,
@@ -94,8 +95,18 @@ def _warnings(sight: Sight) -> tuple[str, ...]:
     return (f"its history has {sight.state.records} records; {REMEDY}",) if is_long(sight.state) else ()
 
 
+def as_stored(data: bytes) -> Any:
+    """Return the JSON that a message has brought; a number that Python does not read stays the text that it is."""
+    return json.loads(data.decode(errors="replace"), parse_int=_int, parse_float=_float)
+
+
 def _int(digits: str) -> int | str:
     try:
         return int(digits)
     except ValueError:
         return digits  # More digits than Python reads.
+
+
+def _float(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
