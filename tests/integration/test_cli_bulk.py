@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 from tests.integration.cli_process import Terminal, one_line_of
 from tests.integration.parking import park_for
 from tests.runs import until
 
 from relight import Relight, Retry, Run, Worker, WorkflowContext, step, workflow
+from relight.cli.bulk import Decision, decide_all
+from relight.cli.choosing import Filters
+from relight.cli.output import Output
+from relight.cli.verb import AlreadySaidError, Edge
 from relight.config.server import EmbeddedServer
+from relight.errors import UnavailableError
 
 _TRUSTED: set[str] = set()
 
@@ -167,3 +175,33 @@ async def test_runs_that_can_not_be_read_are_named_and_the_others_told(client: R
     assert (counted.document["runs"], counted.document["unreadable"]) == (2, 1)
     assert "left out 1 run that can't be read (torn): look at each by `relight show`\n" in said.out
     assert (done.code, done.document["done"], done.document["unreadable"]) == (0, 2, 1)
+
+
+@pytest.fixture
+def logging_as_before() -> Generator[None]:
+    """A verb is a process of its own, which says nothing but its line."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    logging.disable(logging.NOTSET)
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("logging_as_before")
+async def test_why_a_run_was_not_reached_holds_no_command_to_the_terminal(
+    client: Relight, shared_server: EmbeddedServer, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await client.start(waiting)
+
+    async def tell(run: Run[object]) -> None:
+        raise UnavailableError(f"{run.id} \x1b[2J\nis away")
+
+    edge = Edge(shared_server.url, namespace, None, Output(is_json=False))
+    with pytest.raises(AlreadySaidError):
+        await decide_all(edge, Decision("cancel", "told", "Cancel", tell), Filters(), is_confirmed=True)
+
+    said = capsys.readouterr().err
+    assert said.endswith(" \\x1b[2J is away)\n")
+    assert len(said.splitlines()) == 1

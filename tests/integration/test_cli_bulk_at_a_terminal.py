@@ -16,6 +16,10 @@ from tests.runs import until
 from relight import Relight, Retry, Run, Worker, WorkflowContext, step, workflow
 from relight.cli.choosing import every_run
 from relight.config.server import EmbeddedServer
+from relight.subjects.codec import encode
+from relight.subjects.messages import Start
+from relight.subjects.records import RunStarted
+from relight.subjects.turn import VERSION
 
 RUNS = 50
 Decision: TypeAlias = Literal["retry", "cancel", "terminate"]
@@ -86,6 +90,20 @@ async def test_a_run_that_came_to_wait_for_a_person_while_many_were_confirmed_is
     assert "told to go on: 1 run\n" in person.said
     assert "left out 1 run (unknown_outcome: p-1)" in person.said
     assert await client.door.count(client.subjects.wake("default", run.id)) == 0
+
+
+async def test_what_a_person_is_asked_holds_no_command_to_his_terminal(
+    client: Relight, variables: dict[str, str], tmp_path: Path
+) -> None:
+    start = Start(VERSION, RunStarted("pay\x1b]0;owned\x07\nment", "default"))
+    await client.door.publish(client.subjects.start("default", "hostile"), encode(start))
+
+    async with at_a_terminal("terminate", "--status", "queued", directory=tmp_path, variables=variables) as person:
+        await person.until("[y/N]: ")
+        person.type("n\n")
+        await person.code()
+
+    assert "terminate 1 run (1 of pay\\x1b]0;owned\\x07 ment)? [y/N]: " in person.said
 
 
 @pytest.mark.parametrize("decision", ["retry", "cancel", "terminate"])

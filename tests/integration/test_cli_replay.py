@@ -174,6 +174,21 @@ async def test_a_history_in_a_file_is_replayed_without_a_server(client: Relight,
     assert wrong.code == 2
 
 
+async def test_what_is_said_of_a_hostile_file_holds_no_command_to_the_terminal(
+    client: Relight, terminal: Terminal
+) -> None:
+    async with Worker(client, [ship]):
+        run = await client.start(ship, "a")
+        await suspended(run, "pickup")
+    history = history_of([one async for one in run.history()])._replace(run="\x1b]0;owned\x07\nship")
+    terminal.directory.joinpath("hostile.jsonl").write_bytes(written(history))
+
+    told = await Terminal(terminal.directory, {}).run("replay", "other.py", "hostile.jsonl")
+
+    assert one_line_of(told).startswith("run \\x1b]0;owned\\x07 ship of ship leaves its history: ")
+    assert "\x1b" not in told.out
+
+
 async def test_a_history_without_its_large_values_is_no_difference(client: Relight, terminal: Terminal) -> None:
     async with Worker(client, [ship]):
         run = await client.start(ship, "a" * 70_000)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from relight import WorkflowContext, step, workflow
+from relight.cli.logging import configure_logging
 from relight.testing import TestEnvironment
 
 
@@ -62,3 +66,25 @@ async def test_a_new_history_writes_its_first_lines_whatever_was_carried_over(un
 
     assert of_run(lines, run.id) == ["begins 1", "begins 0"]
     assert [one["replaying"] for one in lines] == [False, False]
+
+
+def test_a_line_holds_no_command_to_the_terminal() -> None:
+    lines = io.StringIO()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        configure_logging(level="info", format="plain", stream=lines)
+
+        structlog.get_logger("ours").info("said\x1b[2J", run="\x1b]0;owned\x07")
+        try:
+            raise ValueError("\x1b[2J")
+        except ValueError:
+            logging.getLogger("theirs").exception("it is %s", "\x9b2J")
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        structlog.reset_defaults()
+
+    assert not {"\x1b", "\x07", "\x9b"} & set(lines.getvalue())
+    assert "run=\\x1b]0;owned\\x07" in lines.getvalue()
+    assert "ValueError: \\x1b[2J\n" in lines.getvalue()

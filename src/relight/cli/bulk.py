@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
+from relight.cli.output import one_line
 from relight.cli.progress import progress
 from relight.cli.session import client
 from relight.cli.verb import AlreadySaidError, Edge
@@ -95,7 +96,7 @@ async def decide_all(edge: Edge, decision: Decision, filters: Filters, *, is_con
     _print_outcome(edge, decision, outcome, found)
     if failures:
         again = f"{len(failures)} of {len(found.open)} runs were not reached; repeat the command to go on"
-        print(f"{again} ({failures[0]})", file=sys.stderr)
+        print(one_line(f"{again} ({failures[0]})"), file=sys.stderr)
         raise AlreadySaidError
 
 
@@ -124,7 +125,8 @@ def _part(found: _Found, decision: Decision, one: Chosen) -> list[Chosen]:
 async def _asked(edge: Edge, decision: Decision, found: list[Chosen]) -> bool:
     if not found or not edge.output.is_terminal or not sys.stdin.isatty():
         return False
-    print(f"{decision.name} {_counted(len(found))} ({_by_workflow(found)})? [y/N]: ", end="", flush=True)
+    which = one_line(_by_workflow(found))
+    print(f"{decision.name} {_counted(len(found))} ({which})? [y/N]: ", end="", flush=True)
     # In the loop: an interruption that comes just before a blocking read is not heeded until the next key.
     has_line = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), has_line.set)

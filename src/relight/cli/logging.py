@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from io import StringIO
 from typing import TYPE_CHECKING, TextIO, final
 
 import structlog
 
+from relight.cli.output import printable
+
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
     from relight.config.settings import LogFormat, LogLevel
 
@@ -86,7 +89,19 @@ def _rendering(format: LogFormat, stream: TextIO) -> list[Processor]:
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     return [
+        _printable,
         structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), pad_event_to=0, pad_level=False, exception_formatter=structlog.dev.plain_traceback
-        )
+            colors=stream.isatty(), pad_event_to=0, pad_level=False, exception_formatter=_traceback
+        ),
     ]
+
+
+def _printable(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Escape what a terminal may take for a command: much of what is logged was sent by somebody."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _traceback(stream: TextIO, error: ExcInfo) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, error)
+    stream.write(printable(text.getvalue()))

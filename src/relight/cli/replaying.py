@@ -163,7 +163,7 @@ def _print(edge: Edge, report: _Report, unknown: Mapping[str, int]) -> None:
     if found is not None:
         recorded_at = f"recorded at {found.recorded_at}, " if found.recorded_at else ""
         where = f"{recorded_at}today's code is at {found.actual_at}"
-        print(f"run {found.run} of {found.workflow} leaves its history: {where}", file=sys.stderr)
+        print(one_line(f"run {found.run} of {found.workflow} leaves its history: {where}"), file=sys.stderr)
         raise AlreadySaidError
 
 
