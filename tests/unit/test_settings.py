@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import SecretStr
 from tests.certificates import Certificate, new_certificate
 
 from relight.config.settings import PREFIX, Settings
@@ -98,6 +100,26 @@ def test_an_argument_that_is_not_acceptable_is_named_like_its_variable() -> None
         InvalidValueError, match=r"^concurrency \(RELIGHT_CONCURRENCY\): '0' is not acceptable; give 1 to"
     ):
         Settings.read(concurrency=0)
+
+
+@pytest.mark.parametrize("name", ["url", "system_url", "encryption_keys"])
+def test_what_may_be_secret_is_not_said(name: str) -> None:
+    with pytest.raises(InvalidValueError, match="the value is not acceptable") as refused:
+        Settings.read(**{name: {"2026": "hunter2"}})  # type: ignore[arg-type]  # the mistake that is tested
+
+    assert "hunter2" not in f"{refused.value!r} {refused.value} {vars(refused.value)}"
+
+
+@pytest.mark.parametrize("name", ["credentials", "tls_key", "system_credentials"])
+def test_nor_is_a_key_that_is_given_in_place_of_its_file(name: str) -> None:
+    with pytest.raises(InvalidValueError, match="the value is not acceptable; give path of a file"):
+        Settings.read(**{name: "-----BEGIN PRIVATE KEY-----\nhunter2\n"})  # type: ignore[arg-type]  # likewise
+
+
+def test_every_setting_that_is_kept_secret_is_told_apart() -> None:
+    secret = {name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)}
+
+    assert secret == {"url", "system_url", "encryption_keys"}
 
 
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:

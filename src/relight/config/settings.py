@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, cast, final
+from typing import Literal, TypedDict, Unpack, cast, final, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
@@ -237,9 +237,14 @@ def _addresses(value: SecretStr | None) -> tuple[str, ...]:
 
 def _refusal(problem: ErrorDetails, given: dict[str, object]) -> InvalidValueError:
     name = str(problem["loc"][0])
-    values = _values(name)
-    shown = "the value" if values == _SERVERS else f"{str(given.get(name, problem['input']))[:80]!r}"
-    return InvalidValueError(_label(name), "", f"{shown} is not acceptable", f"give {values}")
+    text = str(given.get(name, problem["input"]))
+    shown = "the value" if _may_be_secret(name, text) else repr(text[:80])
+    return InvalidValueError(_label(name), "", f"{shown} is not acceptable", f"give {_values(name)}")
+
+
+def _may_be_secret(name: str, text: str) -> bool:
+    # Text of several lines in place of a path is what stands in the file: a private key.
+    return SecretStr in get_args(Settings.model_fields[name].annotation) or "\n" in text
 
 
 def _values(name: str) -> str:
