@@ -129,3 +129,13 @@ def test_what_is_not_there_is_no_hostile_id(name: str) -> None:
     start = json.loads(started()) | {"run": json.loads(started())["run"] | {name: ""}}
 
     assert decode_start(json.dumps(start).encode())
+
+
+@given(text=st.text(st.sampled_from("0123456789abcdefABXZ_x+- \n\u0661"), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_what_is_no_seed_makes_a_start_unreadable(text: str) -> None:
+    if set(text) <= set("0123456789abcdef"):
+        decode_start(started(seed=text))
+    else:
+        with pytest.raises(ProtocolError):
+            decode_start(started(seed=text))

@@ -25,9 +25,10 @@ FAILURES = st.builds(r.Failure, type=TEXT, message=TEXT, bases=st.tuples(TEXT), 
 NUMBERS = st.integers(0, 2**53)
 NAMED = st.dictionaries(TEXT, TEXT, max_size=2)
 
+SEEDS = st.text("0123456789abcdef")
 SIGNALS = st.builds(r.SignalReceived, name=TEXT, data=RAW, id=TEXT, headers=NAMED)
 STARTS = st.builds(
-    r.RunStarted, workflow=TEXT, queue=IDS, arguments=st.tuples(RAW), digest=TEXT, seed=TEXT, client=IDS_OR_NONE,
+    r.RunStarted, workflow=TEXT, queue=IDS, arguments=st.tuples(RAW), digest=TEXT, seed=SEEDS, client=IDS_OR_NONE,
     timeout_ms=st.none() | NUMBERS, deadline_ms=st.none() | NUMBERS, not_before_ms=st.none() | NUMBERS,
     parent=st.none() | IDS, parent_queue=IDS_OR_NONE, asked_ms=NUMBERS, signal=st.none() | SIGNALS,
     tags=NAMED, headers=NAMED, unchecked=st.booleans(), version=TEXT, origin=st.none() | TEXT,

@@ -20,6 +20,7 @@ __all__ = (
     "OptionalIdInMessage",
     "QueueName",
     "RunId",
+    "SeedInMessage",
     "Slot",
     "WorkerId",
     "file_name",
@@ -46,6 +47,9 @@ IdInMessage: TypeAlias = Annotated[str, Meta(pattern=rf"\A{_ID}\Z")]
 
 OptionalIdInMessage: TypeAlias = Annotated[str, Meta(pattern=rf"\A(?:{_ID})?\Z")]
 """Likewise; empty if there is none."""
+
+SeedInMessage: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]*\Z")]
+"""Hexadecimal digits of which random numbers are made; none if nothing was drawn."""
 
 ConsumerInMessage: TypeAlias = Annotated[str, Meta(pattern=rf"\A{_IN_SUBJECT}\Z")]
 """`<stream>.<consumer>`, which becomes a part of a subject."""

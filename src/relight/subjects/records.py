@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
-from relight.subjects.ids import IdInMessage, OptionalIdInMessage
+from relight.subjects.ids import IdInMessage, OptionalIdInMessage, SeedInMessage
 
 __all__ = (
     "ENDS",
@@ -117,7 +117,7 @@ class RunStarted(_Record, frozen=True):
     queue: IdInMessage
     arguments: tuple[Raw, ...] = ()
     digest: str = ""
-    seed: str = ""
+    seed: SeedInMessage = ""
     client: OptionalIdInMessage = ""
     timeout_ms: int | None = None
     deadline_ms: int | None = None
