@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from msgspec import Raw
 from tests.crash.workers_in_memory import WorkersInMemory
 
-from relight import RequestRejected, WorkflowContext, workflow
+from relight import Encryption, Keys, RefusedError, RequestRejected, SealedError, WorkflowContext, workflow
+from relight.actors.jetstream.announcements import decode_announcement
+from relight.actors.values import filled
+from relight.errors import ProtocolError
+from relight.sdk._history import read_history
 from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.codec import encode
@@ -131,6 +137,41 @@ async def test_a_journal_that_ends_in_such_bytes_parks_its_run_as_corrupt(site: 
     await site.until(lambda: is_corrupt(site, log))
 
     assert (await site.result(run.describe())).parked == "corrupt"
+
+
+async def test_a_data_key_of_which_nobody_can_make_one_is_damaged(site: WorkersInMemory) -> None:
+    codec = Encryption(Keys({"first": bytes(range(32))}))
+    async with site.another_client(codec) as client:
+        run = await site.result(client.start(hears))
+        (key,) = site.server.stream.subjects(client.subjects.key(run.id, "*"), limit=10)
+        publish(site, key, b'{"more":' + DEEP + b"}")
+
+        async with site.another_client(codec) as another:
+            with pytest.raises(SealedError, match="is damaged"):
+                await site.result(another.get_run(run.id).signal("go", {"a": 5}))
+
+
+async def test_a_large_value_of_which_nobody_can_read_where_it_is_is_damaged(site: WorkersInMemory) -> None:
+    door, subjects, digest = site.client.door, site.client.subjects, "ab" * 16
+    publish(site, subjects.value("run", digest), b'{"more":' + DEEP + b"}")
+    refers = r.DetailsSet(Raw(encode({"$relight.value": digest, "bytes": 70_000})))
+
+    with pytest.raises(ProtocolError, match="unreadable description"):
+        await site.result(filled(door, subjects, "run", refers))
+
+
+def test_an_announcement_of_which_nothing_can_be_told_is_unreadable() -> None:
+    with pytest.raises(ProtocolError):
+        decode_announcement(b'{"worker":"worker","more":' + DEEP + b"}")
+
+
+@pytest.mark.parametrize("line", [b'[1,{"kind":"DetailsSet","data":' + DEEP + b"}]", b'[1,{"kind":"\xff"}]'])
+def test_a_file_with_such_bytes_is_no_history(tmp_path: Path, line: bytes) -> None:
+    file = tmp_path / "deep.jsonl"
+    file.write_bytes(b'{"v":1,"run":"run"}\n' + line)
+
+    with pytest.raises(RefusedError, match="is no recorded history"):
+        read_history(file)
 
 
 def publish(site: WorkersInMemory, subject: str, data: bytes) -> None:

@@ -29,7 +29,7 @@ from relight.actors.codecs import Codec, DamagedError, Encryption, KeyProvider, 
 from relight.actors.door import Consumption, Delivery, Door, KeyDestroyedError, Stored
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, ProtocolError, RefusedError, SealedError, UnavailableError
-from relight.subjects.codec import decode_start, decode_stored_wake, decode_turn, decode_wake, encode
+from relight.subjects.codec import UNREADABLE, decode_start, decode_stored_wake, decode_turn, decode_wake, encode
 from relight.subjects.envelope import earlier_envelope_of, envelope_of, header_in, sealed_wake
 from relight.subjects.grammar import RETIRED, Subjects
 from relight.subjects.messages import ChildOver, ParentOver, Sealed, Start
@@ -367,7 +367,7 @@ class SealingDoor:
             raise _Destroyed(f"its data key {name} was destroyed")
         try:
             found = _stored_key.decode(stored.data)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise _Closed(f"its data key {name} is damaged") from error
         key = await _unwrapped(self._provider, WrappedKey(found.key, found.wrapped), run)
         self._keep_key(run, name, key)

@@ -24,7 +24,7 @@ from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.config.limits import LIMITS
 from relight.errors import FencedError, PayloadTooLargeError, ProtocolError, SealedError, UnavailableError
 from relight.subjects import records as r
-from relight.subjects.codec import encode
+from relight.subjects.codec import UNREADABLE, encode
 from relight.subjects.grammar import Subjects
 from relight.subjects.references import (
     Reference,
@@ -252,5 +252,5 @@ async def remove_all(door: Door, subjects: Subjects, run: str) -> None:
 def _read(data: bytes) -> _Object:
     try:
         return _object.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"unreadable description of an object ({error}): {data[:80]!r}") from error

@@ -11,7 +11,7 @@ import msgspec
 from relight.errors import RefusedError
 from relight.sdk._run import Record, StoredRecord
 from relight.subjects import records as r
-from relight.subjects.codec import encode
+from relight.subjects.codec import UNREADABLE, encode
 from relight.subjects.envelope import check_sealed
 from relight.subjects.turn import VERSION
 
@@ -90,7 +90,7 @@ def read_history(file: Path) -> History:
     try:
         of = _head.decode(head)
         moments = tuple(_moment.decode(line) for line in lines)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise RefusedError(f"{file} is no recorded history: {error}") from error
     if of.v != VERSION:
         raise RefusedError(f"{file} is of protocol version {of.v}; this version of Relight reads {VERSION}; upgrade it")

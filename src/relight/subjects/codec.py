@@ -15,6 +15,7 @@ from relight.subjects.records import End, RequestRejected, RequestReplied
 from relight.subjects.turn import VERSION, Tombstone, Turn
 
 __all__ = (
+    "UNREADABLE",
     "answer_notice_of",
     "decode_answer_notice",
     "decode_ask",
@@ -45,8 +46,9 @@ _answer: msgspec.json.Decoder[RequestReplied | RequestRejected] = msgspec.json.D
 
 encode = _encoder.encode
 
-# Whoever can publish may send any bytes: msgspec says so of a text that is no UTF-8 and of thousands of brackets.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that are no message: whoever can publish may send a text that is no UTF-8, or thousands
+of brackets."""
 
 
 class _Versioned(msgspec.Struct):
@@ -65,7 +67,7 @@ def decode_turn(data: bytes) -> Turn | Tombstone:
     # Not by `_decoded`: a history is as many calls of this as it has turns.
     try:
         turn = _turn.decode(data)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _unreadable(data, error) from error
     if turn.v != VERSION:
         _check_version(turn.v)
@@ -81,7 +83,7 @@ def is_of_later_version(data: bytes) -> bool:
     """Whether a message that can't be read is whole, but of a protocol that only a later Relight knows."""
     try:
         return _versioned.decode(data).v > VERSION
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
 
 
@@ -151,7 +153,7 @@ def decode_answer_notice(data: bytes) -> RequestReplied | RequestRejected | None
 def _decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _unreadable(data, error) from error
 
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from relight.errors import ProtocolError
+from relight.subjects.codec import UNREADABLE
 from relight.subjects.ids import ConsumerInMessage, IdInMessage
 
 __all__ = (
@@ -91,7 +92,7 @@ def decode_announcement(data: bytes) -> Announcement:
     """
     try:
         return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"unreadable announcement ({error}): {data[:80]!r}") from error
 
 
