@@ -60,6 +60,17 @@ async def test_a_start_with_commands_in_an_id_is_not_run_and_sends_nothing_elsew
         assert heard == []
 
 
+async def test_a_deadline_that_no_calendar_has_is_far_away(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path) as fleet, connected(shared_server.url) as connection:
+        far = RunStarted("quick", "default", (Raw(encode(fleet.text)),), deadline_ms=10**15)
+        await store(connection, fleet.relight.subjects.start("default", "far"), encode(Start(VERSION, far)))
+        await fleet.worker("quick")
+
+        assert await fleet.relight.get_run("far", type=int).result(timeout=20) == 6
+
+
 @pytest.mark.parametrize("asks_all", [False, True], ids=["one worker", "all"])
 async def test_a_question_is_answered_nowhere_but_in_an_inbox(
     shared_server: EmbeddedServer, namespace: str, tmp_path: Path, asks_all: bool

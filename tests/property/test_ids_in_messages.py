@@ -139,3 +139,13 @@ def test_what_is_no_seed_makes_a_start_unreadable(text: str) -> None:
     else:
         with pytest.raises(ProtocolError):
             decode_start(started(seed=text))
+
+
+@pytest.mark.parametrize("time", [2**53 + 1, -(2**53) - 1, 10**400])
+def test_a_time_with_which_nobody_could_calculate_makes_a_message_unreadable(time: int) -> None:
+    later = json.loads(turn()) | {"at_ms": time}
+    start = json.loads(started()) | {"run": json.loads(started())["run"] | {"deadline_ms": time}}
+
+    for decode, message in ((decode_turn, later), (decode_start, start)):
+        with pytest.raises(ProtocolError):
+            decode(json.dumps(message).encode())

@@ -11,6 +11,7 @@ from relight.actors import program as p
 from relight.actors.door import Clock, Handle
 from relight.actors.run.draft import Draft
 from relight.actors.run.state import OpenStep
+from relight.config.limits import LIMITS
 
 __all__ = ("Attempts", "Beats")
 
@@ -79,7 +80,9 @@ class Attempts:
         state = self._draft.state
         deadline_ms = state.run_deadline_ms if state.has_dues else None
         heartbeat = self.details.pop(step.key, step.heartbeat) if self.details else step.heartbeat
-        deadline = None if deadline_ms is None else datetime.fromtimestamp(deadline_ms / 1000, UTC)
+        deadline = (
+            None if deadline_ms is None else datetime.fromtimestamp(min(deadline_ms, LIMITS.due_ms_max) / 1000, UTC)
+        )
         return p.Attempt(step.attempts + 1, step.scheduled_at_ms, now_ms, heartbeat, deadline)
 
     def _report(self, step: str, outcome: p.Outcome) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 from relight.subjects.ids import AcknowledgementInMessage, IdInMessage, OptionalIdInMessage
-from relight.subjects.records import NULL, End, RunStarted
+from relight.subjects.records import NULL, End, Milliseconds, RunStarted
 
 __all__ = (
     "MINE",
@@ -94,7 +94,7 @@ class TimerDue(_Wake, frozen=True):
     """Sent by the server when a timer is due."""
 
     timer: int
-    due_ms: int
+    due_ms: Milliseconds
 
 
 class Cancel(_Wake, frozen=True):
@@ -198,8 +198,8 @@ class AskOwner(Struct, frozen=True):
     delivered: int
     data: Raw
     fence: int | None = None
-    asked_ms: int | None = None
-    new_until_ms: int = 0
+    asked_ms: Milliseconds | None = None
+    new_until_ms: Milliseconds = 0
     workflow: str = ""
     version: str = ""
 

@@ -10,7 +10,9 @@ stored, because stored messages are never written again.
 
 from __future__ import annotations
 
-from msgspec import Raw, Struct
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Raw, Struct
 
 from relight.subjects.ids import IdInMessage, OptionalIdInMessage, SeedInMessage
 
@@ -34,6 +36,7 @@ __all__ = (
     "DetailsSet",
     "Fact",
     "Failure",
+    "Milliseconds",
     "Note",
     "Parked",
     "PatchMarked",
@@ -81,6 +84,10 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
 
 
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+"""Since 1970, or long: what is beyond, nobody could calculate with, nor show."""
+
+
 class _Record(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=True):
     """Base of all records; the tag is the class's name."""
 
@@ -119,12 +126,12 @@ class RunStarted(_Record, frozen=True):
     digest: str = ""
     seed: SeedInMessage = ""
     client: OptionalIdInMessage = ""
-    timeout_ms: int | None = None
-    deadline_ms: int | None = None
-    not_before_ms: int | None = None
+    timeout_ms: Milliseconds | None = None
+    deadline_ms: Milliseconds | None = None
+    not_before_ms: Milliseconds | None = None
     parent: IdInMessage | None = None
     parent_queue: OptionalIdInMessage = ""
-    asked_ms: int = 0
+    asked_ms: Milliseconds = 0
     signal: SignalReceived | None = None
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
@@ -181,7 +188,7 @@ class Continued(_Record, frozen=True):
     """
 
     generation: int
-    started_at_ms: int
+    started_at_ms: Milliseconds
     records: int
     calls: int = 0
     signal_ids: tuple[str, ...] = ()
@@ -277,7 +284,7 @@ class StepAttemptFailed(_Record, frozen=True):
     step: str
     attempt: int
     error: Failure
-    retry_at_ms: int
+    retry_at_ms: Milliseconds
 
 
 class StepHeartbeat(_Record, frozen=True):
@@ -342,7 +349,7 @@ class StepCancelled(_Record, frozen=True):
 
 class TimerArmed(_Record, frozen=True):
     timer: int
-    due_ms: int
+    due_ms: Milliseconds
     place: str = ""
 
 

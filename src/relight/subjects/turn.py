@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from relight.subjects.records import Continued, Record
+from relight.subjects.records import Continued, Milliseconds, Record
 
 __all__ = ("COPIED_EPOCH", "GENESIS", "VERSION", "Tombstone", "Turn", "hash_of", "opens_history")
 
@@ -45,7 +45,7 @@ class Turn(Struct, frozen=True, omit_defaults=True, tag="turn", tag_field="type"
     owner: str
     epoch: int
     lease: int
-    at_ms: int
+    at_ms: Milliseconds
     previous: str
     records: tuple[Record, ...]
     cursor: int = 0
@@ -59,7 +59,7 @@ class Tombstone(Struct, frozen=True, omit_defaults=True, tag="retired", tag_fiel
 
     v: int
     number: int
-    retired_at_ms: int
+    retired_at_ms: Milliseconds
     previous: str
 
 
