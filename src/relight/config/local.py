@@ -25,6 +25,7 @@ from relight.errors import InvalidValueError, UnavailableError
 
 __all__ = ("LocalServer",)
 
+_SETTING = "local_directory (RELIGHT_LOCAL_DIRECTORY)"
 _WAIT_S = 20.0
 _POLL_S = 0.002
 
@@ -57,7 +58,7 @@ class LocalServer:
             sync: The fsync policy of the server, if this call starts it (see `EmbeddedServer`).
 
         Raises:
-            InvalidValueError: `sync` is no fsync policy.
+            InvalidValueError: `sync` is no fsync policy, or the directory can't be used: it may be somebody else's.
             UnsuitableServerError: No nats-server is installed.
             UnavailableError: The server did not start, or processes that hang hold the directory. This process is not
                 a user.
@@ -142,7 +143,7 @@ class LocalServer:
 def _prepare(directory: Path) -> Path:
     # In a directory of somebody's own git would not see his files any more. One with just this was left half made.
     is_ours = not directory.exists() or [one.name for one in directory.iterdir()] == ["ports"]
-    prepared = prepare(directory)
+    prepared = prepare(directory, what=_SETTING)
     if is_ours:
         (prepared / ".gitignore").write_text("*\n", encoding="utf-8")
     return prepared
@@ -154,7 +155,7 @@ def _usable(directory: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise InvalidValueError(
-            "local_directory (RELIGHT_LOCAL_DIRECTORY)",
+            _SETTING,
             "",
             f"{str(directory)[:80]!r} can't be used: {error.strerror}",
             "give the path of a directory that you may make and write in",

@@ -48,6 +48,7 @@ class EmbeddedServer:
         """Start the server and return it once it listens. Blocks for about 0.1 s.
 
         Raises:
+            InvalidValueError: The directory may be somebody else's.
             UnsuitableServerError: No nats-server is installed.
             UnavailableError: The server did not start, or another one uses the directory. Nothing is left running.
         """
