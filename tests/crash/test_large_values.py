@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from tests.crash.workers_in_memory import WorkersInMemory
 from tests.crash.workflows import SCENARIOS, gives_back, grown
 
-from relight import WorkflowContext, step, workflow
+from relight import Encryption, Keys, WorkflowContext, step, workflow
+from relight.actors import values
+from relight.actors.codecs import Codec
+from relight.actors.run.shelf import Shelf
+from relight.config.limits import LIMITS
+from relight.errors import ProtocolError
+from relight.subjects.messages import Signal
+from relight.subjects.references import Reference, digest_of, reference_to
 from relight.testing import TestEnvironment
 from relight.testing.crash import sweep
 from relight.testing.trial import Scenario, Trial
@@ -90,3 +100,55 @@ async def test_a_value_that_looks_like_a_reference_is_none(text: str) -> None:
 
         assert await run.result() == [looks_alike, looks_alike]
         await environment.replay(run)
+
+
+VALUE = b'"' + b"a" * LARGE + b'"'
+DIGEST = digest_of(VALUE)
+CODECS: list[tuple[Codec, ...]] = [(), (Encryption(Keys({"first": bytes(range(32))})),)]
+
+
+@pytest.mark.parametrize("codecs", CODECS, ids=["plain", "sealed"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nuid": ">"},
+        {"nuid": f"other.{DIGEST}.00ff"},
+        {"nuid": "x.*.00ff"},
+        {"nuid": f"x.{DIGEST}"},
+        {"nuid": f"x.{DIGEST}."},
+        {"nuid": f"x.{DIGEST}.*"},
+        {"nuid": f"x.{DIGEST}.>"},
+        {"nuid": f"x.{DIGEST}.00.ff"},
+        {"size": 10**15},
+        {"size": LIMITS.value_bytes_max + 1},
+        {"size": -1},
+    ],
+    ids=str,
+)
+async def test_a_description_that_is_none_of_this_value_is_unreadable(
+    site: WorkersInMemory, codecs: tuple[Codec, ...], changes: dict[str, object]
+) -> None:
+    async with site.another_client(*codecs) as client:
+        door, subjects = client.door, client.subjects
+        await site.result(client.start(gives, VALUE[1:-1].decode(), id="x"))
+        described = subjects.value("x", DIGEST)
+        stored = await site.result(door.last(described))
+        assert stored is not None
+        assert await site.result(values.fetch(door, subjects, "x", Reference(DIGEST, len(VALUE)))) == VALUE
+
+        await site.result(door.publish(described, json.dumps({**json.loads(stored.data), **changes}).encode()))
+
+        with pytest.raises(ProtocolError, match="unreadable description"):
+            await site.result(values.fetch(door, subjects, "x", Reference(DIGEST, len(VALUE))))
+
+
+async def test_a_description_of_thousands_of_brackets_is_a_value_that_is_damaged(site: WorkersInMemory) -> None:
+    async with site.another_client() as client:
+        await site.result(client.start(gives, VALUE[1:-1].decode(), id="x"))
+        await site.result(client.door.publish(client.subjects.value("x", DIGEST), b'{"more":' + b"[" * 100_000))
+        shelf = Shelf(LIMITS.value_inline_bytes_max)
+        signal = Signal("go", reference_to(DIGEST, len(VALUE)), "id")
+
+        await site.result(values.fill(client.door, client.subjects, "x", shelf, [signal]))
+
+        assert shelf.find(DIGEST) is None

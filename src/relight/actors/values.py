@@ -26,6 +26,7 @@ from relight.errors import FencedError, PayloadTooLargeError, ProtocolError, Sea
 from relight.subjects import records as r
 from relight.subjects.codec import UNREADABLE, encode
 from relight.subjects.grammar import Subjects
+from relight.subjects.ids import is_token
 from relight.subjects.references import (
     Reference,
     digest_of,
@@ -120,13 +121,13 @@ async def fetch(door: Door, subjects: Subjects, run: str, reference: Reference) 
     """Return a value of a run, checked by its digest; None if it is not stored.
 
     Raises:
-        ProtocolError: What is stored is damaged.
+        ProtocolError: What is stored is damaged, or described as none of this value.
         UnavailableError: The server was not reached.
     """
     stored = await door.last(subjects.value(run, reference.digest))
     if stored is None:
         return None
-    described = _read(stored.data)
+    described = _described(stored.data, run, reference.digest)
     chunks = subjects.value_chunks(described.nuid)
     data = bytearray()
     after = 0
@@ -249,8 +250,18 @@ async def remove_all(door: Door, subjects: Subjects, run: str) -> None:
         await door.purge(every)
 
 
+def _described(data: bytes, run: str, digest: str) -> _Object:
+    """Return a description of this very value: whoever believed another one would read the whole bucket into memory."""
+    described = _read(data)
+    value, _, attempt = described.nuid.rpartition(".")
+    if value != f"{run}.{digest}" or not is_token(attempt) or not 0 <= described.size <= LIMITS.value_bytes_max:
+        raise ProtocolError(f"unreadable description of value {digest} of run {run!r}: {data[:80]!r}")
+    return described
+
+
 def _read(data: bytes) -> _Object:
     try:
         return _object.decode(data)
     except UNREADABLE as error:
+    except (msgspec.MsgspecError, RecursionError) as error:  # Thousands of brackets are no JSON of ours either.
         raise ProtocolError(f"unreadable description of an object ({error}): {data[:80]!r}") from error
