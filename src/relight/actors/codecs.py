@@ -9,14 +9,17 @@ from importlib import import_module
 from typing import Any, NamedTuple, Protocol, final
 
 from relight.config.limits import MIB
-from relight.errors import RefusedError
+from relight.errors import PayloadTooLargeError, RefusedError
 
 __all__ = ("Codec", "DamagedError", "Encryption", "KeyProvider", "Keys", "WrappedKey", "Zstd")
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _DECOMPRESSED_MAX = 8 * MIB
-"""No message or chunk is larger; what says so of itself is not believed."""
+"""No message is larger; what says so of itself is not believed."""
+_DECOMPRESSED_SMALL_MAX = 1 * MIB
+"""Nor is a mailbox message, of which hundreds are read at once, or a chunk of a large value: this is the `max_payload`
+that servers have unless told otherwise."""
 
 
 class DamagedError(Exception):
@@ -38,7 +41,8 @@ class Codec(Protocol):
         Args:
             data: What came from the codec before.
             key: Of this run; empty if no codec of the chain encrypts.
-            place: Where it is stored. What is read elsewhere is to be refused.
+            place: Where it is stored: namespace, run, kind of message (`start`, `log`, `wake` or `value`) and what
+                stands readable before it, with NUL between them. What is read elsewhere is to be refused.
         """
         ...
 
@@ -58,22 +62,37 @@ class Zstd:
         self._module = _imported(("compression.zstd", "zstandard"), extra="zstd")
 
     def encode(self, data: bytes, *, key: bytes, place: bytes) -> bytes:
+        if len(data) > _decompressed_max(place):
+            raise PayloadTooLargeError("the message", size_bytes=len(data), limit_bytes=_decompressed_max(place))
         compressed: bytes = self._module.compress(data, level=self._level)
         return compressed
 
     def decode(self, data: bytes, *, key: bytes, place: bytes) -> bytes:
         try:
-            if self._size(data) > _DECOMPRESSED_MAX:
-                raise DamagedError("it says of itself that it is too large")
-            decompressed: bytes = self._module.decompress(data)
+            size = self._size(data)
+            if size is None or size > _decompressed_max(place):
+                raise DamagedError("it does not say its size, or that it is too large")
+            decompressed = self._decompressed(data, size)
         except (self._module.ZstdError, ValueError) as error:
             raise DamagedError(str(error)) from error
         return decompressed
 
-    def _size(self, data: bytes) -> int:
+    def _decompressed(self, data: bytes, size: int) -> bytes:
+        """Return what is in the one frame that this is: what others say of their sizes nobody has looked at."""
+        decompressor = self._module.ZstdDecompressor()
+        if self._module.__name__ == "zstandard":
+            return bytes(decompressor.decompress(data, allow_extra_data=False))
+        decompressed: bytes = decompressor.decompress(data, max_length=size + 1)
+        if not decompressor.eof or decompressor.unused_data:
+            raise DamagedError("it is not one frame of the size that it says")
+        return decompressed
+
+    def _size(self, data: bytes) -> int | None:
+        """What a frame says of its size; if nothing, it is None or far too large."""
         if self._module.__name__ == "zstandard":
             return int(self._module.get_frame_parameters(data).content_size)
-        return int(self._module.get_frame_info(data).decompressed_size)
+        size: int | None = self._module.get_frame_info(data).decompressed_size
+        return size
 
 
 class WrappedKey(NamedTuple):
@@ -175,6 +194,11 @@ class Encryption:
             return bytes(_aes(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], place))
         except (_invalid_tag(), ValueError) as error:
             raise DamagedError("it was changed, belongs elsewhere, or was made with another key") from error
+
+
+def _decompressed_max(place: bytes) -> int:
+    is_small = place.split(b"\0")[2:3] in ([b"wake"], [b"value"])
+    return _DECOMPRESSED_SMALL_MAX if is_small else _DECOMPRESSED_MAX
 
 
 def _aes(key: bytes) -> Any:

@@ -286,7 +286,10 @@ class SealingDoor:
         return stored if data is stored.data else replace(stored, data=data, raw=stored.data)
 
     async def _opened_text(self, run: str, kind: str, data: bytes, sealed: str | bytes) -> bytes:
-        seal, body = await self._seal_in(run, sealed)
+        codecs, key_name, body = _parts_of(sealed)
+        if kind == "wake":
+            self._check_codecs(run, codecs)
+        seal = await self._seal_named(run, codecs, key_name)
         place = self._place(seal.header, run, kind)
         for name in reversed(seal.codecs):
             body = self._codecs[name].decode(body, key=seal.key, place=place)
@@ -295,14 +298,11 @@ class SealingDoor:
             self._remember(run, seal)
         return body
 
-    async def _seal_in(self, run: str, sealed: str | bytes) -> tuple[_Seal, bytes]:
-        if isinstance(sealed, str):
-            codecs, key_name = header_in(sealed)
-            body = b64decode(sealed.rsplit(":", 1)[1])
-        else:
-            _, written_by, key, body = sealed.split(b":", 3)
-            codecs, key_name = header_in(f"{written_by.decode()}:{key.decode()}:")
-        return await self._seal_named(run, codecs, key_name), body
+    def _check_codecs(self, run: str, codecs: tuple[str, ...]) -> None:
+        """Refuse what was not sealed as its run is, if that is known: what needs no key anybody may have sealed."""
+        seal, until_s = self._seals.get(run, (None, 0.0))
+        if until_s > self.clock.elapsed_s() and codecs != (() if seal is None else seal.codecs):
+            raise _Closed(f"its run is not sealed by {'+'.join(codecs)}")
 
     async def _value_subject(self, subject: str) -> str:
         kind, run = _place_of(subject)
@@ -505,6 +505,14 @@ def _sealed_in(kind: str, subject: str, data: bytes) -> str | bytes | None:
         return None
     message = decode_start(data) if kind == "start" else decode_turn(data)
     return message.sealed or None if isinstance(message, Start | Turn) else None
+
+
+def _parts_of(sealed: str | bytes) -> tuple[tuple[str, ...], str, bytes]:
+    """Return by which codecs it was sealed, the name of its data key, and what the last codec gave."""
+    if isinstance(sealed, str):
+        return *header_in(sealed), b64decode(sealed.rsplit(":", 1)[1])
+    _, written_by, key, body = sealed.split(b":", 3)
+    return *header_in(f"{written_by.decode()}:{key.decode()}:"), body
 
 
 def _check_envelope(kind: str, stored: bytes, opened: bytes) -> None:
