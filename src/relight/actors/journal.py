@@ -174,9 +174,7 @@ class Journal:
             family=family,
             values=values,
         )
-        data = encode(turn)
-        if seal is not None:
-            data = await self._sealed(seal, data)
+        data, refused = await self._stored(seal, encode(turn))
         if len(data) > LIMITS.turn_bytes_max and not opens_history(turn):
             cuts = cuts_of(records, LIMITS.turn_bytes_max // (1 if seal is None else 3), consumed)
             known = (Consumed(0, 0, self.cursor), *consumed)
@@ -193,6 +191,8 @@ class Journal:
                 )
             if len(cuts) > 1:
                 return
+        if refused is not None:
+            raise Unfit(str(refused)) from refused
         try:
             sequence = await self._door.publish(self._subject, data, fence=tail.sequence)
         except (FencedError, UnavailableError):
@@ -205,6 +205,13 @@ class Journal:
         if opens_history(turn):
             self.opened = sequence
             self.bytes = len(data)
+
+    async def _stored(self, seal: Seal | None, data: bytes) -> tuple[bytes, PayloadTooLargeError | None]:
+        """Return a turn as it is stored; or as it is, and why: however small it became, nobody would open it."""
+        try:
+            return data if seal is None else await self._sealed(seal, data), None
+        except PayloadTooLargeError as error:
+            return data, error
 
     async def _sealed(self, seal: Seal, data: bytes) -> bytes:
         if self._is_held:
