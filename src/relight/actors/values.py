@@ -263,5 +263,4 @@ def _read(data: bytes) -> _Object:
     try:
         return _object.decode(data)
     except UNREADABLE as error:
-    except (msgspec.MsgspecError, RecursionError) as error:  # Thousands of brackets are no JSON of ours either.
         raise ProtocolError(f"unreadable description of an object ({error}): {data[:80]!r}") from error
