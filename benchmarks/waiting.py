@@ -4,10 +4,10 @@ Workers keep the coroutines of the runs that waited last for a moment, at most `
 keeps that memory for the next ones. The first figure has all of it in it, which weighs more in the fewer runs of
 `--quick`. So the same number waits once more: what the workers grow by then is what a further waiting run costs them.
 
-A server in Go that has nothing to do collects two minutes after it last did; before that its memory says how much it had
-to do. What idle workers say to each other makes it collect once in between, when what the burst had in use is still in
-its caches (seen: 99.6 MB after 140 s, 62.3 MB 14 s later). So its figure, over both passes, is taken after twice that
-time, except with `--quick`.
+A server in Go that has nothing to do collects two minutes after it last did; before that its memory says how much it
+had to do. What idle workers say to each other makes it collect once in between, when what the burst had in use is still
+in its caches (seen: 99.6 MB after 140 s, 62.3 MB 14 s later). So its figure, over both passes, is taken after twice
+that time, except with `--quick`.
 """
 
 from __future__ import annotations
