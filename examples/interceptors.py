@@ -39,8 +39,9 @@ async def bill(ctx: WorkflowContext) -> str:
 
 
 async def main() -> None:
-    async with Relight.local(interceptors=[Tenancy()]) as client:
-        async with Worker(client, [bill], interceptors=[Tracing(), Tenancy()]):
+    tenancy = Tenancy()
+    async with Relight.local(interceptors=[tenancy]) as client:
+        async with Worker(client, [bill], interceptors=[Tracing(), tenancy]):
             for name in ("acme", "globex"):
                 tenant.set(name)
                 print(await client.call(bill))

@@ -76,6 +76,18 @@ async def test_a_message_of_a_later_version_and_what_follows_it_wait_for_that(si
     assert await site.result(run.result()) == "on"
 
 
+async def test_what_came_before_a_message_of_a_later_version_does_not_wait_for_it(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(waits))
+    await site.result(run.signal("go", "on"))
+    await site.result(
+        site.client.door.publish(site.client.subjects.wake("default", run.id), b'{"kind":"Migrate","v":2}')
+    )
+
+    await site.add(waits)
+
+    assert await site.result(run.result()) == "on"
+
+
 async def test_a_run_with_a_message_of_a_later_version_can_be_ended(site: WorkersInMemory) -> None:
     await site.add(waits)
     run = await site.result(site.client.start(waits))

@@ -134,6 +134,23 @@ async def test_a_parent_of_a_shredded_child_is_let_go_and_retired(site: WorkersI
     assert site.records(run.id) == []
 
 
+async def test_a_parent_whose_key_was_deleted_as_from_any_bucket_is_retired(
+    site: WorkersInMemory, client: Relight
+) -> None:
+    await site.add(starts_a_child, child, codecs=(CODEC,))
+    run = await site.result(client.start(starts_a_child))
+    await site.result(run.signal("go", "on"))
+    assert await site.result(run.result()) == "on"
+    (key,) = site.server.stream.subjects(client.subjects.key(run.id, "*"), limit=2)
+    site.server.stream.publish(key, b"", fence=None, fence_subject=None)
+    await site.pass_time(REMEMBERED_S)
+
+    await site.result(retire(client.door, client.subjects, run.id))
+
+    assert site.records(run.id) == []
+    assert site.server.stream.subjects(client.subjects.key(run.id, "*"), limit=2) == []
+
+
 async def test_who_sends_a_shredded_run_a_signal_is_told(site: WorkersInMemory, client: Relight) -> None:
     await site.add(waits, codecs=(CODEC,))
     run = await site.result(client.start(waits))

@@ -31,7 +31,7 @@ async def foreseen_ending(mailbox: Mailbox, state: RunState, *, cursor: int, now
         has_more = mailbox.has_more
         for mail in mails:
             cursor = mail.sequence
-            if isinstance(mail.wake, TimerDue) and _is_over(state, mail.wake.due_ms):
+            if isinstance(mail.wake, TimerDue) and _is_over(state, min(mail.wake.due_ms, state.next_due_ms() or 0)):
                 return Ending(r.RunTimedOut(), cursor)
             records = () if mail.wake is None else receive(state, mail.wake, code="")
             if records and isinstance(records[-1], r.RunTerminated):

@@ -39,6 +39,7 @@ class Mailbox:
     def __init__(self, door: Door, subject: str) -> None:
         self._door = door
         self._subject = subject
+        self._looked_up_to = 0
         self.has_more = False
 
     async def read(self, doorbells: Sequence[Delivery], *, after: int, to_the_end: bool) -> list[Mail]:
@@ -46,12 +47,14 @@ class Mailbox:
 
         Bounded by `limits.mailbox_batch`; `has_more` says whether to read again. Raises `UnavailableError`, and
         `SealedError` or `LaterVersionError` if one can't be read here: it is left where it is, with what follows it,
-        unless a `Terminate` does: a run that reads nothing any more can always be ended.
+        unless a `Terminate` does. Where a key is missing, that can't be read either, nor could the end be written.
         """
         try:
             return await self._read(doorbells, after, to_the_end=to_the_end)
-        except (SealedError, LaterVersionError):
-            terminate = await self._terminate(after)
+        except (SealedError, LaterVersionError) as error:
+            if isinstance(error, SealedError) and self._door.seal is not None:
+                raise
+            terminate = await self._terminate(max(after, self._looked_up_to))
             if terminate is None:
                 raise
             return [terminate]
@@ -63,7 +66,7 @@ class Mailbox:
                     wake = decoded_if_open(stored.subject, stored.data)
                     if isinstance(wake, Terminate):
                         return Mail(stored.sequence, wake)
-            after = page[-1].sequence
+            self._looked_up_to = after = page[-1].sequence
         return None
 
     async def _read(self, doorbells: Sequence[Delivery], after: int, *, to_the_end: bool) -> list[Mail]:
@@ -83,7 +86,13 @@ class Mailbox:
             if not page:
                 break
             for stored in page:
-                mails.append(Mail(stored.sequence, decoded(stored.subject, stored.data)))
+                try:
+                    mails.append(Mail(stored.sequence, decoded(stored.subject, stored.data)))
+                except (SealedError, LaterVersionError):
+                    if not mails:
+                        raise
+                    self.has_more = True
+                    return mails  # What came before it waits for nothing.
                 after = stored.sequence
                 size += len(stored.data)
                 if len(mails) >= LIMITS.mailbox_batch or size >= _BATCH_BYTES:
@@ -112,7 +121,12 @@ def _consecutive(doorbells: Sequence[Delivery], after: int) -> list[Mail] | None
             continue
         if one.fence is None or one.fence > after or len(mails) >= LIMITS.mailbox_batch:
             return None
-        mails.append(Mail(one.sequence, decoded(one.subject, one.data)))
+        try:
+            mails.append(Mail(one.sequence, decoded(one.subject, one.data)))
+        except (SealedError, LaterVersionError):
+            if not mails:
+                raise
+            break
         after = one.sequence
     return mails
 

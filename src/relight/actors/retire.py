@@ -211,14 +211,15 @@ async def _has_references(door: Door, log: str) -> bool:
 async def _destroy_key(door: Door, subjects: Subjects, run: str, sealed: str) -> None:
     """Not any other: the id may have been started again."""
     name = header_in(sealed)[1]
-    if name != "-" and await _has_key(door, subjects, run, sealed):
+    if name != "-" and await door.last(subjects.key(run, name)) is not None:
         await door.purge(subjects.key(run, name))
 
 
 async def _has_key(door: Door, subjects: Subjects, run: str, sealed: str) -> bool:
     """Whether the data key is stored by which it was sealed, if one is needed."""
     name = header_in(sealed)[1]
-    return name == "-" or await door.last(subjects.key(run, name)) is not None
+    stored = None if name == "-" else await door.last(subjects.key(run, name))
+    return name == "-" or (stored is not None and bool(stored.data))  # Empty: it was deleted as from any bucket.
 
 
 async def _clear(

@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 from relight.actors.door import Door, Silent
 from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_worker_says, encode
-from relight.subjects.ids import WorkerId, token
+from relight.subjects.ids import WorkerId
 from relight.subjects.messages import AskEveryWorker
 
 __all__ = ("RollCall",)
@@ -58,7 +58,7 @@ class RollCall:
         question = AskEveryWorker(self._worker, workflow=workflow, version=version, subject=subject)
         answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_s)
         able = [one.worker for one in map(decode_worker_says, answers.said) if one.is_able]
-        return WorkerId(token("worker id", able[0])) if able else None
+        return WorkerId(able[0]) if able else None
 
     async def _call(self, run: str) -> None:
         """Ask for this run, and for others that wait."""
@@ -67,6 +67,6 @@ class RollCall:
         answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_s)
         drivers = {run: one.worker for one in map(decode_worker_says, answers.said) for run in one.drives}
         for one, future in asked.items():
-            driver = None if one not in drivers else WorkerId(token("worker id", drivers[one]))
+            driver = None if one not in drivers else WorkerId(drivers[one])
             future.set_result(_Found(driver, is_certain=answers.is_complete or driver is not None))
             del self._waiting[one]

@@ -188,7 +188,7 @@ def prepare(directory: Path, *, what: str = "directory") -> Path:
     for found in (absolute.lstat(), absolute.stat()):
         problem = problem_of(mode=found.st_mode, owner=found.st_uid, user=os.geteuid())
         if problem:
-            remedy = "give the path of a directory that is yours, and in which others may not write (chmod o-w)"
+            remedy = "give one that is yours and in which others may not write (chmod o-w), such as a new one below it"
             raise InvalidValueError(what, "", f"{str(absolute)!r} can't be used: it {problem}", remedy)
     (absolute / "ports").mkdir(mode=0o700, exist_ok=True)
     return absolute

@@ -142,7 +142,8 @@ class Settings(BaseSettings):
     local_directory: Path = Field(
         Path(".relight"),
         title="path of a directory",
-        description="Where the server of `Relight.local()` keeps its data.",
+        description="Where the server of `Relight.local()` keeps its data. Not one of another user, or writable for "
+        "everybody.",
     )
     sync: str = Field(
         "default",

@@ -50,7 +50,7 @@ class Worker:
         secrets: Returns the value of a `Secret` by its name, or None; by default that of `RELIGHT_SECRET_<NAME>` in the
             environment.
         interceptors: Around runs, steps, and the starts and signals that its runs send, as by `ctx.start` and
-            `ctx.signal`. The client's are around these too, inside of its own; one that both have is so only once.
+            `ctx.signal`. The client's are around these too, inside of its own; an object that both have only once.
 
     Raises:
         RefusedError: Two workflows have one name, or one is pinned and the worker has no version.
