@@ -14,6 +14,7 @@ from tests.crash.apps_fleet import Fleet
 from tests.processes import eventually
 from tests.raw_nats import connected, publish_raw, store
 
+from relight import RunTimedOut
 from relight.config.server import EmbeddedServer
 from relight.subjects.codec import encode
 from relight.subjects.grammar import EVERY_WORKER, Subjects
@@ -60,15 +61,19 @@ async def test_a_start_with_commands_in_an_id_is_not_run_and_sends_nothing_elsew
         assert heard == []
 
 
-async def test_a_deadline_that_no_calendar_has_is_far_away(
+async def test_a_deadline_that_no_calendar_has_is_far_away_or_long_past(
     shared_server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
     async with Fleet(shared_server, namespace, tmp_path) as fleet, connected(shared_server.url) as connection:
+        past = RunStarted("quick", "default", (Raw(encode(fleet.text)),), deadline_ms=-(10**15))
+        await store(connection, fleet.relight.subjects.start("default", "past"), encode(Start(VERSION, past)))
         far = RunStarted("quick", "default", (Raw(encode(fleet.text)),), deadline_ms=10**15)
         await store(connection, fleet.relight.subjects.start("default", "far"), encode(Start(VERSION, far)))
         await fleet.worker("quick")
 
         assert await fleet.relight.get_run("far", type=int).result(timeout=20) == 6
+        with pytest.raises(RunTimedOut):
+            await fleet.relight.get_run("past").result(timeout=20)
 
 
 @pytest.mark.parametrize("asks_all", [False, True], ids=["one worker", "all"])

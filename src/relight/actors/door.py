@@ -56,9 +56,9 @@ class Answers(NamedTuple):
 
 
 class Stored(Struct, frozen=True):
-    """A message as the stream holds it. `fence` is the sequence its publisher expected on its subject, None:
-    it is fenced on another one, or not.
+    """A message as the stream holds it.
 
+    `fence` is the sequence that its publisher expected on its subject; None if it was fenced on another one, or not.
     `raw` is what is stored, if that is not `data` because it is sealed.
     """
 

@@ -19,7 +19,7 @@ from relight.actors.ownership import Ownership
 from relight.actors.run_actor import RunActor
 from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_ask, decode_ask_every_worker, encode
-from relight.subjects.grammar import StartSubject, Subjects, WakeSubject, parse
+from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskEveryWorker, AskOwner, WorkerSays
 
@@ -148,8 +148,8 @@ class Host:
         return MINE
 
     def _is_about(self, run: str, subject: str) -> bool:
-        of = parse(subject)
-        return isinstance(of, StartSubject | WakeSubject) and (of.namespace, of.run) == (self.subjects.namespace, run)
+        _, namespace, _, _, _, of = subject.split(".")
+        return (namespace, of) == (self.subjects.namespace, run)
 
     def _can_take(self, ask: AskOwner | AskEveryWorker) -> bool:
         _, _, kind, _, queue, _ = ask.subject.split(".")

@@ -180,8 +180,8 @@ def prepare(directory: Path, *, what: str = "directory") -> Path:
     """Make the directory, readable by its owner only, and return its absolute path.
 
     Raises:
-        InvalidValueError: It, or the link that leads to it, may be somebody else's. Nothing was written. `what` names
-            the setting.
+        InvalidValueError: It, or the link that leads to it, may be somebody else's. Nothing was written in it. `what`
+            names the setting.
     """
     absolute = directory.absolute()
     absolute.mkdir(mode=0o700, parents=True, exist_ok=True)
