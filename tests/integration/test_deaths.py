@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -288,10 +289,12 @@ async def test_a_server_that_does_not_answer_at_first_is_asked_again(
             told = await system.subscribe("$SYS.ACCOUNT.*.DISCONNECT")  # pyright: ignore[reportUnknownMemberType]
             await system.flush()
             victim.signal(signal.SIGKILL)
-            # Of each of its two connections; and the news lies in the socket of the stopped one.
+            # Of each of its two connections.
             for _ in range(2):
                 while b"relight-worker/victim/" not in (await told.next_msg(10)).data:
                     pass
+            while await unsent_bytes(system, "survivor") > 0:
+                pass  # The news is to lie in the socket of the stopped one.
         os.kill(server.endpoint.server_process, signal.SIGSTOP)
         survivor.signal(signal.SIGCONT)
         await ground.until(lambda: "freeing_failed" in survivor.log.read_text())
@@ -319,6 +322,14 @@ async def test_a_server_restart_is_no_death(server: EmbeddedServer, namespace: s
 
         assert ground.freed_by("victim") == []
     await ground.client.close()
+
+
+async def unsent_bytes(system: Client, worker: str) -> int:
+    """Return what the server has for a worker about deaths, and has not yet written into its socket."""
+    answer = json.loads((await system.request("$SYS.REQ.SERVER.PING.CONNZ", b"{}", timeout=5)).data)
+    connections = answer["data"]["connections"]
+    [pending] = [one["pending_bytes"] for one in connections if one.get("name") == f"relight-system/{worker}"]
+    return int(pending)
 
 
 def first_survivor(names: list[str] | tuple[str, ...], dead: str) -> str:
