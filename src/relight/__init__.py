@@ -52,12 +52,13 @@ if TYPE_CHECKING:
     from relight.sdk._run import Parked, Record, Run, RunStatus
     from relight.sdk._scope import StepInfo
     from relight.sdk._secret import Secret
-    from relight.sdk._step import Effect, Retry, Step, StepOptions, step
+    from relight.sdk._step import Async, Effect, Retry, Step, StepOptions, step
     from relight.sdk._worker import Worker
-    from relight.sdk._workflow import ChildOptions, StartOptions, Workflow, WorkflowOptions, workflow
+    from relight.sdk._workflow import ChildOptions, Runnable, StartOptions, Workflow, WorkflowOptions, workflow
 
 __all__ = (
     "AlreadyAnsweredError",
+    "Async",
     "Awakeable",
     "Child",
     "ChildOptions",
@@ -97,6 +98,7 @@ __all__ = (
     "RunStatus",
     "RunTerminated",
     "RunTimedOut",
+    "Runnable",
     "SealedError",
     "Secret",
     "SecretExposedError",
@@ -128,6 +130,7 @@ __all__ = (
 _CODECS = ("Codec", "Encryption", "KeyProvider", "Keys", "WrappedKey", "Zstd")
 
 _HOMES = {
+    "Async": "_step",
     "Awakeable": "_context",
     "Child": "_child",
     "ChildOptions": "_workflow",
@@ -143,6 +146,7 @@ _HOMES = {
     "RunCall": "_interceptors",
     "RunDescription": "_description",
     "RunStatus": "_run",
+    "Runnable": "_workflow",
     "RequestCall": "_interceptors",
     "Secret": "_secret",
     "SecretProvider": "_known_secrets",

@@ -247,6 +247,7 @@ async def test_an_end_whose_notice_died_with_its_worker_is_announced_again(site:
     gate.set()
     worker = await site.add(two_steps)
     kill_at(site, worker, "notify", ".done.", "before")
+    await site.pass_time(15)  # A client that has just begun to listen looks for itself.
     began_ms = site.server.clock.now_ms()
     run = await site.result(site.client.start(two_steps))
     await site.add(two_steps)

@@ -333,6 +333,28 @@ async def test_a_forgotten_await_of_a_step_fails_the_run_and_names_the_line(clie
 
 
 @workflow
+async def forgets_an_await_of_the_context(ctx: WorkflowContext, of: str) -> str:
+    if of == "signal":
+        ctx.signal("other", "news")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # the point
+    else:
+        ctx.step("a step", executed.append, of)  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # the point
+    return "done"
+
+
+@pytest.mark.parametrize(("of", "name", "line"), [("signal", "relight.signal", 3), ("step", "a step", 5)])
+async def test_a_forgotten_await_of_what_the_context_does_as_a_step_fails_the_run_too(
+    client: Relight, of: str, name: str, line: int
+) -> None:
+    place = f"integration/test_steps.py:{forgets_an_await_of_the_context.function.__code__.co_firstlineno + line}"
+
+    async with Worker(client, [forgets_an_await_of_the_context]):
+        with pytest.raises(RunFailed, match=rf"step {name} \({place}\) was never awaited"):
+            await client.call(forgets_an_await_of_the_context, of)
+
+    assert executed == []
+
+
+@workflow
 async def gives_a_task_away(ctx: WorkflowContext) -> str:
     ctx.compensate(asynchronous, "undone")
     task = asyncio.create_task(asynchronous("given away"))

@@ -15,6 +15,7 @@ def test_a_paused_run_whose_step_was_interrupted_waits_for_a_person_and_not_for_
     )
 
     assert [one.status for one in (running, paused, unpaused)] == ["running", "paused", "running"]
+    assert [one.has_work for one in (running, paused, unpaused)] == [True, False, True]
     assert [cause(one, Mailbox()) for one in (running, paused, unpaused)] == [None, "person", None]
 
 

@@ -45,6 +45,27 @@ def test_a_run_that_has_ended_waits_for_nothing() -> None:
     assert waits_for(seen(r.SignalAwaited(1, "note"), r.RunTerminated()), {}) == ()
 
 
+def test_code_that_waits_for_nothing_that_is_recorded() -> None:
+    what = "its code waits for what only that code could set, like an event of its own or a future of a thread"
+    assert said(seen()) == f"nothing that is recorded: {what}; `relight cancel run` stops it"
+
+    limited = said(seen(started=r.RunStarted("order", "shop", timeout_ms=60_000)))
+    assert limited.endswith("`relight cancel run` stops it; its time-out ends it at 2026-01-01 00:01:00 UTC")
+
+
+def test_a_history_that_was_opened_a_moment_ago_waits_for_nothing_in_particular() -> None:
+    continued = r.Continued(generation=2, started_at_ms=STARTED_MS, records=3)
+    opening = (continued, r.RunStarted("order", "shop"))
+    state = RunState()
+    for record in opening:
+        state.apply(record, STARTED_MS)
+    turn = Turn(
+        v=1, number=9, append="a.1", owner="w", epoch=1, lease=0, at_ms=STARTED_MS, previous="", records=opening
+    )
+
+    assert waits_for(Sight(run="run", state=state, tail=turn, unread=0, bytes=1), {}) == ()
+
+
 def test_a_start_that_nobody_has_taken() -> None:
     state = RunState()
     state.apply(r.RunStarted("order", "shop"), STARTED_MS)
@@ -100,7 +121,7 @@ def test_a_request_that_is_not_answered_yet() -> None:
 def test_a_request_that_was_answered_is_not_waited_for() -> None:
     records = (r.RequestReceived("add", "r-1"), r.RequestAwaited(1, "add"), r.RequestReplied("r-1"))
 
-    assert waits_for(seen(*records), {}) == ()
+    assert said(seen(*records)).startswith("nothing that is recorded")
 
 
 def test_a_child_and_how_it_stands() -> None:
@@ -149,7 +170,7 @@ def test_a_timer_that_was_cancelled_or_has_fired_is_not_waited_for() -> None:
 
     records = (r.TimerArmed(1, due_ms), r.TimerArmed(2, due_ms), r.TimerCancelled(1), r.TimerFired(2))
 
-    assert waits_for(seen(*records), {}) == ()
+    assert said(seen(*records)).startswith("nothing that is recorded")
 
 
 @pytest.mark.parametrize(

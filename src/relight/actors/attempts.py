@@ -83,7 +83,7 @@ class Attempts:
         deadline = (
             None if deadline_ms is None else datetime.fromtimestamp(min(deadline_ms, LIMITS.due_ms_max) / 1000, UTC)
         )
-        return p.Attempt(step.attempts + 1, step.scheduled_at_ms, now_ms, heartbeat, deadline)
+        return p.Attempt(step.attempts + 1, step.counted_from_ms, now_ms, heartbeat, deadline)
 
     def _report(self, step: str, outcome: p.Outcome) -> None:
         self.outcomes.append((step, outcome))

@@ -31,6 +31,7 @@ __all__ = (
     "Report",
     "RunningStep",
     "Stopped",
+    "Unknown",
     "UnknownWorkflowError",
 )
 
@@ -86,6 +87,10 @@ class Exhausted(Struct, frozen=True):
     error: r.Failure
 
 
+class Unknown(Struct, frozen=True):
+    """The attempt of an `unsafe` step was cut off: it may have happened."""
+
+
 class Stopped(Struct, frozen=True):
     """The attempt ended because it was told to; its result does not count."""
 
@@ -96,15 +101,15 @@ class Beat(Struct, frozen=True):
     details: Raw
 
 
-Outcome = Done | Failed | Again | Exhausted | Stopped | Beat
+Outcome = Done | Failed | Again | Exhausted | Unknown | Stopped | Beat
 Report = Callable[[str, Outcome], None]
 
 
 class Attempt(Struct, frozen=True):
-    """One attempt of a step, from 1. Times are milliseconds since 1970."""
+    """One attempt of a step, from 1. Times are milliseconds since 1970; all attempts count from the first one."""
 
     number: int
-    scheduled_at_ms: int
+    counted_from_ms: int
     now_ms: int
     heartbeat: Raw | None
     run_deadline: datetime | None

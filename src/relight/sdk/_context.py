@@ -23,7 +23,7 @@ from relight.sdk._map import Mapping
 from relight.sdk._place import caller
 from relight.sdk._request import Request, requests_of
 from relight.sdk._sending import SEND_SIGNAL
-from relight.sdk._step import Policy, Step
+from relight.sdk._step import Async, Policy, Step
 from relight.sdk._values import ValueType, value_type
 from relight.sdk._workflow import ChildOptions, Runnable, Workflow
 from relight.subjects import records as r
@@ -163,18 +163,18 @@ class WorkflowContext:
     # Recorded, awaited.
 
     @overload
-    async def step(
+    def step(
         self, name: str, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
+    ) -> Async[R]: ...
     @overload
-    async def step(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def step(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Async[R]: ...
+    def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Async[Any]:
         """Run a function as a step of this name; its options, if any, are those of `step(fn, …)`."""
         if isinstance(function, Step):
             named = cast("Step[..., Any]", function).options(name=name)
         else:
             named = Step(function, name, Policy())
-        return await self._activation.call_step(named, args, kwargs)
+        return self._activation.call_step(named, args, kwargs)
 
     async def sleep(self, duration: Duration) -> None:
         """Wait; a worker is needed only at the end. Raises `InvalidValueError` for a negative duration."""
@@ -264,7 +264,7 @@ class WorkflowContext:
         number, made = self._activation.make_awakeable(caller())
         return Awakeable(self._activation, number, made, value_type(type), timeout_s)
 
-    async def signal(self, run_id: str, name: str, data: object = None) -> None:
+    def signal(self, run_id: str, name: str, data: object = None) -> Async[None]:
         """Send a signal to another run; it counts once, however often this is replayed or repeated.
 
         Raises:
@@ -272,7 +272,7 @@ class WorkflowContext:
         """
         token("run id", run_id)
         name_of("signal name", name)
-        await self._activation.call_step(SEND_SIGNAL, (run_id, name, data), {})
+        return self._activation.call_step(SEND_SIGNAL, (run_id, name, data), {})
 
     # Children.
 

@@ -111,6 +111,7 @@ class RunningAttempt:
         "_began_s",
         "_has_begun",
         "_headers",
+        "_is_cut_off",
         "_is_told_to_stop",
         "_key",
         "_launcher",
@@ -137,7 +138,7 @@ class RunningAttempt:
         self._report = report
         self._headers = headers
         self._loop = loop = launcher.loop
-        self._is_told_to_stop = False
+        self._is_told_to_stop = self._is_cut_off = False
         limit_s: float | None = None
         deadline = attempt.run_deadline
         if step.policy.is_limited:
@@ -198,15 +199,20 @@ class RunningAttempt:
         self._report(self._key, outcome)
 
     async def _limited(self, limit_s: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        total_s = self._step.policy.total_timeout_s
+        if total_s and self._spent_s() > total_s:  # With 0 s the first attempt gets as far as it can at once.
+            raise TimeoutError(f"attempt {self._attempt.number} was not begun: all {total_s:g} s had passed")
         limit, clock = asyncio.timeout(limit_s), self._launcher.clock
         timer = None if clock is None else clock.call_later(limit_s, partial(_expire, limit))
         try:
             async with limit:
                 return await self._intercepted(args, kwargs)
-        except TimeoutError as error:
+        except Exception as error:
             if not limit.expired():
                 raise
             self._is_timed_out()
+            if not isinstance(error, TimeoutError):
+                raise
             raise TimeoutError(f"attempt {self._attempt.number} took longer than {limit_s:g} s") from error
         finally:
             if timer is not None:
@@ -214,6 +220,7 @@ class RunningAttempt:
 
     def _is_timed_out(self) -> None:
         """A thread goes on; from now on its heartbeats raise."""
+        self._is_cut_off = True
         self._scope.heartbeat = _raise_cancelled
 
     # These return what is to be awaited instead of awaiting it: most attempts need none of them.
@@ -246,6 +253,8 @@ class RunningAttempt:
     def _heartbeat(self, details: object) -> None:
         if self._is_told_to_stop:
             _raise_cancelled(details)
+        if details is None:
+            return  # What was left before stays.
         data = Raw(
             encode_any(details, what=f"the heartbeat of step {self._step.name!r}", bytes_max=self._launcher.bytes_max)
         )
@@ -261,15 +270,20 @@ class RunningAttempt:
         policy = self._step.policy
         limits = [] if policy.timeout_s is None else [policy.timeout_s]
         if policy.total_timeout_s is not None:
-            spent_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
-            limits.append(max(0.0, policy.total_timeout_s - spent_s))
+            limits.append(max(0.0, policy.total_timeout_s - self._spent_s()))
         return min(limits)
+
+    def _spent_s(self) -> float:
+        """By all attempts before this one, and the waits between them."""
+        return (self._attempt.now_ms - self._attempt.counted_from_ms) / 1000
 
     # The verdict.
 
     def _judge(self, error: BaseException) -> p.Outcome:
         failure = failure_of(error, self._launcher.secrets)
         policy = self._step.policy
+        if self._is_cut_off and policy.effect == "unsafe":
+            return p.Unknown()
         if isinstance(error, (TerminalError, RefusedError, InvalidValueError, *policy.retry.never)):
             return p.Failed(failure)
         try:
@@ -285,8 +299,7 @@ class RunningAttempt:
             return False
         if policy.total_timeout_s is None:
             return True
-        waited_s = (self._attempt.now_ms - self._attempt.scheduled_at_ms) / 1000
-        spent_s = waited_s + self._launcher.elapsed_s() - self._began_s
+        spent_s = self._spent_s() + self._launcher.elapsed_s() - self._began_s
         return spent_s + delay_s < policy.total_timeout_s
 
 

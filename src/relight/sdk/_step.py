@@ -54,7 +54,7 @@ class Retry:
         attempts: All of them, the first included; None: for ever.
         delay: Before the second attempt.
         factor: By which the delay grows with each attempt: 1 to 1,000.
-        delay_max: Upper bound of the delay.
+        delay_max: Upper bound of the delay, before the jitter.
         jitter: Share of the delay by which it may be longer or shorter, at random.
         never: Errors after which there is no further attempt.
     """
@@ -191,7 +191,8 @@ class Step(Generic[P, R]):
         """Return the same step with other options.
 
         Raises:
-            InvalidValueError: An option is unknown or out of range.
+            InvalidValueError: An option is out of range.
+            TypeError: There is no such option.
             InvalidIdError: The name is not one line of printable text.
         """
         unknown = set(options) - _OPTIONS
@@ -265,7 +266,7 @@ class _StepFace:
         return step_scope().info
 
     def heartbeat(self, details: object = None) -> None:
-        """Say that the step goes on, and leave details that the next attempt can read.
+        """Say that the step goes on, and leave details that the next attempt can read; None leaves those from before.
 
         The details of one second are recorded together, of a step that goes on for long those of a six-hundredth of
         this time, at most a minute; the latest count.
@@ -279,7 +280,7 @@ class _StepFace:
     def last_heartbeat(self, type: TypeForm[T]) -> T | None:
         """What the attempt before this one left, None if nothing. Raises `InvalidValueError` if it is no `type`."""
         data = step_scope().last_heartbeat
-        if data is None:
+        if data is None or bytes(data) == b"null":  # Earlier versions recorded that there were none.
             return None
         return cast("T", value_type(type).decode(data, what="the last heartbeat"))
 

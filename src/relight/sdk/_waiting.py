@@ -8,6 +8,7 @@ from relight.actors.letters import Sight
 from relight.actors.run.state import OpenRequest, OpenStep, OpenWait, RunState
 from relight.sdk._durations import moment
 from relight.subjects import records as r
+from relight.subjects.turn import opens_history
 
 __all__ = ("waits_for",)
 
@@ -39,7 +40,8 @@ def waits_for(sight: Sight, children: Mapping[str, str]) -> tuple[str, ...]:
     said += [_step(one, state, sight.tail.owner) for one in state.steps.values()]
     said += [_timer(number, due_ms, state) for number, due_ms in state.timers.items()]
     said += [_request(one) for one in state.requests.values()]
-    return (*said, *_unread(sight))
+    said += _unread(sight)
+    return tuple(said) if said or opens_history(sight.tail) else (_nothing(sight.run, state.run_deadline_ms),)
 
 
 def _pause(run: str, since_ms: int) -> str:
@@ -92,6 +94,12 @@ def _request(request: OpenRequest) -> str:
     asked = request.received
     who = "its workflow has it" if request.is_taken else "its workflow has not come to it"
     return f"the answer to request {asked.name!r} ({asked.id}), open {_since(request.since_ms)}; {who}"
+
+
+def _nothing(run: str, deadline_ms: int | None) -> str:
+    ends = "" if deadline_ms is None else f"; its time-out ends it at {_time(deadline_ms)}"
+    what = "its code waits for what only that code could set, like an event of its own or a future of a thread"
+    return f"nothing that is recorded: {what}; `relight cancel {run}` stops it{ends}"
 
 
 def _unread(sight: Sight) -> tuple[str, ...]:

@@ -265,6 +265,9 @@ class Draft:
             case p.Exhausted(error=error):
                 self.record(r.StepAttemptFailed(step, attempt, error, 0))
                 self.park("retries_exhausted", f"{step}: {error.type}: {error.message}", step)
+            case p.Unknown():
+                self._interrupted.append(step)
+                self._ask_about_interrupted()
             case p.Beat(details=details):
                 self._beats[step] = details
             case p.Stopped():

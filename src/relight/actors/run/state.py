@@ -24,6 +24,7 @@ class OpenStep(Struct):
     """A step that was asked for and has no outcome.
 
     Attributes:
+        counted_from_ms: From when its total time-out counts; the time in which the run was held is no part of it.
         attempts: Attempts that failed.
         started: An attempt of an `unsafe` step, or a retry, was announced, and nothing is known of its end.
         retry_at_ms: When the next attempt is due; 0 before the first.
@@ -31,6 +32,7 @@ class OpenStep(Struct):
 
     key: str
     scheduled_at_ms: int
+    counted_from_ms: int
     unsafe: bool
     attempts: int = 0
     started: bool = False
@@ -85,6 +87,7 @@ class RunState(Struct):
     end: End | None = None
     parked: r.Parked | None = None
     paused_at_ms: int | None = None
+    held_at_ms: int = 0
     deaths: int = 0
     was_claimed: bool = False
     cancel_requested: bool = False
@@ -357,6 +360,7 @@ def _heartbeat(state: RunState, record: r.StepHeartbeat) -> None:
 
 def _rerun(state: RunState, record: r.StepRerun) -> None:
     step = state.steps[record.step]
+    step.counted_from_ms = state.at_ms
     step.started = False
     step.attempts = 0
     step.retry_at_ms = 0
@@ -365,6 +369,13 @@ def _rerun(state: RunState, record: r.StepRerun) -> None:
 def _hold(state: RunState) -> None:
     if not state.is_held:
         state.taken_unseen.clear()  # Since it went on the code has seen all of it.
+        state.held_at_ms = state.at_ms
+
+
+def _go_on(state: RunState) -> None:
+    if not state.is_held:
+        for step in state.steps.values():
+            step.counted_from_ms += state.at_ms - max(state.held_at_ms, step.counted_from_ms)
 
 
 def _parked(state: RunState, record: r.Parked) -> None:
@@ -375,7 +386,9 @@ def _parked(state: RunState, record: r.Parked) -> None:
 
 
 def _unparked(state: RunState, record: r.Unparked) -> None:
-    state.parked = None
+    if state.parked is not None:
+        state.parked = None
+        _go_on(state)
     state.records_unparked = state.records
     if state.is_delayed:
         state.started_at_ms = state.at_ms
@@ -392,11 +405,12 @@ def _paused(state: RunState, record: r.Paused) -> None:
 
 def _unpaused(state: RunState, record: r.Unpaused) -> None:
     state.paused_at_ms = None
+    _go_on(state)
     _progress(state)
 
 
 def _step_scheduled(state: RunState, record: r.StepScheduled) -> None:
-    state.steps[record.step] = OpenStep(record.step, state.at_ms, record.unsafe)
+    state.steps[record.step] = OpenStep(record.step, state.at_ms, state.at_ms, record.unsafe)
     if record.unsafe:
         state.has_unsafe = True
 
