@@ -13,7 +13,7 @@ from tests.crash.replays import replayed_pages
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import RefusedError, Retry, WorkflowContext, step, workflow
-from relight.actors import journal, run_actor
+from relight.actors import journal, reports
 from relight.actors.journal import read_pages
 from relight.actors.run import length
 from relight.actors.run.replay import Moment, open_end
@@ -95,7 +95,7 @@ async def changed(ctx: WorkflowContext) -> list[str]:
 @pytest.fixture
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkersInMemory]:
     monkeypatch.setattr(length, "LIMITS", SHORT)
-    monkeypatch.setattr(run_actor, "LIMITS", SHORT)
+    monkeypatch.setattr(reports, "LIMITS", SHORT)
     async with workers_in_memory() as site:
         yield site
 

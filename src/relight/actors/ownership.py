@@ -37,6 +37,7 @@ from relight.actors.journal import BrokenChainError, Displaced, Tail
 from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
 from relight.actors.reading import Reading, read
+from relight.actors.rest import rests_nowhere
 from relight.actors.roll_call import RollCall
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import is_current, read_start
@@ -305,7 +306,7 @@ class Ownership:
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
         """Take a run that has waited for long without asking: nobody keeps its coroutine or runs its steps."""
-        if self._door.clock.now_ms() - tail.at_ms < 1200 * LIMITS.linger_s or _has_open_step(tail):
+        if not rests_nowhere(tail.at_ms, self._door.clock.now_ms()) or _has_open_step(tail):
             return False
         with self._entrance.arrival(run) as arrival:
             reading = arrival.read(last) if _seems_to_rest(tail) else arrival.look(last)

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import structlog
 
+from relight.actors.run.length import REMEDY, is_long
+from relight.actors.run.state import RunState
+from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.records import Record
 
@@ -19,8 +22,10 @@ _REPORTED: frozenset[type] = frozenset({r.StepAttemptFailed, r.StepFailed, r.Par
 log = structlog.get_logger("relight")
 
 
-def report(run: str, records: Sequence[Record]) -> None:
-    """Log those of a run's new records that somebody may want to look into."""
+def report(run: str, records: Sequence[Record], state: RunState) -> None:
+    """Log those of a run's new records that somebody may want to look into, and that its history has become long."""
+    if is_long(state) and state.records - len(records) < LIMITS.history_records_warn:
+        log.warning("history_long", run=run, records=state.records, remedy=REMEDY)
     if _REPORTED.isdisjoint(map(type, records)):
         return
     for record in records:

@@ -31,9 +31,10 @@ from relight.actors.journal import Displaced, Journal, Unfit
 from relight.actors.mailbox import Mailbox
 from relight.actors.replies import tell_askers
 from relight.actors.reports import report
+from relight.actors.rest import is_anybodys
 from relight.actors.run.alarm import Armed
 from relight.actors.run.draft import Draft
-from relight.actors.run.length import REMEDY, is_long, purges_mailbox
+from relight.actors.run.length import purges_mailbox
 from relight.actors.run.state import RunState
 from relight.actors.starts import is_current
 from relight.actors.values import fill, filled, store
@@ -96,13 +97,11 @@ class RunActor:
         self._consumed = 0
         self._queue = ""
         self._doorbells = Doorbells(crew.door, run)
-        self._reads_mailbox = False
         self._attempts = Attempts(draft, self._ring)
-        self._holds_first_turn = False
-        self._is_resumed = self._hands_back = self._is_back = False
+        self._reads_mailbox = self._holds_first_turn = False
+        self._is_resumed = self._hands_back = self._is_back = self._rung = False
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
-        self._rung = False
         self._claim: Handle | None = None
         self._alarm: Handle | None = None
         self._alarm_ms: int | None = None
@@ -308,6 +307,8 @@ class RunActor:
         if not self._hands_back:
             draft.announce()
         if rung and not draft.records:  # Not before it is certain that they lead to no record.
+            if is_anybodys(draft.state, self._journal.tail.at_ms, now_ms):
+                self._proven_s = float("-inf")
             await self._prove_ownership()
             self._doorbells.answer(rung, cursor=self._cursor, all_read=not self._reads_mailbox)
 
@@ -391,9 +392,7 @@ class RunActor:
         if doorbells:
             self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
         draft.program.emit_logs()
-        report(self.run, records)
-        if is_long(state) and state.records - len(records) < LIMITS.history_records_warn:
-            log.warning("history_long", run=self.run, records=state.records, remedy=REMEDY)
+        report(self.run, records, state)
         if state.answers.given:
             tell_askers(self._door, self._crew.subjects, self.run, state.answers, draft.at_ms)
         if is_first:
@@ -578,8 +577,8 @@ class RunActor:
         self._leave(())
 
     async def _append_note(self, note: r.Note) -> None:
-        lease, cursor = 0 if self.lease is None else self.lease.sequence, self._journal.cursor
-        await self._journal.append([note], epoch=self._epoch, lease=lease, cursor=cursor, at_ms=self._draft.at_ms)
+        lease, now_ms = 0 if self.lease is None else self.lease.sequence, self._draft.at_ms
+        await self._journal.append([note], epoch=self._epoch, lease=lease, cursor=self._journal.cursor, at_ms=now_ms)
 
     def _leave(self, unfinished: Sequence[Delivery]) -> None:
         self._doorbells.drop()
