@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -187,3 +188,31 @@ async def test_a_missing_application_is_one_line_and_starts_nothing(tmp_path: Pa
     assert (answer.code, len(answer.err.splitlines())) == (1, 1)
     assert "is no file" in answer.err
     assert not (tmp_path / ".relight").exists()
+
+
+async def test_for_programs_all_that_it_says_is_json(app: Path) -> None:
+    with background("dev", "app.py", "--json", directory=app.parent, variables={}) as dev:
+        said = read_until(dev, "worker_started")
+        app.write_text("x = (")
+        said += read_until(dev, "waiting for a change")
+        dev.send_signal(signal.SIGINT)
+        assert dev.stdout is not None
+        said += dev.stdout.read()
+        assert dev.wait(20) == 0
+
+    documents = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    plain = [line for line in said.splitlines() if not line.startswith("{")]
+    assert documents[0] | {"url": "", "directory": ""} == {"app": "app.py", "url": "", "directory": ""}
+    assert [one["workflow"] for one in documents if "workflow" in one] == ["version"]
+    assert "the worker ended; waiting for a change" in [one.get("dev") for one in documents]
+    assert "worker_started" in [one.get("event") for one in documents]
+    assert "SyntaxError" in plain[-1]
+
+
+async def test_the_log_of_a_worker_is_json_where_the_setting_says_so(app: Path) -> None:
+    with developing(app, RELIGHT_LOG_FORMAT="json") as dev:
+        started = read_until(dev, "worker_started").splitlines()[-1]
+        dev.send_signal(signal.SIGINT)
+        assert dev.wait(20) == 0
+
+    assert json.loads(started)["event"] == "worker_started"

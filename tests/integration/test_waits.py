@@ -426,6 +426,19 @@ async def test_a_workflow_called_with_the_context_runs_in_line(client: Relight) 
         assert await client.call(outer, id="outer") == "outer 7"
 
 
+async def test_the_context_names_the_workflow_and_the_parent(client: Relight) -> None:
+    @workflow(name="a child")
+    async def child(ctx: WorkflowContext) -> tuple[str, str, str | None]:
+        return ctx.run_id, ctx.workflow, ctx.parent_id
+
+    @workflow
+    async def parent(ctx: WorkflowContext) -> list[tuple[str, str, str | None]]:
+        return [(ctx.run_id, ctx.workflow, ctx.parent_id), await ctx.call(child, id="below")]
+
+    async with Worker(client, [parent, child]):
+        assert await client.call(parent, id="above") == [("above", "parent", None), ("below", "a child", "above")]
+
+
 async def test_resuming_a_run_that_has_ended_is_refused(client: Relight) -> None:
     @workflow
     async def ends(ctx: WorkflowContext) -> None:
