@@ -134,15 +134,19 @@ class Draft:
         if self.state.parked is None and self.state.deaths >= LIMITS.deaths_max:
             self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
         self._interrupted = [step.key for step in self.state.steps.values() if step.started and step.unsafe]
-        self._ask_about_interrupted()
+        self._ask_about_steps()
 
-    def _ask_about_interrupted(self) -> None:
+    def _ask_about_steps(self) -> None:
         """A run is parked for one step at a time: whoever has decided on it is asked about the next one."""
         open_steps = self.state.steps
         self._interrupted = [key for key in self._interrupted if key in open_steps and open_steps[key].started]
-        if self._interrupted and self.state.parked is None and self.state.end is None:
+        if self.state.parked is not None or self.state.end is not None or self.is_diverged:
+            return
+        if self._interrupted:
             step = self._interrupted[0]
             self.park("unknown_outcome", f"step {step} was interrupted: did it happen?", step)
+        elif (exhausted := self.state.exhausted_step) is not None and (error := exhausted.last_error) is not None:
+            self.park("retries_exhausted", f"{exhausted.key}: {error.type}: {error.message}", exhausted.key)
 
     # What came.
 
@@ -201,7 +205,7 @@ class Draft:
                 break
             if not (isinstance(record, r.StepRerun | r.StepCompleted | r.StepFailed) and self._is_left(record.step)):
                 self.record(record)
-        self._ask_about_interrupted()
+        self._ask_about_steps()
 
     def _is_left(self, step: str) -> bool:
         """Whether the code gave the step up when it went on, before what was decided about it."""
@@ -264,10 +268,10 @@ class Draft:
                 self.record(r.StepAttemptFailed(step, attempt, error, now_ms + max(1, round(delay_s * 1000))))
             case p.Exhausted(error=error):
                 self.record(r.StepAttemptFailed(step, attempt, error, 0))
-                self.park("retries_exhausted", f"{step}: {error.type}: {error.message}", step)
+                self._ask_about_steps()
             case p.Unknown():
                 self._interrupted.append(step)
-                self._ask_about_interrupted()
+                self._ask_about_steps()
             case p.Beat(details=details):
                 self._beats[step] = details
             case p.Stopped():
@@ -304,7 +308,7 @@ class Draft:
         state, at_ms = self.state, self.at_ms
         if state.parked is not None or state.paused_at_ms is not None or (state.has_dues and state.is_delayed):
             return []
-        return [step for step in state.steps.values() if step.retry_at_ms <= at_ms]
+        return [step for step in state.steps.values() if step.retry_at_ms <= at_ms and not step.is_exhausted]
 
     def take_records(self) -> list[r.Record]:
         """Hand the records over to be appended; the draft is empty then."""

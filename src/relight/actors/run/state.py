@@ -28,6 +28,8 @@ class OpenStep(Struct):
         attempts: Attempts that failed.
         started: An attempt of an `unsafe` step, or a retry, was announced, and nothing is known of its end.
         retry_at_ms: When the next attempt is due; 0 before the first.
+        is_exhausted: Its attempts are used up, and nobody has decided on it yet. That the run is parked does not say
+            so: it is parked for one step at a time, and may be for something else.
     """
 
     key: str
@@ -37,6 +39,7 @@ class OpenStep(Struct):
     attempts: int = 0
     started: bool = False
     retry_at_ms: int = 0
+    is_exhausted: bool = False
     last_error: r.Failure | None = None
     heartbeat: Raw | None = None
     cancelled: bool = False
@@ -151,6 +154,11 @@ class RunState(Struct):
         if self.parked is not None or self.is_paused:
             return False
         return any(step.retry_at_ms <= self.at_ms for step in self.steps.values())
+
+    @property
+    def exhausted_step(self) -> OpenStep | None:
+        """The first one whose attempts are used up, and on which a person is to decide."""
+        return next((step for step in self.steps.values() if step.is_exhausted), None) if self.has_dues else None
 
     @property
     def run_deadline_ms(self) -> int | None:
@@ -341,7 +349,9 @@ def _claimed(state: RunState, record: r.Claimed) -> None:
 
 
 def _step_started(state: RunState, record: r.StepStarted) -> None:
-    state.steps[record.step].started = True
+    step = state.steps[record.step]
+    step.started = True
+    step.is_exhausted = False  # Earlier versions tried it again when the run was let go on for something else.
 
 
 def _attempt_failed(state: RunState, record: r.StepAttemptFailed) -> None:
@@ -349,6 +359,7 @@ def _attempt_failed(state: RunState, record: r.StepAttemptFailed) -> None:
     step.attempts = record.attempt
     step.started = False
     step.retry_at_ms = record.retry_at_ms
+    step.is_exhausted = record.retry_at_ms == 0
     state.has_dues = True
     step.last_error = state.last_error = record.error
     _progress(state)
@@ -364,6 +375,7 @@ def _rerun(state: RunState, record: r.StepRerun) -> None:
     step.started = False
     step.attempts = 0
     step.retry_at_ms = 0
+    step.is_exhausted = False
 
 
 def _hold(state: RunState) -> None:
