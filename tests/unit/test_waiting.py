@@ -187,7 +187,7 @@ def test_a_timer_that_was_cancelled_or_has_fired_is_not_waited_for() -> None:
     ],
 )
 def test_a_parked_run_and_who_can_help_it(reason: str, who: str) -> None:
-    sentence = said(seen(r.StepScheduled("charge#1", ""), r.Parked(reason, "why", "charge#1")))
+    sentence = said(seen(r.StepScheduled("charge#1", ""), r.Parked(reason, "why", "charge#1", "code")))
 
     assert sentence == f"a person or a fix ({reason}) since 2026-01-01 00:00:02 UTC: why; {who}"
 
@@ -252,7 +252,7 @@ def test_an_unread_cancel_needs_the_code_and_a_terminate_does_not() -> None:
 
 
 def test_a_cancel_of_a_run_that_is_stuck_needs_its_code() -> None:
-    sentence = said(seen(r.Parked("stuck", "why"), r.CancelRequested("enough")))
+    sentence = said(seen(r.Parked("stuck", "why", code="code"), r.CancelRequested("enough")))
 
     assert sentence.endswith(
         "a worker with mended code goes on, or run.retry; "

@@ -39,6 +39,8 @@ def _report(bound: structlog.stdlib.BoundLogger, record: Record, remedy: str) ->
             bound.info("step_attempt_failed", step=record.step, attempt=record.attempt, error=record.error.type)
         case r.StepFailed():
             bound.warning("step_failed", step=record.step, error=record.error.type, remedy=remedy)
+        case r.Parked(reason="stuck", code=""):
+            pass  # It was let go on.
         case r.Parked():
             named = {"step": record.step} if record.step else {}
             bound.warning("run_parked", reason=record.reason, **named, remedy=remedy)

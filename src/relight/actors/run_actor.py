@@ -252,8 +252,11 @@ class RunActor:
             if self._hands_back and not attempts.running and not draft.records:
                 return await self._hand_over()
             await self._take()
-            if draft.records and not self._holds_first_turn:
+            if appends := bool(draft.records) and not self._holds_first_turn:
                 await self._append()
+            if draft.begins_anew(attempts.running):
+                raise Displaced(None)
+            if appends:
                 if self._rung or self._doorbells.rung or self._reads_mailbox:
                     continue
                 if attempts.running:
@@ -405,8 +408,6 @@ class RunActor:
             await self._eventually(partial(self._door.purge, self._crew.subjects.log(self.run), below=below))
         if purges:
             await self._purge_mailbox()
-        if draft.is_diverged and state.parked is None and state.end is None:
-            raise Displaced(None)  # Let go on with other code: activate it anew.
         if not self._hands_back:
             if draft.shelf.is_used:
                 await self._fetch_heartbeats()
@@ -482,8 +483,7 @@ class RunActor:
             self._ring()
 
     def _launch(self, now_s: float) -> None:
-        steps = self._attempts.launchable()
-        if steps:
+        if steps := self._attempts.launchable():
             self._attempts.launch(steps, self._door.clock.ms_at(now_s))
 
     # Time.

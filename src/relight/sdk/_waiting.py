@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relight.actors.letters import Sight
+from relight.actors.run.inbox import is_let_go
 from relight.actors.run.state import OpenRequest, OpenStep, OpenWait, RunState
 from relight.sdk._durations import moment
 from relight.subjects import records as r
@@ -122,14 +123,18 @@ def _without_code(run: str) -> str:
 
 
 def _parked(run: str, state: RunState, parked: r.Parked) -> str:
-    said = f"a person or a fix ({parked.reason}) {_since(state.since_ms)}: {parked.message}; {_for_parked(parked)}"
+    said = (
+        f"a person or a fix ({parked.reason}) {_since(state.since_ms)}: {parked.message}; {_for_parked(state, parked)}"
+    )
     if state.cancel_requested and parked.reason == "stuck":
         said += f"; it was cancelled, {_without_code(run)}"
     return said
 
 
-def _for_parked(parked: r.Parked) -> str:
+def _for_parked(state: RunState, parked: r.Parked) -> str:
     match parked.reason:
+        case "stuck" if is_let_go(state):
+            return "it goes on by itself"
         case "stuck":
             return "a worker with mended code goes on, or run.retry"
         case "corrupt":

@@ -5,14 +5,14 @@ A draft has one time, because a turn is recorded with one: code that asks for th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 from msgspec import Raw
 
 from relight.actors import program as p
 from relight.actors.run.continuation import opening, too_much
-from relight.actors.run.inbox import due, is_stuck_on_other_code, receive
+from relight.actors.run.inbox import LET_GO, due, is_let_go, is_stuck_on_other_code, receive
 from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.parting import Consumed
 from relight.actors.run.replay import Moment, Script, is_fact, is_silent, open_end
@@ -45,6 +45,7 @@ class Draft:
     __slots__ = (
         "_beats",
         "_code",
+        "_has_unseen_cancel",
         "_held",
         "_interrupted",
         "_known",
@@ -78,6 +79,7 @@ class Draft:
         self._problem = ""
         self._beats: dict[str, Raw] = {}
         self._interrupted: list[str] = []
+        self._has_unseen_cancel = False
 
     # From a history.
 
@@ -124,7 +126,7 @@ class Draft:
         if self.state.end is not None:
             return
         if self.is_diverged:
-            if self.state.parked is None or self.state.parked.reason != "stuck":
+            if self.state.parked is None or self.state.parked.reason != "stuck" or is_let_go(self.state):
                 self.park("stuck", self._problem)
             return
         self._ask(self._script.rest())
@@ -171,6 +173,7 @@ class Draft:
         self.state.apply(record, self.at_ms)
         if is_fact(record):
             if self.is_diverged:
+                self._has_unseen_cancel = self._has_unseen_cancel or isinstance(record, r.CancelRequested)
                 return
             try:
                 requests = self._script.live(record, self.at_ms, value)
@@ -203,9 +206,27 @@ class Draft:
         for record in receive(self.state, wake, code=self._code):
             if self.state.end is not None or self.is_opening != was_opening:
                 break
-            if not (isinstance(record, r.StepRerun | r.StepCompleted | r.StepFailed) and self._is_left(record.step)):
+            if self.is_diverged and isinstance(record, r.Unparked):
+                self._let_go()
+            elif not (isinstance(record, r.StepRerun | r.StepCompleted | r.StepFailed) and self._is_left(record.step)):
                 self.record(record)
         self._ask_about_steps()
+
+    def _let_go(self) -> None:
+        """Facts that are recorded behind an `Unparked` are for code that has seen it, and this one sees nothing."""
+        if not is_let_go(self.state):
+            self.record(LET_GO)
+
+    def begins_anew(self, under_way: Collection[str]) -> bool:
+        """Whether the code is to be activated anew, now that nothing is under way that would then run beside itself.
+
+        A cancel does not wait for that: the code decides what becomes of it.
+        """
+        state = self.state
+        if not self.is_diverged or state.end is not None:
+            return False
+        is_free = self._has_unseen_cancel or state.steps.keys().isdisjoint(under_way)
+        return state.parked is None or (is_let_go(state) and is_free)
 
     def _is_left(self, step: str) -> bool:
         """Whether the code gave the step up when it went on, before what was decided about it."""

@@ -8,7 +8,10 @@ from relight.actors.run.state import RunState
 from relight.subjects import messages as m
 from relight.subjects import records as r
 
-__all__ = ("due", "is_stuck_on_other_code", "receive")
+__all__ = ("LET_GO", "due", "is_let_go", "is_stuck_on_other_code", "receive")
+
+LET_GO = r.Parked("stuck", "it was let go on, and does so once the steps that are under way have ended")
+"""In place of `Unparked`, by an owner whose code has diverged. Stuck on no code, it goes on with any."""
 
 _RESOLVABLE = ("unknown_outcome", "retries_exhausted")
 
@@ -73,6 +76,11 @@ def due(state: RunState, at_ms: int) -> tuple[r.TimerFired, ...]:
 def is_stuck_on_other_code(state: RunState, code: str) -> bool:
     """Whether a run is stuck that may go on with this code: another one could not."""
     return state.parked is not None and state.parked.reason == "stuck" and state.parked.code != code
+
+
+def is_let_go(state: RunState) -> bool:
+    """Whether a stuck run only waits for its code to be activated anew."""
+    return state.parked is not None and state.parked.reason == "stuck" and not state.parked.code
 
 
 def _cancel(state: RunState, reason: str) -> tuple[r.Record, ...]:
