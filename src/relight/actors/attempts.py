@@ -21,7 +21,8 @@ class Attempts:
 
     Attributes:
         running: Those that have been launched and whose end was not taken yet, by step.
-        outcomes: What they have reported and nobody has taken yet.
+        outcomes: What they have reported and nobody has taken yet, by step and whether it is how it goes on: of that
+            only the latest counts, and an append may last as long as an outage.
         details: Large heartbeat details, at hand for the next attempt of a step.
     """
 
@@ -29,7 +30,7 @@ class Attempts:
 
     def __init__(self, draft: Draft, ring: Callable[[], None]) -> None:
         self.running: dict[str, p.RunningStep] = {}
-        self.outcomes: list[tuple[str, p.Outcome]] = []
+        self.outcomes: dict[tuple[str, bool], p.Outcome] = {}
         self.details: dict[str, Raw] = {}
         self._draft = draft
         self._ring = ring
@@ -37,7 +38,7 @@ class Attempts:
     @property
     def count(self) -> int:
         """Those that have not reported their outcome."""
-        reported = {step for step, outcome in self.outcomes if not isinstance(outcome, p.Beat)}
+        reported = {step for step, goes_on in self.outcomes if not goes_on}
         return len(self.running.keys() - reported)
 
     def launchable(self) -> list[OpenStep]:
@@ -53,11 +54,11 @@ class Attempts:
 
     def take(self) -> list[tuple[str, p.Outcome]]:
         """Return what was reported, in order; who has ended runs no more."""
-        taken, self.outcomes = self.outcomes, []
-        for step, outcome in taken:
-            if not isinstance(outcome, p.Beat):
+        taken, self.outcomes = self.outcomes, {}
+        for step, goes_on in taken:
+            if not goes_on:
                 self.running.pop(step, None)
-        return taken
+        return [(step, outcome) for (step, _), outcome in taken.items()]
 
     def stop(self) -> None:
         """Tell all of them to stop."""
@@ -86,7 +87,7 @@ class Attempts:
         return p.Attempt(step.attempts + 1, step.counted_from_ms, now_ms, heartbeat, deadline)
 
     def _report(self, step: str, outcome: p.Outcome) -> None:
-        self.outcomes.append((step, outcome))
+        self.outcomes[step, isinstance(outcome, p.Beat)] = outcome
         self._ring()
 
 
