@@ -37,6 +37,7 @@ from relight.sdk._loop import EndlessTurnError, RunLoop
 from relight.sdk._place import caller
 from relight.sdk._request import Requests
 from relight.sdk._scope import SCOPE
+from relight.sdk._sending import CHILD_HAS_ENDED, START_CHILD
 from relight.sdk._step import Async, PendingStep, Step
 from relight.sdk._values import as_they_are
 from relight.sdk._workflow import Workflow
@@ -154,7 +155,10 @@ class Activation:
         return self._launcher.secrets.redacted(text)
 
     def launch(self, step: str, attempt: p.Attempt, report: p.Report) -> p.RunningStep:
-        return RunningAttempt(self._launcher, self.run, self.started.headers, self._steps[step], attempt, report)
+        pending = self._steps[step]
+        if pending.step is START_CHILD and self.has_ended(pending.args[0]):
+            pending = msgspec.structs.replace(pending, step=CHILD_HAS_ENDED)
+        return RunningAttempt(self._launcher, self.run, self.started.headers, pending, attempt, report)
 
     def refuses(self, step: str, result: Raw) -> str:
         pending = self._steps.get(step)

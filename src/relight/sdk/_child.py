@@ -15,7 +15,7 @@ from relight.config.limits import LIMITS
 from relight.errors import InvalidValueError, PayloadTooLargeError, RefusedError, StepFailed
 from relight.sdk._outcome import outcome_of
 from relight.sdk._place import caller
-from relight.sdk._sending import CANCEL_CHILD, SEND_SIGNAL, START_CHILD
+from relight.sdk._sending import CANCEL_CHILD, SEND_SIGNAL, START_AGAIN, START_CHILD
 from relight.sdk._starting import result_type_of, run_started, start_message
 from relight.sdk._values import ValueType
 from relight.sdk._workflow import ChildOptions, StartOptions
@@ -119,7 +119,8 @@ class ChildCall(Generic[R]):
         """Return when the start is durable; also when cancelled meanwhile, so that it is certain that there is one."""
         data = encode(self._started)
         self._check_size(data)
-        call = self._activation.call_step(START_CHILD, (self.child.id, data.decode()), {}, self._place)
+        step = START_CHILD if self._is_first else START_AGAIN
+        call = self._activation.call_step(step, (self.child.id, data.decode()), {}, self._place)
         self._sending = self._activation.loop.create_task(call)
         self._sending.add_done_callback(self._forget_if_refused)
         try:

@@ -14,7 +14,7 @@ from relight.sdk._scope import Sender, step_scope
 from relight.sdk._step import Policy, Retry, Step
 from relight.subjects.records import RunStarted
 
-__all__ = ("CANCEL_CHILD", "SEND_SIGNAL", "START_CHILD")
+__all__ = ("CANCEL_CHILD", "CHILD_HAS_ENDED", "SEND_SIGNAL", "START_AGAIN", "START_CHILD")
 
 
 def _sender() -> Sender:
@@ -42,6 +42,10 @@ async def _start_child(child: str, start: str) -> None:
     await _sender().start_child(child, started, around=step_scope().interceptors)
 
 
+async def _child_has_ended(child: str, start: str) -> None:
+    """There is nothing left to send: the child has run. Its id may be free again, so that it would run once more."""
+
+
 async def _cancel_child(child: str, queue: str, parent: str, reason: str) -> None:
     await _sender().cancel_child(child, queue, parent, redacted(reason))
 
@@ -53,4 +57,8 @@ _UNTIL_DURABLE_IF_READABLE = Policy(retry=replace(_UNTIL_DURABLE.retry, never=(*
 
 SEND_SIGNAL: Step[[str, str, object], None] = Step(_send_signal, "relight.signal", _UNTIL_DURABLE_IF_READABLE)
 START_CHILD: Step[[str, str], None] = Step(_start_child, "relight.start", _UNTIL_DURABLE)
+START_AGAIN: Step[[str, str], None] = Step(_start_child, "relight.start", _UNTIL_DURABLE)
+"""Under an id that another child of the run has, or had: the end of that one says nothing of this start."""
+CHILD_HAS_ENDED: Step[[str, str], None] = Step(_child_has_ended, "relight.start", _UNTIL_DURABLE)
+"""In place of `START_CHILD`, once the end of its child is recorded."""
 CANCEL_CHILD: Step[[str, str, str, str], None] = Step(_cancel_child, "relight.cancel", _UNTIL_DURABLE)
