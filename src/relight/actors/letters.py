@@ -83,6 +83,11 @@ name another one, in another queue."""
 _CHILDREN_SHOWN = 10
 """Of those for which a run waits; each is a look at its history."""
 
+_DECIDED_S = 0.1
+"""What is decided on an empty mailbox is judged again if its acknowledgement has come later than this after the look:
+meanwhile another one may have been put in, consumed, and removed, and the fence can't tell that from nothing. In less
+time that is hardly done, and a look more at each answer would cost all of them a round trip."""
+
 Relieve = Callable[[m.Wake], Awaitable[m.Wake]]
 """Stores the large values of a message for its run, and returns what is sent in its place."""
 
@@ -289,7 +294,8 @@ class Letterbox:
             AlreadyAnsweredError: There is an answer already.
             InvalidIdError: The run has not made the awakeable.
             SealedError: There is an unread message that can't be opened here: it may be the first answer.
-            RefusedError, RunNotFoundError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
+            RunNotFoundError: As `post`. If the run was retired since this was called, the answer may have counted.
+            RefusedError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
         """
         await self._post_decided(wake, partial(self._check_answer, wake, name), relieve)
 
@@ -323,19 +329,40 @@ class Letterbox:
         data = b""
         seen: Foresight | None = None
         while True:
+            began_s = self._door.clock.elapsed_s()
             seen = await self._foresee(subject, seen, decode)
             await check(seen)
             data = data or await self._encoded(wake, relieve)
             try:
-                await self._door.publish(subject, data, fence=seen.fence)
-                return
+                sequence = await self._publish_decided(subject, data, seen.fence)
             except FencedError:
                 continue
-            except UnavailableError:
-                last = await self._door.last(subject)
-                if last is not None and last.data == data and last.sequence > seen.fence:
-                    return
-                raise
+            if seen.fence == 0 and self._door.clock.elapsed_s() - began_s > _DECIDED_S:
+                await self._check_again(sequence, check, seen, decode)
+            return
+
+    async def _publish_decided(self, subject: str, data: bytes, fence: int) -> int:
+        try:
+            return await self._door.publish(subject, data, fence=fence)
+        except UnavailableError:
+            last = await self._door.last(subject)
+            if last is not None and last.data == data and last.sequence > fence:
+                return last.sequence
+            raise
+
+    async def _check_again(
+        self, sequence: int, check: Callable[[Foresight], Awaitable[None]], seen: Foresight, decode: Decode
+    ) -> None:
+        """Judge a message that is stored by what was recorded before it, which is all that its mailbox ever held."""
+        await self._start()  # Of a run that was retired nobody can tell what it has consumed.
+        last: Stored | None = None
+        after = seen.at
+        while (turn := await self._door.next(self._subjects.log(self._run), after=after)) is not None:
+            if turn.sequence > sequence:
+                break  # That may have consumed it.
+            last, after = turn, turn.sequence
+        if last is not None:
+            await check(foreseen(await self._history_up_to(last, seen.history), (), 0, None, decode))
 
     async def _check_answer(self, wake: m.Wake, name: str, seen: Foresight) -> None:
         if seen.state.end is not None:
