@@ -69,6 +69,7 @@ class RunActor:
         "_door",
         "_doorbells",
         "_draft",
+        "_due_ms",
         "_epoch",
         "_hands_back",
         "_holds_first_turn",
@@ -88,13 +89,10 @@ class RunActor:
 
     def __init__(self, crew: Crew, run: str, *, draft: Draft, journal: Journal, epoch: int, cursor: int) -> None:
         self.run = run
-        self._crew = crew
-        self._door = crew.door
-        self._journal = journal
-        self._draft = draft
-        self._epoch = epoch
-        self._cursor = cursor
-        self._consumed = 0
+        self._crew, self._door = crew, crew.door
+        self._journal, self._draft = journal, draft
+        self._epoch, self._cursor = epoch, cursor
+        self._consumed = self._due_ms = 0
         self._queue = ""
         self._doorbells = Doorbells(crew.door, run)
         self._attempts = Attempts(draft, self._ring)
@@ -294,7 +292,7 @@ class RunActor:
     async def _take(self) -> None:
         draft, clock = self._draft, self._door.clock
         self._taken_s = clock.elapsed_s()
-        now_ms = clock.ms_at(self._taken_s)
+        now_ms = max(clock.ms_at(self._taken_s), self._due_ms)
         draft.begin_at(now_ms)
         if draft.is_opening and not draft.records:
             draft.go_on()
@@ -484,15 +482,15 @@ class RunActor:
 
     def _launch(self, now_s: float) -> None:
         if steps := self._attempts.launchable():
-            self._attempts.launch(steps, self._door.clock.ms_at(now_s))
+            self._attempts.launch(steps, max(self._door.clock.ms_at(now_s), self._draft.at_ms))
 
     # Time.
 
     def _watch_clock(self) -> None:
         """Keep the next due time here while steps run, or if it is too near for letting go to pay."""
         due_ms = self._draft.next_due_ms()
-        now_ms = self._door.clock.now_ms()
-        if due_ms is not None and not self._attempts.running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
+        left_ms = 0 if due_ms is None else self._draft.left_ms(due_ms, self._door.clock.now_ms())
+        if not self._attempts.running and left_ms > LIMITS.retry_local_s * 1000:
             due_ms = None
         if due_ms == self._alarm_ms and self._alarm is not None:
             return
@@ -501,9 +499,11 @@ class RunActor:
             self._alarm = None
         self._alarm_ms = due_ms
         if due_ms is not None:
-            self._alarm = self._door.clock.call_later(max(0, due_ms - now_ms) / 1000, self._time_has_come)
+            self._alarm = self._door.clock.call_later(max(0, left_ms) / 1000, self._time_has_come)
 
     def _time_has_come(self) -> None:
+        if self._alarm_ms is not None and self._draft.at_ms > self._door.clock.now_ms():
+            self._due_ms = self._alarm_ms  # A history that is ahead of the clock goes on when it has waited.
         self._alarm = self._alarm_ms = None
         self._ring()
 
@@ -561,10 +561,11 @@ class RunActor:
         alarm = self._armed.missing(self.state, self._draft.at_ms)
         if alarm is None:
             return
-        subjects, message = self._crew.subjects, encode(alarm.message)
+        subjects, message, now_ms = self._crew.subjects, encode(alarm.message), self._door.clock.now_ms()
         timer, mailbox = subjects.timer(self.run, alarm.timer), subjects.wake(self._queue, self.run)
-        await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
-        if self._armed.note(alarm, self._door.clock.now_ms()):
+        due_ms = now_ms + self._draft.left_ms(alarm.due_ms, now_ms)
+        await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=due_ms))
+        if self._armed.note(alarm, now_ms):
             timers, below = subjects.timers(self.run), self._journal.tail.sequence
             await self._while_owned(lambda: self._door.purge(timers, below=below))
 

@@ -161,10 +161,12 @@ class Draft:
         return bool(state.steps) and state.end is None and not state.has_unsafe
 
     def begin_at(self, now_ms: int) -> None:
-        """Give an empty draft its time."""
-        if not self.records:
+        """Give its time to a draft that is empty, or says only who has claimed the run: nothing depends on when."""
+        if not self.records or all(type(one) is r.Claimed for one in self.records):
             latest_ms = self.state.at_ms
             self.at_ms = latest_ms if latest_ms > now_ms else now_ms
+            if self.records:
+                self.state.at_ms = self.at_ms
 
     def record(self, record: r.Record, value: object = p.NOT_DECODED) -> None:
         """Add a record, and what the code asks for when it sees it."""
@@ -265,6 +267,10 @@ class Draft:
         """When time will bring an owned run forward; retries that were due are under way."""
         return None if self.state.end is not None else self.state.next_due_ms(self.at_ms)
 
+    def left_ms(self, due_ms: int, now_ms: int) -> int:
+        """How long it is until then. What a history that is ahead of the clock waits for counts from its own time."""
+        return due_ms - max(now_ms, self.at_ms)
+
     def _time_out(self) -> None:
         deadline_ms = self.state.run_deadline_ms
         if deadline_ms is not None and deadline_ms <= self.at_ms and self.state.end is None:
@@ -286,7 +292,9 @@ class Draft:
             case p.Failed(error=error):
                 self.record(r.StepFailed(step, error, attempt))
             case p.Again(error=error, delay_s=delay_s):
-                self.record(r.StepAttemptFailed(step, attempt, error, now_ms + max(1, round(delay_s * 1000))))
+                # A history that is ahead of the clock would take what counts from the clock for long due.
+                failed_ms = max(now_ms, self.at_ms)
+                self.record(r.StepAttemptFailed(step, attempt, error, failed_ms + max(1, round(delay_s * 1000))))
             case p.Exhausted(error=error):
                 self.record(r.StepAttemptFailed(step, attempt, error, 0))
                 self._ask_about_steps()
