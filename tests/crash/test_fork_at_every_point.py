@@ -14,6 +14,8 @@ from relight.actors.retire import retire
 from relight.actors.values import remove_all
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
+from relight.subjects.codec import encode
+from relight.subjects.messages import Start
 from relight.testing.crash import sweep
 from relight.testing.memory import MemoryDoor, MemoryServer
 from relight.testing.memory.faults import Faults, Operation
@@ -176,7 +178,7 @@ async def test_a_fork_leaves_the_journal_alone_of_a_run_that_waits_for_a_worker(
         assert await site.result(queued.result()) == "aa"
 
 
-async def test_a_start_of_the_same_id_does_not_run_an_unfinished_copy() -> None:
+async def test_its_own_start_does_not_run_an_unfinished_copy() -> None:
     async with workers_in_memory() as site:
         await site.add(in_sequence)
         run = await site.client.start(in_sequence, 3, id="origin")
@@ -186,7 +188,10 @@ async def test_a_start_of_the_same_id_does_not_run_an_unfinished_copy() -> None:
         assert await _has_died(site.result(run.fork(after=last, id="fork")))
         site.server.on_operation = None
 
-        await site.client.start(in_sequence, 4, id="fork")
+        (started,) = site.records("fork", r.RunStarted)
+        assert isinstance(started, r.RunStarted)
+        start = site.client.subjects.start(started.queue, "fork")
+        await site.result(site.server.door("somebody").publish(start, encode(Start(v=1, run=started)), fence=0))
         await site.pass_time(60)
 
         (parked,) = site.records("fork", r.Parked)

@@ -4,7 +4,8 @@ The copy is a journal without a start: nothing wakes it, and nobody finds the ru
 whoever repeats the fork under the same id finds what was copied, and copies the rest; the first record says of what
 the copy is, how many records it has and what their hash is, so that two different forks never mix.
 
-No worker has written a copied turn: its epoch is 0, and the worker that gets the start claims it without asking.
+No worker has written a copied turn: its epoch is 0, and the worker that gets the start claims it without asking. If
+somebody else's start was stored first, that one counts: the worker removes the copy, and nobody completes it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from msgspec import Raw
 from relight.actors.door import Door
 from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, not_open, read_history
 from relight.actors.run.state import fold
-from relight.errors import ConflictError, RefusedError, RunNotFoundError
+from relight.errors import ConflictError, ProtocolError, RefusedError, RunNotFoundError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.envelope import check_open
-from relight.subjects.turn import COPIED_EPOCH, Tombstone, hash_of
+from relight.subjects.grammar import Subjects
+from relight.subjects.turn import COPIED_EPOCH, Tombstone, Turn, hash_of
 
 __all__ = (
     "Arguments",
@@ -31,6 +33,7 @@ __all__ = (
     "copied",
     "cut_after",
     "cut_before",
+    "is_copied_for",
     "is_start_of",
     "planned",
     "read_origin",
@@ -240,13 +243,43 @@ async def copied(door: Door, subject: str, run: str, plan: Copy, *, new_append_i
             for turn in _after(plan, done):
                 await journal.append(turn.records, epoch=COPIED_EPOCH, lease=0, cursor=0, at_ms=turn.at_ms)
             return started
-        except Displaced:
-            continue  # Somebody copies the same, or not: look again.
+        except Displaced as displaced:
+            if displaced.tail is None:
+                removed = f"what was copied as run {run!r} was removed, as another run has that id, or it was retired"
+                raise ConflictError(f"{removed}; choose another id") from displaced
+            # Somebody copies the same, or not: look again.
 
 
 def is_start_of(started: r.RunStarted, plan: Copy) -> bool:
     """Whether a start that is stored is that of this copy: then the fork runs, or has run, and may have continued."""
     return _head(started) == _head(started_in(plan))
+
+
+async def is_copied_for(started: r.RunStarted, door: Door, subjects: Subjects, run: str) -> bool:
+    """Whether the history that was copied under this id is that of the fork with this start.
+
+    Also if it does not say whose it is: then it is damaged, and nobody may take it for another one's.
+
+    Raises:
+        SealedError: It can't be opened here.
+        UnavailableError: The server was not reached.
+    """
+    if started.origin is None:
+        return False
+    first = await door.next(subjects.log(run), after=0)
+    turn = None if first is None else _readable(first.data)
+    if turn is None:
+        return True
+    check_open(turn, run)
+    return all(_head(one) == _head(started) for one in turn.records if isinstance(one, r.RunStarted))
+
+
+def _readable(data: bytes) -> Turn | None:
+    try:
+        turn = decode_turn(data)
+    except ProtocolError:
+        return None
+    return turn if isinstance(turn, Turn) else None
 
 
 def started_in(plan: Copy) -> r.RunStarted:

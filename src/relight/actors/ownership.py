@@ -6,7 +6,8 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
 - nothing there, a start's later delivery: somebody may be in its first steps, or about to begin; ask all workers, claim
   if none is. If one does not answer come back later, until nobody could begin it without a look any more;
 - nothing there, a wake: whoever drives the start reads the mailbox after its first append; ring off;
-- its turns were copied by a client (epoch 0): nobody has owned it; claim it;
+- its turns were copied by a client (epoch 0): nobody has owned it; claim it, if its start is that of the fork. If
+  another start was faster, remove the copy, and decide as if nothing were there;
 - its owner has left it: claim it;
 - an owner is named: ask it. "Mine": it has taken the token over. "Not mine": claim by an append under the next epoch.
   Nobody listens there: claim if the run waits or this delivery is its lease. Silent: claim only if this is its lease,
@@ -33,6 +34,7 @@ from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored, new_s
 from relight.actors.endings import foreseen_ending
 from relight.actors.entrance import Entrance
 from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
+from relight.actors.fork import is_copied_for
 from relight.actors.journal import BrokenChainError, Displaced, Tail
 from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
@@ -45,7 +47,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_start, decode_turn, encode, is_of_later_version
-from relight.subjects.envelope import check_open
+from relight.subjects.envelope import check_open, check_sealed
 from relight.subjects.grammar import WakeSubject, parse
 from relight.subjects.ids import WorkerId
 from relight.subjects.messages import MINE, NOT_MINE, AskOwner, ParentOver, Relit, Terminate, TimerDue, Wake
@@ -249,7 +251,7 @@ class Ownership:
             problem = f"the last turn (sequence {last.sequence}): {error}"
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], problem, last)
             return None
-        if isinstance(tail, Turn) and not isinstance(tail.records[-1], r.ENDS):
+        if isinstance(tail, Turn) and tail.epoch != COPIED_EPOCH and not isinstance(tail.records[-1], r.ENDS):
             check_open(tail, run)
         return await self._decide_by_tail(delivery, run, last, tail)
 
@@ -266,7 +268,7 @@ class Ownership:
                 await self._door.purge(delivery.subject, below=delivery.sequence + 1)
             self._door.ack(delivery)
         elif tail.epoch == COPIED_EPOCH:
-            await self._resume(delivery, run, last, tail, "forked")
+            return await self._decide_copied(delivery, run, last, tail)
         elif _was_left(tail):
             await self._resume(delivery, run, last, tail, "handed_over")
         elif tail.owner == self._worker:
@@ -274,6 +276,21 @@ class Ownership:
         else:
             return await self._decide_by_owner(delivery, run, last, tail)
         return None
+
+    async def _decide_copied(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> WorkerId | None:
+        """The start decides: what was copied for a fork that was never started is no part of the run that was."""
+        start = await read_start(self._door, self._subjects, run)
+        if start is None:
+            await self._ring_off(delivery, run)
+            return None
+        check_sealed(start.sealed, run)
+        if await is_copied_for(start.started, self._door, self._subjects, run):
+            check_open(tail, run)
+            await self._resume(delivery, run, last, tail, "forked")
+            return None
+        # Nobody has owned it, and nobody will: the id is taken, so its fork is refused.
+        await self._door.purge(self._subjects.log(run), below=last.sequence + 1)
+        return await self._decide(delivery, run)
 
     async def _decide_by_owner(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> WorkerId | None:
         is_lease = delivery.delivered > 1 and _is_lease(delivery, tail)
