@@ -54,6 +54,7 @@ async def _taken_over_by(site: WorkersInMemory, kind: type[_UnavailableDoor]) ->
     worker = await site.add(waits_for_go)
     door = kind(worker)
     worker.host._ownership._entrance._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
+    worker.host.relights._door = cast("Door", door)  # pyright: ignore[reportPrivateUsage]
     return run, door
 
 

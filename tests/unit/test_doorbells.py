@@ -43,3 +43,24 @@ async def test_a_lease_that_others_may_have_acknowledged_is_changed(
 
     assert doorbells.lease == delivery
     assert doorbells.changes_lease is is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        pytest.param("start", b'{"workflow":"Relit"}', id="a start"),
+        pytest.param("wake", b'{"kind":"Relit"', id="what nobody can read"),
+    ],
+)
+async def test_a_message_that_speaks_of_a_relit_is_none_for_that(kind: str, data: bytes) -> None:
+    server = MemoryServer()
+    delivery = await _delivery_on(server)
+    doorbells = Doorbells(server.door("owner"), _RUN)
+    doorbells.take(delivery, owner="owner", epoch=1)
+    subject = delivery.subject.replace(".wake.", f".{kind}.")
+    other = replace(delivery, subject=subject, sequence=delivery.sequence + 1, data=data)
+
+    doorbells.take(other, owner="owner", epoch=1)
+
+    assert doorbells.lease == delivery
+    assert doorbells.held() == [delivery, other]

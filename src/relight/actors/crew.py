@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from relight.actors import program as p
 from relight.actors.delayed import Delayed
 from relight.actors.door import Delivery, Door
+from relight.actors.relights import Relights
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
 
@@ -24,6 +25,7 @@ class Crew(Protocol):
     Attributes:
         claims: When a start without a turn is to get one.
         looks: When a run that works looks for messages that came before its journal existed.
+        relights: Fresh leases.
     """
 
     door: Door
@@ -33,6 +35,7 @@ class Crew(Protocol):
     loop: asyncio.AbstractEventLoop
     claims: Delayed
     looks: Delayed
+    relights: Relights
 
     def rests(self, actor: RunActor) -> None:
         """The run waits; the actor keeps its coroutine for a while and takes doorbells."""

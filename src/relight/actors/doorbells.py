@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relight.actors.door import SECOND_HAND, Delivery, Door
-from relight.subjects.codec import decode_stored_wake
+from relight.actors.mailbox import decoded_if_open
+from relight.actors.relights import Relights
 from relight.subjects.messages import Relit
 
-__all__ = ("Doorbells", "is_wake")
+__all__ = ("Doorbells", "is_wake", "relit_in")
 
 
 class Doorbells:
@@ -17,20 +18,27 @@ class Doorbells:
     Attributes:
         lease: The delivery under which the run is owned; None while it rests.
         rung: What came and is not acknowledged, by sequence.
+        lease_came_s: When it came; infinite if that does not matter any more.
         changes_lease: Whether the lease is to be changed for a fresh one, because others may have acknowledged it.
     """
 
-    __slots__ = ("_door", "_run", "changes_lease", "lease", "rung")
+    __slots__ = ("_door", "_run", "changes_lease", "lease", "lease_came_s", "rung")
 
     def __init__(self, door: Door, run: str) -> None:
         self._door = door
         self._run = run
         self.lease: Delivery | None = None
+        self.lease_came_s = 0.0
         self.rung: dict[int, Delivery] = {}
         self.changes_lease = False
 
+    @property
+    def is_distrusted(self) -> bool:
+        """Whether the lease is to be changed although it was fresh when it came."""
+        return self.changes_lease and self.lease_came_s == float("inf")
+
     def own(self, lease: Delivery) -> None:
-        self.lease = lease
+        self.lease, self.lease_came_s = lease, self._door.clock.elapsed_s()
         self._door.hold(self._run, lease)
 
     def take(self, delivery: Delivery, *, owner: str, epoch: int) -> None:
@@ -47,6 +55,19 @@ class Doorbells:
         else:
             self._door.hold(self._run, delivery)
         self.add(delivery)
+
+    def distrust_lease(self) -> None:
+        """Others may have had it meanwhile, or it is too old: it is to be changed, however fresh it came."""
+        self.changes_lease, self.lease_came_s = self.lease is not None, float("inf")
+
+    def take_doubt(self, relights: Relights) -> bool:
+        """Return whether a fresh lease is to be asked for; after that it counts as asked for.
+
+        Not while the one that was asked for arrives: what its sequence is may be known only after it has come.
+        """
+        is_doubtful, self.changes_lease = self.changes_lease, False
+        lease = self.lease
+        return is_doubtful and (lease is None or not relights.is_fresh(self._run, lease, came_s=self.lease_came_s))
 
     def add(self, delivery: Delivery) -> None:
         self.rung.pop(delivery.sequence, None)
@@ -83,7 +104,7 @@ class Doorbells:
 
     def drop(self) -> None:
         """Hold nothing more; each of them has been answered or is given on."""
-        self.lease, self.rung = None, {}
+        self.lease, self.rung, self.changes_lease = None, {}, False
 
     def _change_lease(self, fresh: Delivery) -> None:
         old = self.lease
@@ -105,7 +126,12 @@ def is_wake(delivery: Delivery) -> bool:
 
 def _is_relit(delivery: Delivery, owner: str, epoch: int) -> bool:
     """The owner's own fresh message becomes the lease: a zombie may know the token of the old one."""
-    if b'"Relit"' not in delivery.data:
-        return False
-    wake = decode_stored_wake(delivery.data)  # A sealed signal may have that name.
-    return isinstance(wake, Relit) and wake.owner == owner and wake.epoch == epoch
+    relit = relit_in(delivery)
+    return relit is not None and relit.owner == owner and relit.epoch == epoch
+
+
+def relit_in(delivery: Delivery) -> Relit | None:
+    if b'"Relit"' not in delivery.data or not is_wake(delivery):
+        return None
+    wake = decoded_if_open(delivery.subject, delivery.data)  # A sealed signal may have that name.
+    return wake if isinstance(wake, Relit) else None

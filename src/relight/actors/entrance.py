@@ -7,6 +7,7 @@ import itertools
 from relight.actors.arrival import Arrival
 from relight.actors.crew import Crew
 from relight.actors.door import Delivery
+from relight.actors.doorbells import relit_in
 from relight.actors.journal import Journal, Tail
 from relight.actors.live_runs import LiveRuns
 from relight.actors.run.draft import Draft
@@ -14,8 +15,6 @@ from relight.actors.run.shelf import Shelf
 from relight.actors.run_actor import RunActor
 from relight.actors.values import fill
 from relight.subjects import records as r
-from relight.subjects.codec import encode
-from relight.subjects.messages import Relit
 from relight.subjects.references import references_in
 from relight.subjects.turn import Turn
 
@@ -82,11 +81,15 @@ class Entrance:
             # Who opened this history died before it had removed the older one.
             await self._door.purge(self._subjects.log(run), below=history.opened)
         epoch, cursor = self.epoch_after(history.last), history.last.cursor
-        await self.relight(delivery, run, epoch)
+        # A fresh lease may come late, or here: if each led to the next one at once, there would be no end. Its actor
+        # asks for another, before its first append, if there is something to do under it.
+        is_fresh_lease = delivery.delivered == 1 and relit_in(delivery) is not None
+        if not is_fresh_lease:
+            await self.relight(delivery, run, epoch)
         if self._is_free(delivery, run):
             arrival.given()
             actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=cursor, bytes=history.bytes)
-            actor.resume(delivery, claim, read_at_s=history.began_s)
+            actor.resume(delivery, claim, read_at_s=history.began_s, has_asked=not is_fresh_lease)
         return True
 
     def arrival(self, run: str) -> Arrival:
@@ -109,7 +112,7 @@ class Entrance:
         """See to a lease of its own, before the claim: if this process dies in between, the run is woken by it."""
         queue = delivery.subject.split(".")[4]
         if not delivery.is_new(self._door.clock.now_ms()):
-            await self._door.publish(self._subjects.wake(queue, run), encode(Relit(owner=self._worker, epoch=epoch)))
+            await self._crew.relights.publish(queue, run, epoch)
 
     def journal(self, run: str, tail: Tail, *, bytes: int = 0, cursor: int = 0, is_held: bool = False) -> Journal:
         """Return the run's journal, to be written by this worker."""

@@ -16,6 +16,7 @@ from relight.actors.delayed import Delayed
 from relight.actors.door import SECOND_HAND, Consumption, Delivery, Door
 from relight.actors.live_runs import LiveRuns
 from relight.actors.ownership import Ownership
+from relight.actors.relights import Relights
 from relight.actors.run_actor import RunActor
 from relight.config.limits import LIMITS
 from relight.subjects.codec import decode_ask, decode_ask_every_worker, encode
@@ -50,6 +51,7 @@ class Host:
         self.programs = programs
         self.claims = Delayed(door.clock, LIMITS.claim_s, passes=_PASSES_OF_A_TRIVIAL_STEP)
         self.looks = Delayed(door.clock, LIMITS.mailbox_look_s)
+        self.relights = Relights(door, subjects, worker)
         self._queues = tuple(queues)
         self._concurrency = concurrency
         self._live = LiveRuns(door.clock)

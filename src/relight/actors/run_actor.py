@@ -42,7 +42,7 @@ from relight.config.limits import LIMITS
 from relight.errors import ProtocolError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
-from relight.subjects.messages import Relit, Terminate
+from relight.subjects.messages import Terminate
 from relight.subjects.references import is_reference, references_in
 
 __all__ = ("RunActor",)
@@ -155,9 +155,10 @@ class RunActor:
             self._claim = self._crew.claims.call(self._append_first_turn, self._proven_s)
         self._go()
 
-    def resume(self, lease: Delivery, claim: r.Claimed | None, *, read_at_s: float) -> None:
+    def resume(self, lease: Delivery, claim: r.Claimed | None, *, read_at_s: float, has_asked: bool) -> None:
         """Drive a run whose history the draft has replayed; `claim` is appended before anything else happens."""
-        self._doorbells.own(lease)
+        self._doorbells.take(lease, owner=self._crew.worker, epoch=self._epoch)
+        self._doorbells.changes_lease &= not has_asked  # Then a fresh one is on its way.
         self._proven_s = read_at_s
         self._is_resumed = True
         self._armed.suppose(self.state)
@@ -167,7 +168,6 @@ class RunActor:
         if claim is not None:
             self._draft.record(claim)
         self._draft.carry_on()
-        self._doorbells.add(lease)
         # A run that waited is brought forward by the message that woke it; what else came has a doorbell of its own.
         self._reads_mailbox = claim is not None
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
@@ -239,23 +239,24 @@ class RunActor:
         self._leave(())
 
     async def _turns(self) -> None:
-        draft, attempts = self._draft, self._attempts
+        draft, attempts, bells = self._draft, self._attempts, self._doorbells
         if self._holds_first_turn:
             await self._wait()
         while True:
             if self._is_back:
                 await self._hold_again()
-            if self._doorbells.changes_lease and self._journal.tail.number > 0:
-                await self._ask_for_fresh_lease()
             if self._hands_back and not attempts.running and not draft.records:
                 return await self._hand_over()
             await self._take()
+            if bells.changes_lease and (draft.records or self._has_local_work() or bells.is_distrusted):
+                # A doubtful delivery that leads to nothing needs none: the next one might be as doubtful, and so on.
+                await self._ask_for_fresh_lease()
             if appends := bool(draft.records) and not self._holds_first_turn:
                 await self._append()
             if draft.begins_anew(attempts.running):
                 raise Displaced(None)
             if appends:
-                if self._rung or self._doorbells.rung or self._reads_mailbox:
+                if self._rung or bells.rung or self._reads_mailbox:
                     continue
                 if attempts.running:
                     await self._wait()
@@ -283,9 +284,8 @@ class RunActor:
             self._bell.set_result(None)
 
     def _has_local_work(self) -> bool:
-        return bool(
-            self._attempts.running or self._attempts.outcomes or self._holds_first_turn or self._alarm_ms is not None
-        )
+        is_at_work = self._attempts.running or self._attempts.outcomes or self._holds_first_turn
+        return bool(is_at_work or self._alarm_ms is not None)
 
     # Taking what came.
 
@@ -449,9 +449,9 @@ class RunActor:
             raise Displaced(None)
 
     async def _ask_for_fresh_lease(self) -> None:
-        self._doorbells.changes_lease = False
-        message = encode(Relit(owner=self._crew.worker, epoch=self._epoch))
-        await self._while_owned(lambda: self._door.publish(self._crew.subjects.wake(self._queue, self.run), message))
+        relights = self._crew.relights
+        if self._journal.tail.number > 0 and self._doorbells.take_doubt(relights):
+            await self._while_owned(lambda: relights.publish(self._queue, self.run, self._epoch))
 
     async def _hold_again(self) -> None:
         self._is_back = False
@@ -460,7 +460,7 @@ class RunActor:
         for delivery in self._doorbells.held():
             self._door.hold(self.run, delivery)
         # Others may have had the lease meanwhile, and let the run go without a record.
-        self._doorbells.changes_lease = self._doorbells.changes_lease or self.lease is not None
+        self._doorbells.distrust_lease()
 
     def _read_mailbox_now(self) -> None:
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
@@ -470,7 +470,7 @@ class RunActor:
     def _renew_lease(self) -> None:
         """A delivery that is held for hours pins the consumer's floor: change it for a fresh one."""
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
-        self._doorbells.changes_lease = self.lease is not None
+        self._doorbells.distrust_lease()
         self._ring()
 
     def _append_first_turn(self) -> None:
@@ -572,6 +572,7 @@ class RunActor:
     async def _hand_over(self) -> None:
         """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""
         if self.state.has_work and self._journal.tail.number > 0:
+            await self._ask_for_fresh_lease()
             await self._append_note(r.Claimed(r.LEFT))
         for delivery in self._doorbells.held():
             self._door.nak(delivery)
