@@ -160,11 +160,11 @@ class SeveredDoor:
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
-        return await self._pass(lambda: self._door.ask(worker, question, timeout_s=timeout_s))
+    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
+        return await self._pass(lambda: self._door.ask(worker, question, timeout_s=timeout_s, seen_ms=seen_ms))
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
-        return await self._pass(lambda: self._door.ask_every_worker(question, timeout_s=timeout_s))
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float, seen_ms: int | None = None) -> Answers:
+        return await self._pass(lambda: self._door.ask_every_worker(question, timeout_s=timeout_s, seen_ms=seen_ms))
 
     async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
         await self._pass(lambda: self._door.answer_every_worker(reply))

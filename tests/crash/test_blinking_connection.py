@@ -8,6 +8,7 @@ import pytest
 from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
+from relight.testing.memory import Faults
 from relight.testing.memory.exchange import Exchange
 
 executed: list[str] = []
@@ -54,5 +55,30 @@ async def test_an_owner_whose_connection_blinks_while_a_signal_comes_keeps_its_r
 
     assert await site.result(run.result()) == "open"
     assert bystander.host.worker in naks
+    assert executed == ["step"]
+    assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker}
+
+
+async def test_a_start_whose_first_turn_an_outage_keeps_back_is_begun_by_nobody_who_is_back_before_its_worker(
+    site: WorkersInMemory,
+) -> None:
+    owner = await site.add(works, concurrency=1)  # It has no place for another start.
+    site.server.faults = Faults(
+        outcome=lambda one: "lost" if one.by == owner.host.worker and ".log." in one.subject else "known"
+    )
+    run = await site.result(site.client.start(works))
+    await site.until(lambda: executed == ["step"])
+    await site.add(works)
+    (start,) = site.server.unacknowledged(site.client.subjects.start("default", run.id))
+
+    reachable, site.server.exchange = site.server.exchange, Exchange()  # The second one is back, the first is not.
+    site.server.returning_until_ms = site.server.clock.now_ms() + 2_500
+    site.server.consumer("start", "default").nak(start, owner.door, 0.0)
+    await site.pass_time(1)
+    site.server.exchange, site.server.faults = reachable, Faults()
+    await site.pass_time(5)
+    gate.set()
+
+    assert await site.result(run.result()) == "open"
     assert executed == ["step"]
     assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.integration.keeper_worker import consumer_info, fill, make_consumer, pull
+from tests.long_pause import LONG_S, at_a_long_pause
 from tests.raw_nats import connected
 
 from relight.actors.jetstream import announced
@@ -20,6 +22,7 @@ from relight.actors.jetstream.announcer import Announcer
 from relight.actors.jetstream.deaths_sweep import Sweep
 from relight.actors.jetstream.keeper_connection import connection_name, subscribe
 from relight.actors.jetstream.keeper_leases import Leases
+from relight.actors.jetstream.uptime import NO_OUTAGE, Outage
 from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
 from relight.subjects.grammar import Subjects
@@ -49,9 +52,9 @@ class Ground:
     def hear(self, worker: str, *wants: str) -> None:
         self.announcer.neighbours.hear(Announcement(worker, True, whole=True, wants=wants), time.monotonic())
 
-    async def freed(self, *, meanwhile: str = "", wants: str = "") -> int:
+    async def freed(self, *, meanwhile: str = "", wants: str = "", outage: Outage = NO_OUTAGE) -> int:
         """Begin; `meanwhile` another worker begins, and asks for the same unless it `wants` something else."""
-        freeing = asyncio.create_task(self._sweep.before((self.consumer,)))
+        freeing = asyncio.create_task(self._sweep.before((self.consumer,), outage=outage))
         if meanwhile:
             await asyncio.sleep(0)  # Now it has begun, and waits for the server.
             self.hear(meanwhile, wants or self.consumer)
@@ -95,6 +98,39 @@ async def test_nothing_is_freed_while_one_is_connected_of_whom_nothing_is_known_
 
     await mute.close()
     assert await ground.freed() == 1
+
+
+async def test_those_who_may_be_on_their_way_back_have_the_time_for_it(
+    ground: Ground, shared_server: EmbeddedServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[Client] = []
+
+    async def come_back() -> None:
+        returned.append(await standing_still("eve", shared_server, namespace))
+
+    at_a_long_pause(monkeypatch, come_back)
+
+    assert await ground.freed(outage=Outage(sys.maxsize, LONG_S)) == 0
+
+    await returned[0].close()
+    assert await ground.freed() == 1
+
+
+async def test_nobody_is_waited_for_where_nothing_is_left_from_before_the_outage(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[str] = []
+
+    async def pause() -> None:
+        paused.append("in vain")
+
+    at_a_long_pause(monkeypatch, pause)
+
+    assert await ground.freed(outage=Outage(1, LONG_S)) == 1
+    (left,) = await pull(ground.client, ground.stream, 1)
+    await ground.client.request(left.token, b"+ACK")
+    assert await ground.freed(outage=Outage(sys.maxsize, LONG_S)) == 0
+    assert not paused
 
 
 async def test_what_one_was_known_to_hold_is_spared_while_he_is_connected(

@@ -80,7 +80,8 @@ class Delivery(Struct, frozen=True):
 
     `token` is the acknowledgement subject; whoever knows it can ack, nak or renew, so it proves nothing.
     `delivered` counts deliveries from 1; it is more than 1 if a server that has crashed may have forgotten one.
-    Until `new_until_ms`, the server's time, nobody else can have had the message; 0: somebody may have.
+    Until `new_until_ms`, the server's time, nobody else can have had the message; 0: somebody may have. `stored_at_ms`:
+    before that nobody can have had it; 0: not known.
     """
 
     subject: str
@@ -90,6 +91,7 @@ class Delivery(Struct, frozen=True):
     token: str
     delivered: int
     new_until_ms: int = 0
+    stored_at_ms: int = 0
 
     def is_new(self, now_ms: int) -> bool:
         return now_ms < self.new_until_ms
@@ -322,18 +324,22 @@ class Door(Protocol):
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
-        """Ask one worker; None if nobody listens there (the worker is gone).
+    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
+        """Ask one worker, who was connected at `seen_ms`; None if nobody listens there (the worker is gone).
 
         Raises:
             Silent: Somebody listens but has not answered in time.
             UnavailableError: The server was not reached; or nobody listens there now, but this worker has just
-                reconnected, and others may still be at it; or this worker itself stood still while it waited.
+                reconnected, or begun at a server that has only just begun since `seen_ms`, and others may still be on
+                their way back; or this worker itself stood still while it waited.
         """
         ...
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float, seen_ms: int | None = None) -> Answers:
         """Ask all other workers at once, and return what they say when all have answered, or time is over.
+
+        With `seen_ms` they are asked when those who were connected then have had the time to come back, if the server
+        has just begun or this worker has just reconnected.
 
         Raises:
             UnavailableError: The server was not reached.

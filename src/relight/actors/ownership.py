@@ -169,7 +169,7 @@ class Ownership:
     async def _decide_again_without_journal(self, delivery: Delivery, run: str) -> None:
         """Whoever had the start before may drive it, or find it unread in his socket and begin it without a look."""
         try:
-            driver = await self._roll_call.driver_of(run)
+            driver = await self._roll_call.driver_of(run, seen_ms=delivery.stored_at_ms)
             # Among several servers the question may have overtaken the delivery to whoever has said no.
             is_certain = driver is not None or not self._door.is_spread
         except Silent:
@@ -297,8 +297,8 @@ class Ownership:
         if not is_lease and await self._take_if_it_rests_nowhere(delivery, run, last, tail):
             return None
         try:
-            question = encode(self._question(delivery, run))
-            answer = await self._door.ask(WorkerId(tail.owner), question, timeout_s=LIMITS.ask_s)
+            question, seen_ms = encode(self._question(delivery, run)), last.stored_at_ms
+            answer = await self._door.ask(WorkerId(tail.owner), question, timeout_s=LIMITS.ask_s, seen_ms=seen_ms)
         except Silent:
             trusts_itself_s = (last.stored_at_ms - self._door.clock.now_ms()) / 1000 + LIMITS.ack_wait_s / 2
             if is_lease and trusts_itself_s > 0:

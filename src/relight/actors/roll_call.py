@@ -18,6 +18,11 @@ from relight.subjects.messages import AskEveryWorker
 __all__ = ("RollCall",)
 
 
+class _Waiting(NamedTuple):
+    found: asyncio.Future[_Found]
+    seen_ms: int
+
+
 class _Found(NamedTuple):
     driver: WorkerId | None
     is_certain: bool
@@ -31,16 +36,18 @@ class RollCall:
         self._door = door
         self._worker = worker
         self._turn = asyncio.Lock()
-        self._waiting: dict[str, asyncio.Future[_Found]] = {}
+        self._waiting: dict[str, _Waiting] = {}
 
-    async def driver_of(self, run: str) -> WorkerId | None:
+    async def driver_of(self, run: str, *, seen_ms: int = 0) -> WorkerId | None:
         """Return the other worker that drives a run, or is about to begin it; None if none does.
+
+        He was connected at `seen_ms`, or later, and is given the time to come back (`Door.ask_every_worker`).
 
         Raises:
             Silent: None says so, but not all have answered within `limits.ask_s`.
             UnavailableError: The server was not reached.
         """
-        future = self._waiting.setdefault(run, asyncio.get_running_loop().create_future())
+        future, _ = self._waiting.setdefault(run, _Waiting(asyncio.get_running_loop().create_future(), seen_ms))
         async with self._turn:
             if not future.done():
                 await self._call(run)
@@ -63,10 +70,11 @@ class RollCall:
     async def _call(self, run: str) -> None:
         """Ask for this run, and for others that wait."""
         asked = {run: self._waiting[run], **dict(islice(self._waiting.items(), LIMITS.runs_asked_max - 1))}
-        question = AskEveryWorker(self._worker, runs=tuple(asked))
-        answers = await self._door.ask_every_worker(encode(question), timeout_s=LIMITS.ask_s)
+        question = encode(AskEveryWorker(self._worker, runs=tuple(asked)))
+        seen_ms = min(one.seen_ms for one in asked.values())
+        answers = await self._door.ask_every_worker(question, timeout_s=LIMITS.ask_s, seen_ms=seen_ms)
         drivers = {run: one.worker for one in map(decode_worker_says, answers.said) for run in one.drives}
-        for one, future in asked.items():
+        for one, (future, _) in asked.items():
             driver = None if one not in drivers else WorkerId(drivers[one])
             future.set_result(_Found(driver, is_certain=answers.is_complete or driver is not None))
             del self._waiting[one]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from time import monotonic
 from typing import NamedTuple, final
 
@@ -22,6 +23,7 @@ from relight.actors.jetstream.everyone import Reach
 from relight.actors.jetstream.keeper_connection import worker_of
 from relight.actors.jetstream.keeper_contact import publish_all
 from relight.actors.jetstream.keeper_leases import Leases
+from relight.actors.jetstream.uptime import NO_OUTAGE, Outage
 from relight.subjects.ids import WorkerId
 
 __all__ = ("Infos", "Sweep", "unclaimed")
@@ -59,7 +61,16 @@ class _ConsumerInfo(msgspec.Struct):
     num_ack_pending: int
 
 
+class _Message(msgspec.Struct):
+    time: datetime
+
+
+class _Found(msgspec.Struct):
+    message: _Message
+
+
 _info = msgspec.json.Decoder(_ConsumerInfo)
+_found = msgspec.json.Decoder(_Found)
 
 Infos = Mapping[str, _ConsumerInfo]
 """The server's account of consumers, by their names."""
@@ -101,12 +112,15 @@ class Sweep:
         self._leases = leases
         self._turn = asyncio.Lock()
 
-    async def before(self, served: Iterable[str]) -> int:
+    async def before(self, served: Iterable[str], *, outage: Outage = NO_OUTAGE) -> int:
         """Free what was left in consumers that this worker is about to serve, and return how much that was.
 
-        Whoever died while nobody lived to see it has left it.
+        Whoever died while nobody lived to see it has left it; or whoever lives, and is on the way back after an
+        `outage`: that is waited for, if something may be left from before it.
         """
         async with self._turn:
+            if outage.returning_s > 0 and await self._has_left_before(outage.before_ms, served):
+                await asyncio.sleep(outage.returning_s)
             began_at = monotonic()
             infos = await self._pending(served)
             if not infos:
@@ -159,6 +173,21 @@ class Sweep:
 
     async def _pending(self, consumers: Iterable[str]) -> Infos:
         return {one: info for one, info in (await self.infos(consumers)).items() if info.num_ack_pending}
+
+    async def _has_left_before(self, time_ms: int, consumers: Iterable[str]) -> bool:
+        """Whether something may be pending that was stored before `time_ms`; nobody can have got the rest before."""
+        pending = await self._pending(consumers)
+        return any([await self._stored_after_floor_ms(one, pending[one]) < time_ms for one in pending])
+
+    async def _stored_after_floor_ms(self, consumer: str, info: _ConsumerInfo) -> int:
+        """When the first message behind the floor of a consumer, of whatever subject, was stored; 0: not known."""
+        stream, _, _ = consumer.partition(".")
+        first = b'{"seq":%d,"next_by_subj":">"}' % (info.ack_floor.stream_seq + 1)
+        answer = await self._client.request(f"$JS.API.STREAM.MSG.GET.{stream}", first, timeout=1.0)
+        try:
+            return int(_found.decode(answer.data).message.time.timestamp() * 1000)
+        except msgspec.MsgspecError:
+            return 0
 
     async def _free_unclaimed(
         self, infos: Infos, freed: Mapping[str, set[int]], asked: _Asked, *, far_back: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from relight.actors.jetstream.pull import Consuming
 from relight.actors.jetstream.reader import Reader
 from relight.actors.jetstream.streams import consumer_name
 from relight.actors.jetstream.topology import Topology, is_apart
+from relight.actors.jetstream.uptime import NO_OUTAGE, Outage, uptime
 from relight.config.limits import LIMITS, Limits
 from relight.errors import UnavailableError
 from relight.subjects.grammar import EVERY_WORKER, Subjects
@@ -32,7 +34,8 @@ from relight.subjects.ids import WorkerId
 __all__ = ("DoorOptions", "JetStreamDoor", "LeaseKeeper")
 
 _RETURN_S = 2.5
-"""After a reconnect, silence of others says nothing for this long: they wait up to two seconds between two tries."""
+"""After a reconnect, silence of others says nothing for this long: they wait up to two seconds between two tries. Nor
+does it to who begins, for as long after the server has begun."""
 
 _PAUSED = 1.5
 """How many of its time-outs a question takes only if this worker's loop stood still meanwhile."""
@@ -45,7 +48,7 @@ class LeaseKeeper(Protocol):
 
     def hold(self, run: str, delivery: Delivery) -> None: ...
     def release(self, delivery: Delivery) -> None: ...
-    async def serve(self, consumers: Sequence[str]) -> None: ...
+    async def serve(self, consumers: Sequence[str], *, outage: Outage = NO_OUTAGE) -> None: ...
     def watch_gaps(self, back: Callable[[], None]) -> None: ...
     async def answer(self, worker: WorkerId, reply: Callable[[bytes], bytes | None]) -> None: ...
 
@@ -94,6 +97,7 @@ class JetStreamDoor:
         self._anchor_s = options.limits.anchor_s
         self._anchoring: asyncio.Task[None] | None = None
         self._restored_at_s = float("-inf")
+        self._restored_at_ms = sys.maxsize
         self._consuming: list[Consuming] = []
 
     @property
@@ -120,6 +124,8 @@ class JetStreamDoor:
             door = cls(connection, topology, mux, options, keeper)
             await door._clock.anchor(door.api, topology.streams[0])
             door._keep_anchored(door._anchor_later())
+            if keeper is not None:
+                await door._look_for_a_restart()
         except BaseException:
             await connection.close()
             raise
@@ -251,9 +257,13 @@ class JetStreamDoor:
         self, kind: Literal["start", "wake"], queue: str, receive: Callable[[Delivery], None], *, places: int
     ) -> Consuming:
         """See `Door.consume`. Raises `UnavailableError` and `IncompatibleStreamError`."""
-        consuming = Consuming(self._connection, self._topology, kind, queue, receive)
+        returning_s = self._returning_s(0)
+        outage = Outage(self._restored_at_ms, returning_s) if returning_s > 0 else NO_OUTAGE
+        # Whoever is on the way back may have what the server that has begun does not know to be delivered.
+        consuming = Consuming(self._connection, self._topology, kind, queue, receive, forgotten_ms=outage.before_ms)
         if self._keeper is not None:
-            await self._keeper.serve([f"{stream}.{consumer_name(kind, queue)}" for stream in self._topology.streams])
+            served = [f"{stream}.{consumer_name(kind, queue)}" for stream in self._topology.streams]
+            await self._keeper.serve(served, outage=outage)
         await consuming.open(places)
         self._consuming.append(consuming)
         return consuming
@@ -293,7 +303,7 @@ class JetStreamDoor:
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
+    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
         """See `Door.ask`."""
         loop = asyncio.get_running_loop()
         asked_s = loop.time()
@@ -306,14 +316,17 @@ class JetStreamDoor:
                 raise Silent(f"{worker} has not answered within {timeout_s:g} s")
             return answer.result()
         except NoResponders as error:
-            if asked_s < self._restored_at_s + _RETURN_S:
+            if self._returning_s(seen_ms, asked_s) > 0:
                 raise UnavailableError(f"{worker} may be on its way back, as this worker was a moment ago") from error
             return None
         finally:
             answer.cancel()
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float, seen_ms: int | None = None) -> Answers:
         """See `Door.ask_every_worker`."""
+        # Again after each pause: this worker may have reconnected meanwhile.
+        while seen_ms is not None and (pause_s := self._returning_s(seen_ms)) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(pause_s)
         return await self._everyone.ask(question, timeout_s=timeout_s)
 
     async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
@@ -328,8 +341,23 @@ class JetStreamDoor:
         assert self._keeper is not None, "a client's door holds no leases"
         return self._keeper
 
+    def _returning_s(self, seen_ms: int, asked_s: float | None = None) -> float:
+        """How much longer those may be on their way back who were connected at `seen_ms`; not above 0: no longer."""
+        if seen_ms >= self._restored_at_ms:
+            return 0.0
+        now_s = asyncio.get_running_loop().time() if asked_s is None else asked_s
+        return max(0.0, self._restored_at_s + _RETURN_S - now_s)
+
+    async def _look_for_a_restart(self) -> None:
+        """Who begins after the server has can't have been cut off from it, but others may have been."""
+        up = await uptime(self._connection, enough_s=_RETURN_S)
+        if up is not None:
+            self._restored_at_s = asyncio.get_running_loop().time() - up.seconds
+            self._restored_at_ms = up.since_ms
+
     def _anchor_again(self) -> None:
         self._restored_at_s = asyncio.get_running_loop().time()
+        self._restored_at_ms = sys.maxsize  # Whenever they were connected: with this worker they were cut off.
         self._keep_anchored(self._anchor_now_and_later())
 
     def _keep_anchored(self, anchoring: Coroutine[Any, Any, None]) -> None:

@@ -24,6 +24,7 @@ from relight.actors.jetstream.keeper_connection import connection_name
 from relight.actors.jetstream.keeper_contact import Contact
 from relight.actors.jetstream.keeper_leases import Leases
 from relight.actors.jetstream.keeper_session import KeeperOptions, Session
+from relight.actors.jetstream.uptime import NO_OUTAGE, Outage
 from relight.actors.watchdog import Watchdog
 from relight.errors import UnavailableError
 from relight.subjects.ids import WorkerId
@@ -95,15 +96,16 @@ class Keeper:
         """Stop renewing. A renewal that is being sent may still follow."""
         self._leases.release(delivery)
 
-    async def serve(self, consumers: Sequence[str]) -> None:
+    async def serve(self, consumers: Sequence[str], *, outage: Outage = NO_OUTAGE) -> None:
         """This worker is about to take deliveries of each `<stream>.<consumer>`, and frees what the dead leave there.
 
-        When this returns, what was left before is freed, as far as the server answers; later deaths are seen to.
+        When this returns, what was left before is freed, as far as the server answers; later deaths are seen to. After
+        an `outage` nothing is freed before the living have had the time to come back.
         """
         for consumer in consumers:
             self._leases.serve(consumer)
         if self._session is not None and self._loop is not None and not self._ended.done():
-            freeing = asyncio.run_coroutine_threadsafe(self._session.free_orphans(consumers), self._loop)
+            freeing = asyncio.run_coroutine_threadsafe(self._session.free_orphans(consumers, outage), self._loop)
             await asyncio.wrap_future(freeing)
 
     def is_fresh(self) -> bool:

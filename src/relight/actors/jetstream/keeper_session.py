@@ -19,6 +19,7 @@ from relight.actors.jetstream.deaths_sweep import Sweep
 from relight.actors.jetstream.keeper_connection import confirm, connect, connection_name, subscribe
 from relight.actors.jetstream.keeper_contact import Contact
 from relight.actors.jetstream.keeper_leases import Leases
+from relight.actors.jetstream.uptime import Outage
 from relight.config.limits import LIMITS, Limits
 from relight.errors import UnavailableError
 from relight.subjects.grammar import Subjects
@@ -114,10 +115,10 @@ class Session:
         await subscribe(self._client, self._subjects.owner(worker), receive)
         await confirm(self._client)
 
-    async def free_orphans(self, consumers: Sequence[str]) -> None:
+    async def free_orphans(self, consumers: Sequence[str], outage: Outage) -> None:
         """Free what those left in these consumers who died while nobody lived to see it. `run` must be running."""
         try:
-            freed = await self._sweep.before(consumers)
+            freed = await self._sweep.before(consumers, outage=outage)
         except WORLD_ERRORS as error:
             _log.debug("freeing_failed", error=repr(error))  # They lapse.
         else:

@@ -69,7 +69,10 @@ class Consuming:
         kind: Kind,
         queue: str,
         receive: Callable[[Delivery], None],
+        *,
+        forgotten_ms: int = 0,
     ) -> None:
+        self._forgotten_ms = forgotten_ms
         self._connection = connection
         self._topology = topology
         self._kind: Kind = kind
@@ -116,6 +119,11 @@ class Consuming:
     @property
     def places(self) -> Places:
         return self._places
+
+    @property
+    def forgotten_ms(self) -> int:
+        """What was stored before may have been delivered, and the server, which has begun since, forgotten it."""
+        return self._forgotten_ms
 
     def ask_soon(self) -> None:
         """Ask for the free places: at the end of this tick if they are many, else a little later."""
@@ -275,12 +283,16 @@ class _Pull:
             # The token's ninth part is how many more the consumer has.
             has_more = reply.split(b".", 13)[-1 if reply.count(b".") == 8 else 10] != b"0"
             comes_again = delivery.delivered > 1
-            if self._openings > 1 and delivery.delivered == 1 and delivery.new_until_ms == 0:
-                # A server that crashed may have forgotten that a living worker has it.
+            if self._may_be_forgotten(delivery):
                 delivery = replace(delivery, delivered=2)
             self._consuming.deliver(delivery, self.shard, has_more=has_more, comes_again=comes_again)
         elif headers is not None and not headers.startswith(b"NATS/1.0 100"):
             self._on_status(subject, headers)
+
+    def _may_be_forgotten(self, delivery: Delivery) -> bool:
+        """Whether a server that crashed may have forgotten that a living worker has it."""
+        is_old = self._openings > 1 or delivery.stored_at_ms < self._consuming.forgotten_ms
+        return is_old and delivery.delivered == 1 and delivery.new_until_ms == 0
 
     def _on_status(self, subject: bytes, headers: bytes) -> None:
         if not subject.startswith(self._inbox.encode()) or not self.is_open:
@@ -389,6 +401,7 @@ def delivery_of(
     tokens = reply.split(b".")
     first = 4 if len(tokens) < 11 else 6
     sequence, delivered = int(tokens[first + 1]), int(tokens[first])
+    stored_at_ms = int(tokens[first + 3]) // 1_000_000
     is_certain = delivered == 1 and known_up_to is not None and sequence > known_up_to
     return Delivery(
         subject.decode(),
@@ -397,7 +410,8 @@ def delivery_of(
         None if headers is None else fence_in(headers),
         reply.decode(),
         delivered,
-        int(tokens[first + 3]) // 1_000_000 + round(new_s * 1000) if is_certain else 0,
+        stored_at_ms + round(new_s * 1000) if is_certain else 0,
+        stored_at_ms,
     )
 
 

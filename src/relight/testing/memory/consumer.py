@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
+from msgspec.structs import replace
+
 from relight.actors.door import Delivery, Stored
 from relight.testing.virtual_clock import VirtualClock, VirtualTimer
 
@@ -160,7 +162,8 @@ class MemoryConsumer:
         token = f"{_ACK}.{self._name}.{pending.delivered}.{stored.sequence}"
         count = pending.delivered
         new_until_ms = stored.stored_at_ms + round(self._new_s * 1000) if count == 1 else 0
-        pull.deliver(Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, count, new_until_ms))
+        delivery = Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, count, new_until_ms)
+        pull.deliver(replace(delivery, stored_at_ms=stored.stored_at_ms))
 
     def _start_timer(self, pending: _Pending, delay_s: float) -> None:
         pending.stop_timer()

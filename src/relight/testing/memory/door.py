@@ -262,15 +262,19 @@ class MemoryDoor:
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float) -> bytes | None:
+    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
         await self.process.travel()
         listeners = self._server.exchange.listeners(worker)
         answer = await self._ask(listeners, question, timeout_s)
         if listeners and answer is None:
             raise Silent
+        if answer is None and self._server.clock.now_ms() < self._server.returning_until_ms:
+            raise UnavailableError(f"{worker} may be on its way back")
         return answer
 
-    async def ask_every_worker(self, question: bytes, *, timeout_s: float) -> Answers:
+    async def ask_every_worker(self, question: bytes, *, timeout_s: float, seen_ms: int | None = None) -> Answers:
+        while seen_ms is not None and (pause_ms := self._server.returning_until_ms - self._server.clock.now_ms()) > 0:
+            await self._pass(pause_ms / 1000)
         await self.process.travel()
         everyone = self._server.exchange.everyone_but(self.process)
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -292,6 +296,11 @@ class MemoryDoor:
         answers = Answers(tuple(said), is_complete=len(said) == len(everyone))
         await self.process.travel()
         return answers
+
+    async def _pass(self, pause_s: float) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.clock.call_later(pause_s, partial(_give_up, over))
+        await over
 
     async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
         await self.process.travel()

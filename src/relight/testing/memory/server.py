@@ -39,6 +39,7 @@ class MemoryServer:
         frees_leases_of_the_dead: Whether what a killed door held is delivered again at once, as with the server's
             disconnect events, instead of after `ack_wait`. What was delivered but never held waits in both cases.
         is_spread: It stands for several servers: a question may overtake a delivery. Set it before anybody consumes.
+        returning_until_ms: Until then others may be on their way back after an outage; 0: there was none.
     """
 
     def __init__(self, *, namespace: str = "default") -> None:
@@ -49,6 +50,7 @@ class MemoryServer:
         self.starts_are_new = True
         self.frees_leases_of_the_dead = False
         self.is_spread = False
+        self.returning_until_ms = 0
         self.subjects = Subjects(namespace)
         self.stream = MemoryStream(self.clock, on_stored=self._offer, on_removed=self._forget)
         self.exchange = Exchange()
