@@ -88,18 +88,17 @@ class RunActor:
     )
 
     def __init__(self, crew: Crew, run: str, *, draft: Draft, journal: Journal, epoch: int, cursor: int) -> None:
-        self.run = run
+        self.run, self._queue = run, ""
         self._crew, self._door = crew, crew.door
         self._journal, self._draft = journal, draft
         self._epoch, self._cursor = epoch, cursor
         self._consumed = self._due_ms = 0
-        self._queue = ""
         self._doorbells = Doorbells(crew.door, run)
         self._attempts = Attempts(draft, self._ring)
-        self._reads_mailbox = self._holds_first_turn = False
-        self._is_resumed = self._hands_back = self._is_back = self._rung = False
+        self._is_resumed = self._is_back = self._hands_back = self._holds_first_turn = False
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
+        self._reads_mailbox = self._rung = False
         self._claim: Handle | None = None
         self._alarm: Handle | None = None
         self._alarm_ms: int | None = None
