@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar, final
 
-from relight.actors.door import Answers, Clock, Consumption, Delivery, Door, Handle, Watch
+from relight.actors.door import JUST_NOW, Answers, Clock, Consumption, Delivery, Door, Handle, Watch
 from relight.actors.door import Stored as StoredMessage
 from relight.subjects.ids import WorkerId
 from relight.testing.memory.faults import OperationName
@@ -160,7 +160,9 @@ class SeveredDoor:
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
+    async def ask(
+        self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = JUST_NOW
+    ) -> bytes | None:
         return await self._pass(lambda: self._door.ask(worker, question, timeout_s=timeout_s, seen_ms=seen_ms))
 
     async def ask_every_worker(self, question: bytes, *, timeout_s: float, seen_ms: int | None = None) -> Answers:

@@ -8,6 +8,8 @@ import pytest
 from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import WorkflowContext, step, workflow
+from relight.config.limits import LIMITS
+from relight.subjects.records import Claimed
 from relight.testing.memory import Faults
 from relight.testing.memory.exchange import Exchange
 
@@ -82,3 +84,33 @@ async def test_a_start_whose_first_turn_an_outage_keeps_back_is_begun_by_nobody_
     assert await site.result(run.result()) == "open"
     assert executed == ["step"]
     assert {turn.owner for turn in site.turns(run.id)} == {owner.host.worker}
+
+
+async def test_a_run_whose_owners_connections_blink_again_and_again_is_not_quarantined(site: WorkersInMemory) -> None:
+    """Others take it over the first two times; the death that would park it is one only if the owner stays away."""
+    for _ in range(2):
+        await site.add(works)
+    run = await site.result(site.client.start(works))
+    await site.until(lambda: executed == ["step"])
+    await site.pass_time(1)
+
+    for _ in range(20):
+        await blink(site, run.id)
+    gate.set()
+
+    assert await site.result(run.result()) == "open"
+    claims = [one for one in site.records(run.id) if isinstance(one, Claimed)]
+    assert [(one.cause, one.deaths) for one in claims] == [("owner_gone", 1), ("owner_gone", 2)]
+
+
+async def blink(site: WorkersInMemory, run: str) -> None:
+    """Let both connections of the owner be reset, and its leases freed, and the owner be back a moment later."""
+    subjects = site.client.subjects
+    reachable, site.server.exchange = site.server.exchange, Exchange()
+    for sequence in site.server.unacknowledged(subjects.start("default", run)):
+        site.server.consumer("start", "default").nak(sequence, "a survivor", 0.0)
+    for sequence in site.server.unacknowledged(subjects.wake("default", run)):
+        site.server.consumer("wake", "default").nak(sequence, "a survivor", 0.0)
+    await site.pass_time(0.1)
+    site.server.exchange = reachable
+    await site.pass_time(LIMITS.ack_wait_s)

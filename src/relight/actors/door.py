@@ -6,6 +6,7 @@ is proven by one conformance suite (`tests/conformance`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from relight.errors import ProtocolError, SealedError
 from relight.subjects.ids import WorkerId
 
 __all__ = (
+    "JUST_NOW",
     "SECOND_HAND",
     "Answers",
     "Clock",
@@ -31,6 +33,10 @@ __all__ = (
     "new_s",
 )
 
+
+JUST_NOW = sys.maxsize - 1
+"""In place of the time at which somebody was connected: after any outage that this worker can know of without having
+been cut off itself."""
 
 SECOND_HAND = 0
 """In place of a delivery's count: it has been in hand for a while, and others may have acknowledged or hold it."""
@@ -324,7 +330,9 @@ class Door(Protocol):
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
+    async def ask(
+        self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = JUST_NOW
+    ) -> bytes | None:
         """Ask one worker, who was connected at `seen_ms`; None if nobody listens there (the worker is gone).
 
         Raises:

@@ -29,6 +29,7 @@ from msgspec import Raw
 
 from relight.actors import program as p
 from relight.actors.arrival import Arrival
+from relight.actors.backoff import pause
 from relight.actors.crew import Crew
 from relight.actors.door import SECOND_HAND, Delivery, Silent, Stored, new_s
 from relight.actors.endings import foreseen_ending
@@ -364,7 +365,16 @@ class Ownership:
             if only_if_waiting and history.state.has_work:
                 self._later(delivery)
                 return
-            await self._take_over(delivery, arrival, _claim(history.state, cause))
+            claim = _claim(history.state, cause)
+            if claim is None or not await self._is_back_in_time(claim, WorkerId(tail.owner), delivery, run):
+                await self._take_over(delivery, arrival, claim)
+
+    async def _is_back_in_time(self, claim: r.Claimed, owner: WorkerId, delivery: Delivery, run: str) -> bool:
+        """Whether an owner whose death would park the run has only been cut off, and has it: there is no hurry then."""
+        if claim.cause != "owner_gone" or claim.deaths < LIMITS.deaths_max:
+            return False
+        await pause(self._door.clock, LIMITS.return_s)
+        return await self._is_taken_by(owner, self._question(delivery, run), delivery)
 
     async def _take_over(self, delivery: Delivery, arrival: Arrival, claim: r.Claimed | None) -> None:
         """Drive a run from its history; or end it, if for that nobody needs its code."""

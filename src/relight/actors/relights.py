@@ -44,9 +44,8 @@ class Relights:
         began_s = self._door.clock.elapsed_s()
         message = encode(Relit(owner=self._worker, epoch=epoch))
         sequence = await self._door.publish(self._subjects.wake(queue, run), message)
-        self._published.setdefault(run, {})[sequence] = began_s
-        self._published.move_to_end(run)
-        self._forget_old()
+        self._forget_old(run)
+        self._published[run][sequence] = began_s
 
     def is_fresh(self, run: str, delivery: Delivery, *, came_s: float) -> bool:
         """Whether this one, which came at that moment, is of this process, and nobody else can have had it then."""
@@ -59,7 +58,10 @@ class Relights:
         if left_s > 0:
             await pause(self._door.clock, left_s)
 
-    def _forget_old(self) -> None:
+    def _forget_old(self, run: str) -> None:
+        """Keep what may still arrive; the run's own stand last then."""
         oldest_s = self._door.clock.elapsed_s() - LIMITS.ack_wait_s
-        while max(next(iter(self._published.values())).values()) < oldest_s:
+        own = self._published.pop(run, {})
+        while self._published and max(next(iter(self._published.values())).values()) < oldest_s:
             self._published.popitem(last=False)
+        self._published[run] = {sequence: began_s for sequence, began_s in own.items() if began_s >= oldest_s}

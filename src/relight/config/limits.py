@@ -101,6 +101,9 @@ class Limits:
     ask_s: float = 0.5
     """How long an owner, or all workers, have to answer before they count as silent."""
 
+    return_s: float = 2.5
+    """Whoever was cut off may take so long to be back: up to two seconds lie between two tries."""
+
     runs_asked_max: int = 1_000
     """Of which one question to all workers asks. With the longest ids it takes half of the default `max_payload`."""
 

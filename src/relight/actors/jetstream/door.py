@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, Self, final
 
 import structlog
 
-from relight.actors.door import Answers, Clock, Delivery, Silent, Stored
+from relight.actors.door import JUST_NOW, Answers, Clock, Delivery, Silent, Stored
 from relight.actors.jetstream.api import Api, check_jetstream
 from relight.actors.jetstream.client import Access
 from relight.actors.jetstream.clock import ServerClock
@@ -33,9 +33,9 @@ from relight.subjects.ids import WorkerId
 
 __all__ = ("DoorOptions", "JetStreamDoor", "LeaseKeeper")
 
-_RETURN_S = 2.5
-"""After a reconnect, silence of others says nothing for this long: they wait up to two seconds between two tries. Nor
-does it to who begins, for as long after the server has begun."""
+_RETURN_S = LIMITS.return_s
+"""After a reconnect, silence of others says nothing for this long. Nor does it to who begins, for as long after the
+server has begun."""
 
 _PAUSED = 1.5
 """How many of its time-outs a question takes only if this worker's loop stood still meanwhile."""
@@ -303,7 +303,9 @@ class JetStreamDoor:
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
+    async def ask(
+        self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = JUST_NOW
+    ) -> bytes | None:
         """See `Door.ask`."""
         loop = asyncio.get_running_loop()
         asked_s = loop.time()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar, assert_never, final
 
-from relight.actors.door import Answers, Clock, Delivery, Silent, Stored
+from relight.actors.door import JUST_NOW, Answers, Clock, Delivery, Silent, Stored
 from relight.config.limits import LIMITS, MIB
 from relight.errors import FencedError, PayloadTooLargeError, UnavailableError
 from relight.subjects.ids import WorkerId
@@ -262,7 +262,9 @@ class MemoryDoor:
 
     # Questions to owners.
 
-    async def ask(self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = 0) -> bytes | None:
+    async def ask(
+        self, worker: WorkerId, question: bytes, *, timeout_s: float, seen_ms: int = JUST_NOW
+    ) -> bytes | None:
         await self.process.travel()
         listeners = self._server.exchange.listeners(worker)
         answer = await self._ask(listeners, question, timeout_s)
