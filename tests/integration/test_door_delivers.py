@@ -176,11 +176,13 @@ async def test_a_pull_goes_on_when_its_consumer_was_removed(server: EmbeddedServ
     # The server says that it ends the pull. Who heeds only its silence notices after more than ten seconds.
     async with await door(server, namespace) as one, asyncio.timeout(9):
         await one.consume("wake", "q", inbox.receive, places=10)
+        await one.publish(subjects.wake("q", "before"), b"1")
+        await inbox.wait_for(1)  # A pull that has not reached its consumer yet is ended without a word.
 
         await one.api.need(f"CONSUMER.DELETE.RELIGHT_{namespace}_RUN_0.wake-q", object)
         await one.publish(subjects.wake("q", "after"), b"2")
 
-        assert (await inbox.wait_for(1))[0].data == b"2"
+        assert [one.data for one in await inbox.wait_for(3)] == [b"1", b"1", b"2"]
 
 
 async def test_a_pull_whose_end_was_not_heard_goes_on_when_its_heartbeats_are_missed(
