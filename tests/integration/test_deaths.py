@@ -231,9 +231,9 @@ async def freed_after_death(ground: Ground, name: str, survivors: tuple[str, ...
 
 
 async def test_the_next_survivor_frees_when_the_first_one_is_stopped(ground: Ground) -> None:
-    names = ("ada", "bob", "eve")
+    names = ("ada", "bob")  # Of three the last would act as well, rightly, if the second missed his turn by 20 ms.
     first = first_survivor(names, "victim")
-    second = first_survivor([name for name in names if name != first], "victim")
+    second = next(name for name in names if name != first)
     with contextlib.ExitStack() as stack:
         survivors = {name: stack.enter_context(ground.worker(name)) for name in names}
         victim = stack.enter_context(ground.worker("victim"))
