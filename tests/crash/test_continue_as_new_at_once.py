@@ -67,3 +67,31 @@ async def test_a_message_that_comes_with_the_last_step_of_a_history_is_for_the_c
         assert result == "worked, said"
         kinds = [type(record) for record in site.records(run.id)]
         assert kinds.index(r.SignalAwaited) < kinds.index(r.SignalReceived, kinds.index(r.RunStarted))
+
+
+@step
+async def count() -> None:
+    pass
+
+
+@workflow
+async def goes_on_and_on(ctx: WorkflowContext, number: int) -> int:
+    if number == 0:
+        await ctx.wait_for_signal("go", type=object)
+    await count()
+    if number < 4:
+        ctx.continue_as_new(number + 1)
+    return number
+
+
+async def test_a_large_signal_that_is_carried_along_holds_nothing_up() -> None:
+    async with workers_in_memory() as site:
+        await site.add(goes_on_and_on)
+        run = await site.result(site.client.start(goes_on_and_on, 0))
+        await site.result(run.signal("unread", "x" * 200_000))
+
+        await site.result(run.signal("go"))
+        for _ in range(500):  # In no time.
+            await site.passes()
+
+        assert site.records(run.id, r.RunCompleted)

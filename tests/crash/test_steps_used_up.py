@@ -147,6 +147,46 @@ async def test_a_cancel_does_not_run_it_again_where_the_code_shields_it(site: Wo
     assert paid == [1]
 
 
+@workflow
+async def pays_in_a_task(ctx: WorkflowContext) -> None:
+    payment = asyncio.ensure_future(pays(1))
+    try:
+        await ctx.wait_for_signal("word", type=str)
+    finally:
+        await undoes()
+        if is_awaited:
+            await payment
+
+
+@step
+async def undoes() -> None:
+    undone.append(True)
+
+
+undone: list[bool] = []
+is_awaited: list[bool] = []
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_after_a_cancel_the_code_cleans_up_before_anybody_is_asked(site: WorkersInMemory, waits: bool) -> None:
+    undone.clear()
+    is_awaited[:] = [True] * waits
+    await site.add(pays_in_a_task)
+    run = await site.result(site.client.start(pays_in_a_task))
+    await parked(site, run.id)
+
+    await site.result(run.cancel())
+    if waits:
+        assert (await parked(site, run.id)).step == "pays#1"
+        assert undone == [True]
+        await site.result(run.resolve("pays#1", result="one"))
+
+    with pytest.raises(RunCancelled):
+        await site.result(run.result())
+    assert undone == [True]
+    assert paid == [1]
+
+
 # Histories that end where none does that one worker writes in peace.
 
 

@@ -35,17 +35,17 @@ class Relights:
         self._published: OrderedDict[str, dict[int, float]] = OrderedDict()
 
     async def publish(self, queue: str, run: str, epoch: int) -> None:
-        """Have a fresh lease delivered; at most one in `limits.nak_delay_s` for a run, so that nothing loops hot.
-
-        Raises:
-            UnavailableError: Like `Door.publish`.
-        """
-        await self._keep_distance(run)
+        """Have a fresh lease delivered. Raises like `Door.publish`."""
         began_s = self._door.clock.elapsed_s()
         message = encode(Relit(owner=self._worker, epoch=epoch))
         sequence = await self._door.publish(self._subjects.wake(queue, run), message)
         self._forget_old(run)
         self._published[run][sequence] = began_s
+
+    async def publish_in_doubt(self, queue: str, run: str, epoch: int) -> None:
+        """The same, at most once in `limits.nak_delay_s` for a run: its arrival may raise the same doubt."""
+        await self._keep_distance(run)
+        await self.publish(queue, run, epoch)
 
     def is_fresh(self, run: str, delivery: Delivery, *, came_s: float) -> bool:
         """Whether this one, which came at that moment, is of this process, and nobody else can have had it then."""

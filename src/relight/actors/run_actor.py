@@ -69,7 +69,6 @@ class RunActor:
         "_door",
         "_doorbells",
         "_draft",
-        "_due_ms",
         "_epoch",
         "_hands_back",
         "_holds_first_turn",
@@ -92,7 +91,7 @@ class RunActor:
         self._crew, self._door = crew, crew.door
         self._journal, self._draft = journal, draft
         self._epoch, self._cursor = epoch, cursor
-        self._consumed = self._due_ms = 0
+        self._consumed = 0
         self._doorbells = Doorbells(crew.door, run)
         self._attempts = Attempts(draft, self._ring)
         self._is_resumed = self._is_back = self._hands_back = self._holds_first_turn = False
@@ -291,7 +290,7 @@ class RunActor:
     async def _take(self) -> None:
         draft, clock = self._draft, self._door.clock
         self._taken_s = clock.elapsed_s()
-        now_ms = max(clock.ms_at(self._taken_s), self._due_ms)
+        now_ms = clock.ms_at(self._taken_s)
         draft.begin_at(now_ms)
         if draft.is_opening and not draft.records:
             draft.go_on()
@@ -450,7 +449,7 @@ class RunActor:
     async def _ask_for_fresh_lease(self) -> None:
         relights = self._crew.relights
         if self._journal.tail.number > 0 and self._doorbells.take_doubt(relights):
-            await self._while_owned(lambda: relights.publish(self._queue, self.run, self._epoch))
+            await self._while_owned(lambda: relights.publish_in_doubt(self._queue, self.run, self._epoch))
 
     async def _hold_again(self) -> None:
         self._is_back = False
@@ -481,15 +480,15 @@ class RunActor:
 
     def _launch(self, now_s: float) -> None:
         if steps := self._attempts.launchable():
-            self._attempts.launch(steps, max(self._door.clock.ms_at(now_s), self._draft.at_ms))
+            self._attempts.launch(steps, self._door.clock.ms_at(now_s))
 
     # Time.
 
     def _watch_clock(self) -> None:
         """Keep the next due time here while steps run, or if it is too near for letting go to pay."""
         due_ms = self._draft.next_due_ms()
-        left_ms = 0 if due_ms is None else self._draft.left_ms(due_ms, self._door.clock.now_ms())
-        if not self._attempts.running and left_ms > LIMITS.retry_local_s * 1000:
+        now_ms = self._door.clock.now_ms()
+        if due_ms is not None and not self._attempts.running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
             due_ms = None
         if due_ms == self._alarm_ms and self._alarm is not None:
             return
@@ -498,11 +497,9 @@ class RunActor:
             self._alarm = None
         self._alarm_ms = due_ms
         if due_ms is not None:
-            self._alarm = self._door.clock.call_later(max(0, left_ms) / 1000, self._time_has_come)
+            self._alarm = self._door.clock.call_later(max(0, due_ms - now_ms) / 1000, self._time_has_come)
 
     def _time_has_come(self) -> None:
-        if self._alarm_ms is not None and self._draft.at_ms > self._door.clock.now_ms():
-            self._due_ms = self._alarm_ms  # A history that is ahead of the clock goes on when it has waited.
         self._alarm = self._alarm_ms = None
         self._ring()
 
@@ -560,11 +557,10 @@ class RunActor:
         alarm = self._armed.missing(self.state, self._draft.at_ms)
         if alarm is None:
             return
-        subjects, message, now_ms = self._crew.subjects, encode(alarm.message), self._door.clock.now_ms()
+        subjects, message = self._crew.subjects, encode(alarm.message)
         timer, mailbox = subjects.timer(self.run, alarm.timer), subjects.wake(self._queue, self.run)
-        due_ms = now_ms + self._draft.left_ms(alarm.due_ms, now_ms)
-        await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=due_ms))
-        if self._armed.note(alarm, now_ms):
+        await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
+        if self._armed.note(alarm, self._door.clock.now_ms()):
             timers, below = subjects.timers(self.run), self._journal.tail.sequence
             await self._while_owned(lambda: self._door.purge(timers, below=below))
 

@@ -258,7 +258,9 @@ class JetStreamDoor:
     ) -> Consuming:
         """See `Door.consume`. Raises `UnavailableError` and `IncompatibleStreamError`."""
         returning_s = self._returning_s(0)
-        outage = Outage(self._restored_at_ms, returning_s) if returning_s > 0 else NO_OUTAGE
+        # Before now: what is stored from here on reaches this worker as that of a server that knows what it delivers.
+        before_ms = min(self._restored_at_ms, self._clock.now_ms())
+        outage = Outage(before_ms, returning_s) if returning_s > 0 else NO_OUTAGE
         # Whoever is on the way back may have what the server that has begun does not know to be delivered.
         consuming = Consuming(self._connection, self._topology, kind, queue, receive, forgotten_ms=outage.before_ms)
         if self._keeper is not None:

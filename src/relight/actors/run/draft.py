@@ -147,7 +147,9 @@ class Draft:
         if self._interrupted:
             step = self._interrupted[0]
             self.park("unknown_outcome", f"step {step} was interrupted: did it happen?", step)
-        elif (exhausted := self.state.exhausted_step) is not None and (error := exhausted.last_error) is not None:
+        elif (exhausted := self.state.exhausted_step) is None or (error := exhausted.last_error) is None:
+            return
+        elif not (self.state.cancel_requested and self.state.moves):  # Else the code is cleaning up.
             self.park("retries_exhausted", f"{exhausted.key}: {error.type}: {error.message}", exhausted.key)
 
     # What came.
@@ -161,12 +163,10 @@ class Draft:
         return bool(state.steps) and state.end is None and not state.has_unsafe
 
     def begin_at(self, now_ms: int) -> None:
-        """Give its time to a draft that is empty, or says only who has claimed the run: nothing depends on when."""
-        if not self.records or all(type(one) is r.Claimed for one in self.records):
+        """Give an empty draft its time."""
+        if not self.records:
             latest_ms = self.state.at_ms
             self.at_ms = latest_ms if latest_ms > now_ms else now_ms
-            if self.records:
-                self.state.at_ms = self.at_ms
 
     def record(self, record: r.Record, value: object = p.NOT_DECODED) -> None:
         """Add a record, and what the code asks for when it sees it."""
@@ -267,10 +267,6 @@ class Draft:
         """When time will bring an owned run forward; retries that were due are under way."""
         return None if self.state.end is not None else self.state.next_due_ms(self.at_ms)
 
-    def left_ms(self, due_ms: int, now_ms: int) -> int:
-        """How long it is until then. What a history that is ahead of the clock waits for counts from its own time."""
-        return due_ms - max(now_ms, self.at_ms)
-
     def _time_out(self) -> None:
         deadline_ms = self.state.run_deadline_ms
         if deadline_ms is not None and deadline_ms <= self.at_ms and self.state.end is None:
@@ -327,6 +323,8 @@ class Draft:
 
         Who reads the history sees then whether a retry may be under way.
         """
+        if self.state.cancel_requested:
+            self._ask_about_steps()
         if self.state.has_unsafe or self.state.has_dues:
             for step in self.launchable():
                 if (step.unsafe or step.attempts) and not step.started:

@@ -153,7 +153,12 @@ class RunState(Struct):
         """Whether a step is under way or due to be tried: only an owner can bring the run forward."""
         if self.parked is not None or self.is_paused:
             return False
-        return any(step.retry_at_ms <= self.at_ms for step in self.steps.values())
+        return any(step.retry_at_ms <= self.at_ms and not step.is_exhausted for step in self.steps.values())
+
+    @property
+    def moves(self) -> bool:
+        """Whether something will bring its code forward without a decision on a step whose attempts are used up."""
+        return bool(self.timers or self.waits) or any(not step.is_exhausted for step in self.steps.values())
 
     @property
     def exhausted_step(self) -> OpenStep | None:
