@@ -60,7 +60,10 @@ async def test_an_unsafe_attempt_that_took_too_long_is_not_repeated_but_asked_ab
         run = await stage.client.start(flow)
         await stage.until(lambda: stage.observer.state(run.id).parked is not None)
 
-        assert (await run.describe()).parked == "unknown_outcome"
+        described = await run.describe()
+        assert described.parked == "unknown_outcome"
+        asked = f"step {payment.name}#1 was cut off by a time-out: did it happen?"
+        assert described.last_error == f"unknown_outcome: {asked}"
         await run.resolve(payment.name, result="paid, says the bank")
 
         assert await run.result() == "paid, says the bank"

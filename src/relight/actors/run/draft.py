@@ -78,7 +78,7 @@ class Draft:
         self._script = Script(self.program, self.shelf)
         self._problem = ""
         self._beats: dict[str, Raw] = {}
-        self._interrupted: list[str] = []
+        self._interrupted: dict[str, str] = {}
         self._has_unseen_cancel = False
 
     # From a history.
@@ -135,18 +135,20 @@ class Draft:
             self.record(r.Unparked("code"))
         if self.state.parked is None and self.state.deaths >= LIMITS.deaths_max:
             self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
-        self._interrupted = [step.key for step in self.state.steps.values() if step.started and step.unsafe]
+        interrupted = (step.key for step in self.state.steps.values() if step.started and step.unsafe)
+        self._interrupted = dict.fromkeys(interrupted, "interrupted")
         self._ask_about_steps()
 
     def _ask_about_steps(self) -> None:
         """A run is parked for one step at a time: whoever has decided on it is asked about the next one."""
         open_steps = self.state.steps
-        self._interrupted = [key for key in self._interrupted if key in open_steps and open_steps[key].started]
+        for key in [key for key in self._interrupted if key not in open_steps or not open_steps[key].started]:
+            del self._interrupted[key]
         if self.state.parked is not None or self.state.end is not None or self.is_diverged:
             return
         if self._interrupted:
-            step = self._interrupted[0]
-            self.park("unknown_outcome", f"step {step} was interrupted: did it happen?", step)
+            step, how = next(iter(self._interrupted.items()))
+            self.park("unknown_outcome", f"step {step} was {how}: did it happen?", step)
         elif (exhausted := self.state.exhausted_step) is None or (error := exhausted.last_error) is None:
             return
         elif not (self.state.cancel_requested and self.state.moves):  # Else the code is cleaning up.
@@ -295,7 +297,7 @@ class Draft:
                 self.record(r.StepAttemptFailed(step, attempt, error, 0))
                 self._ask_about_steps()
             case p.Unknown():
-                self._interrupted.append(step)
+                self._interrupted[step] = "cut off by a time-out"
                 self._ask_about_steps()
             case p.Beat(details=details):
                 self._beats[step] = details
