@@ -239,8 +239,8 @@ class Relight:
     ) -> Any:
         """Start a run and return when it is durable: from then on it will run, whatever happens.
 
-        The same id with the same workflow and arguments attaches to that run, also when it has ended. Arguments are
-        the same if their JSON is: with a workflow given by name none is brought into the form of its annotation before.
+        The same id with the same workflow and arguments attaches to that run, also when it has ended. The JSON of the
+        arguments is compared, which with a workflow given by name is as they are, not as it annotates them.
 
         Raises:
             ConflictError: The id belongs to a run of another workflow or with other arguments, or it is taken and
@@ -565,8 +565,7 @@ class Relight:
         Raises:
             InvalidIdError: It is no token of an awakeable that its run has made.
             RunNotFoundError: Its run is not known.
-            AlreadyAnsweredError: It was answered.
-            RunEndedError: Its run has ended.
+            AlreadyAnsweredError, RunEndedError: It was answered, or its run has ended.
         """
         data = Raw(encode_sent(value, what="the answer", bytes_max=self.settings.value_bytes_max))
         await self._answer_awakeable(token, AnswerAwakeable(token=token, data=data))
