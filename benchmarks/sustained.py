@@ -1,7 +1,7 @@
 """The same, sustained, with retirement: each finished run is retired by the client, and that counts into the time.
 
 A retiring task takes whatever has finished meanwhile, as a janitor would; none waits for others to finish. The floor is
-sustained as well, for about ten seconds before and after: in its first second it is a twentieth faster.
+sustained as well, for about ten seconds before and after: one of a second is some 7 % faster.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from msgspec import Raw
 from tests.crash.workers_in_memory import WorkersInMemory
 
-from relight import AlreadyAnsweredError, RefusedError, Retry, WorkflowContext, step, workflow
+from relight import AlreadyAnsweredError, RefusedError, Retry, Run, Workflow, WorkflowContext, step, workflow
 from relight.actors.door import Door
 from relight.actors.letters import Letterbox
 from relight.actors.retire import retire
@@ -80,6 +80,14 @@ def _letterbox(site: WorkersInMemory, door: _LateDoor) -> Letterbox:
     return Letterbox(late, site.client.subjects, "run")
 
 
+async def _asking(site: WorkersInMemory, flow: Workflow[[], str]) -> Run[str]:
+    """Return a run that waits for an answer."""
+    await site.add(flow)
+    run = await site.result(site.client.start(flow, id="run"))
+    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    return run
+
+
 async def _passes(site: WorkersInMemory, has_happened: Callable[[], bool]) -> None:
     """The process that decides stands still meanwhile."""
     await site.passes(has_happened)
@@ -92,9 +100,7 @@ async def _emptied(site: WorkersInMemory) -> None:
 
 
 async def test_a_second_answer_is_refused_although_the_first_was_removed(site: WorkersInMemory) -> None:
-    await site.add(asks_on)
-    run = await site.result(site.client.start(asks_on, id="run"))
-    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    run = await _asking(site, asks_on)
 
     async def another_one_answers() -> None:
         await run.resume("question", "yes")
@@ -111,9 +117,7 @@ async def test_a_second_answer_is_refused_although_the_first_was_removed(site: W
 
 @pytest.mark.parametrize("is_retired", [False, True])
 async def test_so_is_one_whose_run_has_ended_meanwhile(site: WorkersInMemory, is_retired: bool) -> None:
-    await site.add(asks)
-    run = await site.result(site.client.start(asks, id="run"))
-    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    run = await _asking(site, asks)
 
     async def another_one_answers() -> None:
         await run.resume("question", "yes")
@@ -128,9 +132,7 @@ async def test_so_is_one_whose_run_has_ended_meanwhile(site: WorkersInMemory, is
 
 
 async def test_so_is_one_whose_run_is_retired_before_it_is_judged_again(site: WorkersInMemory) -> None:
-    await site.add(asks)
-    run = await site.result(site.client.start(asks, id="run"))
-    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    run = await _asking(site, asks)
 
     async def another_one_answers() -> None:
         await run.resume("question", "yes")
@@ -161,9 +163,7 @@ async def test_a_second_decision_is_refused_although_the_first_was_removed(site:
 
 
 async def test_so_is_a_second_unpause(site: WorkersInMemory) -> None:
-    await site.add(asks)
-    run = await site.result(site.client.start(asks, id="run"))
-    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    run = await _asking(site, asks)
     await site.result(run.pause())
     await site.until(lambda: bool(site.records("run", r.Paused)))
     await site.result(_emptied(site))
@@ -179,9 +179,7 @@ async def test_so_is_a_second_unpause(site: WorkersInMemory) -> None:
 
 
 async def test_ones_own_answer_is_not_taken_for_that_of_another(site: WorkersInMemory) -> None:
-    await site.add(asks)
-    await site.result(site.client.start(asks, id="run"))
-    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    await _asking(site, asks)
 
     async def it_is_consumed() -> None:
         await _passes(site, lambda: bool(site.records("run", r.RunCompleted)))
@@ -191,9 +189,7 @@ async def test_ones_own_answer_is_not_taken_for_that_of_another(site: WorkersInM
 
 
 async def test_an_answer_to_a_run_that_went_on_for_another_reason_counts(site: WorkersInMemory) -> None:
-    await site.add(asks)
-    run = await site.result(site.client.start(asks, id="run"))
-    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    run = await _asking(site, asks)
 
     async def it_is_told_something() -> None:
         await run.signal("news")
@@ -206,9 +202,7 @@ async def test_an_answer_to_a_run_that_went_on_for_another_reason_counts(site: W
 
 
 async def test_an_answer_that_is_acknowledged_soon_costs_no_further_look(site: WorkersInMemory) -> None:
-    await site.add(asks)
-    await site.result(site.client.start(asks, id="run"))
-    await site.until(lambda: bool(site.records("run", r.Suspended)))
+    await _asking(site, asks)
     door = _LateDoor(site.client.door)
 
     await site.result(_letterbox(site, door).post_once(_YES, "question"))

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from relight.actors.door import Silent
-from relight.actors.jetstream.door import _RETURN_S, DoorOptions, JetStreamDoor  # pyright: ignore[reportPrivateUsage]
+from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.keeper import Access, Keeper, KeeperOptions, connection_name
 from relight.config.limits import LIMITS
 from relight.config.server import EmbeddedServer
@@ -60,7 +60,7 @@ async def test_nobody_is_gone_for_who_had_just_come_back_when_it_asked(
 ) -> None:
     async with await _door(shared_server, namespace) as door:
         loop = asyncio.get_running_loop()
-        door._restored_at_s = loop.time() - _RETURN_S + 0.2  # pyright: ignore[reportPrivateUsage]
+        door._restored_at_s = loop.time() - LIMITS.return_s + 0.2  # pyright: ignore[reportPrivateUsage]
         loop.call_soon(time.sleep, 0.5)
 
         with pytest.raises(UnavailableError, match="on its way back"):

@@ -26,7 +26,7 @@ def nothing_yet() -> None:
 async def pays() -> str:
     begun.append(step.info().attempt)
     if not is_mended:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
     return "paid"
 
 
@@ -34,7 +34,7 @@ async def pays() -> str:
 async def pays_and_cleans_up() -> str:
     begun.append(step.info().attempt)
     try:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
     except asyncio.CancelledError:
         raise OSError("the connection was closed") from None
     return "paid"
@@ -168,7 +168,7 @@ async def test_the_time_in_which_a_run_was_paused_is_not_counted() -> None:
 @step(total_timeout=60)
 async def is_interrupted() -> None:
     begun.append(step.info().attempt)
-    await asyncio.sleep(30)
+    await asyncio.Event().wait()
 
 
 @workflow

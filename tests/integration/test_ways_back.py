@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.integration.door_on_server import Inbox, bare, options
+from tests.integration.door_on_server import Inbox, bare, options, quick_limits
 from tests.long_pause import LONG_S, at_a_long_pause
 
 from relight.actors.door import Answers, Delivery
-from relight.actors.jetstream import door as door_module
-from relight.actors.jetstream.door import JetStreamDoor
+from relight.actors.jetstream.door import DoorOptions, JetStreamDoor
 from relight.actors.jetstream.keeper_connection import connection_name
 from relight.actors.jetstream.uptime import NO_OUTAGE, Outage, uptime
+from relight.config.limits import Limits
 from relight.config.server import EmbeddedServer
 from relight.errors import UnavailableError
 from relight.subjects.grammar import Subjects
@@ -37,15 +37,15 @@ class NoLeases:
         self.outages.append(outage)
 
 
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long a test takes, others may still be on their way back."""
-    monkeypatch.setattr(door_module, "_RETURN_S", LONG_S)
+PATIENT = quick_limits(return_s=LONG_S)
+"""However long a test takes, others may still be on their way back."""
 
 
-async def begun(server: EmbeddedServer, namespace: str, keeper: NoLeases | None = None) -> JetStreamDoor:
+async def begun(
+    server: EmbeddedServer, namespace: str, keeper: NoLeases | None = None, *, limits: Limits = PATIENT
+) -> JetStreamDoor:
     """The door of a worker that begins."""
-    return await JetStreamDoor.open(options(server, namespace), keeper=keeper or NoLeases())
+    return await JetStreamDoor.open(options(server, namespace, limits=limits), keeper=keeper or NoLeases())
 
 
 async def stored(server: EmbeddedServer, namespace: str, run: str) -> int:
@@ -64,10 +64,11 @@ async def restart(server: EmbeddedServer) -> None:
 
 
 async def test_who_is_back_asks_all_workers_when_the_others_have_had_the_time_to_come_back(
-    shared_server: EmbeddedServer, namespace: str, monkeypatch: pytest.MonkeyPatch, patience: None
+    shared_server: EmbeddedServer, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with AsyncExitStack() as doors:
-        ben = await doors.enter_async_context(await JetStreamDoor.open(options(shared_server, namespace)))
+        patient = options(shared_server, namespace, limits=PATIENT)
+        ben = await doors.enter_async_context(await JetStreamDoor.open(patient))
 
         async def ada_comes_back() -> None:
             named = _named(shared_server, namespace, ADA)
@@ -82,7 +83,7 @@ async def test_who_is_back_asks_all_workers_when_the_others_have_had_the_time_to
 
 
 async def test_who_begins_after_a_restart_takes_nobody_for_gone_who_was_there_before_it(
-    server: EmbeddedServer, namespace: str, patience: None
+    server: EmbeddedServer, namespace: str
 ) -> None:
     before_ms = await stored(server, namespace, "before")
     await restart(server)
@@ -94,9 +95,7 @@ async def test_who_begins_after_a_restart_takes_nobody_for_gone_who_was_there_be
         assert await ben.ask(ADA, b"yours?", timeout_s=5, seen_ms=since_ms) is None
 
 
-async def test_nor_does_it_take_for_undelivered_what_was_stored_before(
-    server: EmbeddedServer, namespace: str, patience: None
-) -> None:
+async def test_nor_does_it_take_for_undelivered_what_was_stored_before(server: EmbeddedServer, namespace: str) -> None:
     before_ms = await stored(server, namespace, "before")
     await restart(server)
     inbox, keeper = Inbox(), NoLeases()
@@ -112,12 +111,11 @@ async def test_nor_does_it_take_for_undelivered_what_was_stored_before(
 
 
 async def test_who_begins_at_a_server_that_runs_for_long_waits_for_nobody(
-    shared_server: EmbeddedServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+    shared_server: EmbeddedServer, namespace: str
 ) -> None:
-    monkeypatch.setattr(door_module, "_RETURN_S", 0.0)
     await stored(shared_server, namespace, "waits")
     inbox, keeper = Inbox(), NoLeases()
-    async with await begun(shared_server, namespace, keeper) as ben:
+    async with await begun(shared_server, namespace, keeper, limits=quick_limits(return_s=0.0)) as ben:
         await ben.consume("start", "q", inbox.receive, places=2)
         (delivery,) = await inbox.wait_for(1)
 
@@ -139,6 +137,6 @@ async def test_a_connection_that_has_ended_shows_that_a_server_has_been_up(serve
     assert first.seconds < second.seconds
 
 
-def _named(server: EmbeddedServer, namespace: str, worker: WorkerId) -> door_module.DoorOptions:
+def _named(server: EmbeddedServer, namespace: str, worker: WorkerId) -> DoorOptions:
     given = options(server, namespace)
-    return door_module.DoorOptions(namespace=given.namespace, access=given.access, name=connection_name(worker, "main"))
+    return DoorOptions(namespace=given.namespace, access=given.access, name=connection_name(worker, "main"))

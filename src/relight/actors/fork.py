@@ -17,14 +17,14 @@ import msgspec
 from msgspec import Raw
 
 from relight.actors.door import Door
-from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, not_open, read_history
+from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, not_open, read_history, readable
 from relight.actors.run.state import fold
-from relight.errors import ConflictError, ProtocolError, RefusedError, RunNotFoundError
+from relight.errors import ConflictError, RefusedError, RunNotFoundError
 from relight.subjects import records as r
 from relight.subjects.codec import decode_turn, encode
 from relight.subjects.envelope import check_open
 from relight.subjects.grammar import Subjects
-from relight.subjects.turn import COPIED_EPOCH, Tombstone, Turn, hash_of
+from relight.subjects.turn import COPIED_EPOCH, Tombstone, hash_of
 
 __all__ = (
     "Arguments",
@@ -267,19 +267,11 @@ async def is_copied_for(started: r.RunStarted, door: Door, subjects: Subjects, r
     if started.origin is None:
         return False
     first = await door.next(subjects.log(run), after=0)
-    turn = None if first is None else _readable(first.data)
+    turn = readable(first)
     if turn is None:
         return True
     check_open(turn, run)
     return all(_head(one) == _head(started) for one in turn.records if isinstance(one, r.RunStarted))
-
-
-def _readable(data: bytes) -> Turn | None:
-    try:
-        turn = decode_turn(data)
-    except ProtocolError:
-        return None
-    return turn if isinstance(turn, Turn) else None
 
 
 def started_in(plan: Copy) -> r.RunStarted:

@@ -38,6 +38,7 @@ __all__ = (
     "read_history",
     "read_pages",
     "read_tail",
+    "readable",
 )
 
 
@@ -250,6 +251,15 @@ class Journal:
         if last is not None and isinstance(turn, Turn) and turn.append == append_id:
             return last.sequence
         raise Displaced(turn)
+
+
+def readable(stored: Stored | None) -> Turn | None:
+    """Return the turn of a message that may be damaged; None if it is, or is none."""
+    try:
+        turn = None if stored is None else decode_turn(stored.data)
+    except ProtocolError:
+        return None
+    return turn if isinstance(turn, Turn) else None
 
 
 async def read_tail(door: Door, subject: str) -> tuple[Stored, Turn | Tombstone] | None:

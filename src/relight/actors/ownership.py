@@ -36,7 +36,7 @@ from relight.actors.endings import foreseen_ending
 from relight.actors.entrance import Entrance
 from relight.actors.family import has_family, is_orphan, may_be_orphan, tell_family, tell_parent
 from relight.actors.fork import is_copied_for
-from relight.actors.journal import BrokenChainError, Displaced, Tail
+from relight.actors.journal import BrokenChainError, Displaced, Tail, readable
 from relight.actors.live_runs import LiveRuns
 from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
 from relight.actors.reading import Reading, read
@@ -430,7 +430,7 @@ class Ownership:
     async def _park_corrupt(self, delivery: Delivery, run: str, queue: str, problem: str, last: Stored | None) -> None:
         """Nothing is skipped or guessed: the run waits for a person."""
         log.error("run_corrupt", run=run, problem=problem)
-        turn = _readable(last)
+        turn = readable(last)
         is_parked = turn is not None and any(
             isinstance(one, r.Parked) and one.reason == "corrupt" for one in turn.records
         )
@@ -557,11 +557,3 @@ def _tail_of(last: Stored, turn: Turn | None) -> Tail:
     if turn is None:
         return Tail(last.sequence, 0, hash_of(last.as_stored))
     return Tail(last.sequence, turn.number, hash_of(last.as_stored), turn.at_ms, turn.epoch)
-
-
-def _readable(last: Stored | None) -> Turn | None:
-    try:
-        turn = None if last is None else decode_turn(last.data)
-    except ProtocolError:
-        return None
-    return turn if isinstance(turn, Turn) else None

@@ -280,10 +280,10 @@ class RunningAttempt:
     # The verdict.
 
     def _judge(self, error: BaseException) -> p.Outcome:
-        failure = failure_of(error, self._launcher.secrets)
         policy = self._step.policy
         if self._is_cut_off and policy.effect == "unsafe":
             return p.Unknown()
+        failure = failure_of(error, self._launcher.secrets)
         if isinstance(error, (TerminalError, RefusedError, InvalidValueError, *policy.retry.never)):
             return p.Failed(failure)
         try:

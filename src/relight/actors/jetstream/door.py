@@ -33,10 +33,6 @@ from relight.subjects.ids import WorkerId
 
 __all__ = ("DoorOptions", "JetStreamDoor", "LeaseKeeper")
 
-_RETURN_S = LIMITS.return_s
-"""After a reconnect, silence of others says nothing for this long. Nor does it to who begins, for as long after the
-server has begun."""
-
 _PAUSED = 1.5
 """How many of its time-outs a question takes only if this worker's loop stood still meanwhile."""
 
@@ -96,6 +92,8 @@ class JetStreamDoor:
         self._everyone = Everyone(connection, self._subjects.owner(EVERY_WORKER), name=options.name)
         self._anchor_s = options.limits.anchor_s
         self._anchoring: asyncio.Task[None] | None = None
+        # For so long after a reconnect silence of others says nothing; nor to who begins, after the server has begun.
+        self._return_s = options.limits.return_s
         self._restored_at_s = float("-inf")
         self._restored_at_ms = sys.maxsize
         self._consuming: list[Consuming] = []
@@ -350,11 +348,11 @@ class JetStreamDoor:
         if seen_ms >= self._restored_at_ms:
             return 0.0
         now_s = asyncio.get_running_loop().time() if asked_s is None else asked_s
-        return max(0.0, self._restored_at_s + _RETURN_S - now_s)
+        return max(0.0, self._restored_at_s + self._return_s - now_s)
 
     async def _look_for_a_restart(self) -> None:
         """Who begins after the server has can't have been cut off from it, but others may have been."""
-        up = await uptime(self._connection, enough_s=_RETURN_S)
+        up = await uptime(self._connection, enough_s=self._return_s)
         if up is not None:
             self._restored_at_s = asyncio.get_running_loop().time() - up.seconds
             self._restored_at_ms = up.since_ms

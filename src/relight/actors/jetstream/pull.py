@@ -72,7 +72,8 @@ class Consuming:
         *,
         forgotten_ms: int = 0,
     ) -> None:
-        self._forgotten_ms = forgotten_ms
+        self.forgotten_ms = forgotten_ms
+        """What was stored before may have been delivered, and the server, which has begun since, forgotten it."""
         self._connection = connection
         self._topology = topology
         self._kind: Kind = kind
@@ -119,11 +120,6 @@ class Consuming:
     @property
     def places(self) -> Places:
         return self._places
-
-    @property
-    def forgotten_ms(self) -> int:
-        """What was stored before may have been delivered, and the server, which has begun since, forgotten it."""
-        return self._forgotten_ms
 
     def ask_soon(self) -> None:
         """Ask for the free places: at the end of this tick if they are many, else a little later."""

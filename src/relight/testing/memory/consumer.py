@@ -15,8 +15,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
-from msgspec.structs import replace
-
 from relight.actors.door import Delivery, Stored
 from relight.testing.virtual_clock import VirtualClock, VirtualTimer
 
@@ -162,8 +160,8 @@ class MemoryConsumer:
         token = f"{_ACK}.{self._name}.{pending.delivered}.{stored.sequence}"
         count = pending.delivered
         new_until_ms = stored.stored_at_ms + round(self._new_s * 1000) if count == 1 else 0
-        delivery = Delivery(stored.subject, stored.sequence, stored.data, stored.fence, token, count, new_until_ms)
-        pull.deliver(replace(delivery, stored_at_ms=stored.stored_at_ms))
+        of, data, at_ms = stored.subject, stored.data, stored.stored_at_ms
+        pull.deliver(Delivery(of, stored.sequence, data, stored.fence, token, count, new_until_ms, at_ms))
 
     def _start_timer(self, pending: _Pending, delay_s: float) -> None:
         pending.stop_timer()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar, assert_never, final
 
+from relight.actors.backoff import pause
 from relight.actors.door import JUST_NOW, Answers, Clock, Delivery, Silent, Stored
 from relight.config.limits import LIMITS, MIB
 from relight.errors import FencedError, PayloadTooLargeError, UnavailableError
@@ -276,7 +277,7 @@ class MemoryDoor:
 
     async def ask_every_worker(self, question: bytes, *, timeout_s: float, seen_ms: int | None = None) -> Answers:
         while seen_ms is not None and (pause_ms := self._server.returning_until_ms - self._server.clock.now_ms()) > 0:
-            await self._pass(pause_ms / 1000)
+            await pause(self.clock, pause_ms / 1000)
         await self.process.travel()
         everyone = self._server.exchange.everyone_but(self.process)
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -298,11 +299,6 @@ class MemoryDoor:
         answers = Answers(tuple(said), is_complete=len(said) == len(everyone))
         await self.process.travel()
         return answers
-
-    async def _pass(self, pause_s: float) -> None:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.clock.call_later(pause_s, partial(_give_up, over))
-        await over
 
     async def answer_every_worker(self, reply: Callable[[bytes], bytes]) -> None:
         await self.process.travel()
