@@ -52,20 +52,35 @@ class SecuredServer:
 @contextmanager
 def secured_server(directory: Path) -> Generator[SecuredServer]:
     """Run one for the block."""
-    port = free_port()
     _write_certificates(directory)
-    config = directory / "server.conf"
-    config.write_text(_config(directory, port))
-    log = directory / "server.log"
-    with subprocess.Popen([find_binary(), "-c", str(config), "-l", str(log)]) as process:
+    process, port = _started(directory)
+    with process:
         try:
-            eventually(lambda: log.exists() and "Server is ready" in log.read_text())
             yield SecuredServer(
                 f"tls://127.0.0.1:{port}",
                 *(directory / name for name in ("ca.pem", "client.pem", "client.key", "user.creds", "system.creds")),
             )
         finally:
             process.terminate()
+
+
+def _started(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start it on a port that turns out to be free."""
+    config, log = directory / "server.conf", directory / "server.log"
+    while True:
+        port = free_port()
+        config.write_text(_config(directory, port))
+        log.write_text("")
+        process = subprocess.Popen([find_binary(), "-c", str(config), "-l", str(log)])
+        try:
+            eventually(lambda: "Server is ready" in log.read_text() or process.poll() is not None)  # noqa: B023
+        except TimeoutError:
+            process.kill()
+            raise
+        if process.poll() is None:
+            return process, port
+        said = log.read_text()
+        assert "address already in use" in said, said
 
 
 def _config(directory: Path, port: int) -> str:
