@@ -317,58 +317,6 @@ async def test_deps_without_a_lifespan_are_an_error_that_names_the_remedy(client
 
 
 @workflow
-async def forgets_an_await(ctx: WorkflowContext) -> str:
-    asynchronous("forgotten")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # the point
-    return "done"
-
-
-async def test_a_forgotten_await_of_a_step_fails_the_run_and_names_the_line(client: Relight) -> None:
-    place = f"integration/test_steps.py:{forgets_an_await.function.__code__.co_firstlineno + 2}"
-
-    async with Worker(client, [forgets_an_await]):
-        with pytest.raises(RunFailed, match=rf"step asynchronous \({place}\) was never awaited"):
-            await client.call(forgets_an_await)
-
-    assert executed == []
-
-
-@workflow
-async def forgets_an_await_of_the_context(ctx: WorkflowContext, of: str) -> str:
-    if of == "signal":
-        ctx.signal("other", "news")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # the point
-    else:
-        ctx.step("a step", executed.append, of)  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # the point
-    return "done"
-
-
-@pytest.mark.parametrize(("of", "name", "line"), [("signal", "relight.signal", 3), ("step", "a step", 5)])
-async def test_a_forgotten_await_of_what_the_context_does_as_a_step_fails_the_run_too(
-    client: Relight, of: str, name: str, line: int
-) -> None:
-    place = f"integration/test_steps.py:{forgets_an_await_of_the_context.function.__code__.co_firstlineno + line}"
-
-    async with Worker(client, [forgets_an_await_of_the_context]):
-        with pytest.raises(RunFailed, match=rf"step {name} \({place}\) was never awaited"):
-            await client.call(forgets_an_await_of_the_context, of)
-
-    assert executed == []
-
-
-@workflow
-async def gives_a_task_away(ctx: WorkflowContext) -> str:
-    ctx.compensate(asynchronous, "undone")
-    task = asyncio.create_task(asynchronous("given away"))
-    return f"done, and {'not ' * (not task.done())}begun"
-
-
-async def test_a_step_that_was_given_to_a_task_just_before_the_end_is_no_forgotten_await(client: Relight) -> None:
-    async with Worker(client, [gives_a_task_away]):
-        assert await client.call(gives_a_task_away) == "done, and not begun"
-
-    assert executed == []
-
-
-@workflow
 async def leaves_its_context(ctx: WorkflowContext) -> str:
     async def call() -> str:
         return await asynchronous("unrecorded")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import math
 from collections import deque
 from collections.abc import Collection, Coroutine, Generator
@@ -39,6 +38,7 @@ from relight.sdk._request import Requests
 from relight.sdk._scope import SCOPE
 from relight.sdk._sending import CHILD_HAS_ENDED, START_CHILD
 from relight.sdk._step import Async, PendingStep, Step
+from relight.sdk._unawaited import Unawaited
 from relight.sdk._values import as_they_are
 from relight.sdk._workflow import Workflow
 from relight.subjects import records as r
@@ -48,8 +48,6 @@ __all__ = ("Activation",)
 T = TypeVar("T")
 _Line: TypeAlias = tuple[str, dict[str, Any]]
 
-_UNAWAITED_PRUNED_FROM = 16  # Below this many calls that nobody has awaited, closed ones are not looked for.
-
 
 @final
 class Activation:
@@ -58,7 +56,6 @@ class Activation:
     __slots__ = (
         "_arrivals",
         "_asked",
-        "_calls",
         "_calls_before",
         "_cancel_reason",
         "_changes",
@@ -75,7 +72,6 @@ class Activation:
         "_requests",
         "_steps",
         "_unawaited",
-        "_unawaited_max",
         "_unreadable",
         "_waits",
         "at_ms",
@@ -112,9 +108,7 @@ class Activation:
         self._children: dict[str, r.ChildScheduled] = {}
         self._changes: dict[str, bool] = {}
         self._marked: set[str] = set()
-        self._calls = 0
-        self._unawaited_max = _UNAWAITED_PRUNED_FROM
-        self._unawaited: dict[int, tuple[Coroutine[Any, Any, Any], str, str]] = {}
+        self._unawaited = Unawaited()
         self._unreadable = ""
         self._cancel_reason: str | None = None
         self._main: asyncio.Task[Any] | None = None
@@ -319,7 +313,7 @@ class Activation:
 
     def _check_end(self, result: object) -> None:
         """Raise now what would fail the run after its code, so that it is undone too."""
-        if (error := self._never_awaited()) is not None:
+        if (error := self._unawaited.error(self.loop)) is not None:
             raise error
         self._recorded_result(result)
 
@@ -369,7 +363,7 @@ class Activation:
             calls = max(self._occurrences.values(), default=self._calls_before)
             return p.Continue(error.arguments, calls, frozenset(self._children))
         if error is None:
-            error = self._never_awaited()
+            error = self._unawaited.error(self.loop)
         if error is not None:
             return r.RunFailed(failure_of(error, self._launcher.secrets), not_undone)
         try:
@@ -378,15 +372,6 @@ class Activation:
             return r.RunFailed(failure_of(refused, self._launcher.secrets))
         return r.RunCompleted(Raw(data))
 
-    def _never_awaited(self) -> RelightError | None:
-        for coroutine, name, place in self._unawaited.values():
-            if self.loop.is_given(coroutine):
-                continue  # To a task, which is yet to begin.
-            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-                coroutine.close()
-                return RelightError(f"step {name} ({place}) was never awaited; write `await`, or give it to a task")
-        return None
-
     # What workflows ask for.
 
     def call_step(
@@ -394,25 +379,23 @@ class Activation:
     ) -> Async[Any]:
         """Return the coroutine of one recorded call."""
         place = caller(3) if place is None else place
-        self._calls = number = self._calls + 1
-        coroutine = self.await_step(number, step, args, kwargs, place)
-        unawaited = self._unawaited
-        if len(unawaited) >= self._unawaited_max:
-            self._forget_closed()
-        unawaited[number] = (coroutine, step.name, place)
+        coroutine = self.await_step(step, args, kwargs, place)
+        self.watch(coroutine, f"step {step.name}", place)
         return coroutine
+
+    def watch(self, coroutine: Coroutine[Any, Any, Any], what: str, place: str) -> None:
+        """Fail the run if its code ends without having awaited this."""
+        self._unawaited.watch(coroutine, what, place)
 
     async def await_step(
         self,
-        number: int,
         step: Step[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         place: str,
         digest: str = "",
     ) -> Any:
-        """Ask for a step and wait for its outcome; `number` is 0 for a call of our own."""
-        self._unawaited.pop(number, None)  # A call that is awaited need not be watched any more.
+        """Ask for a step and wait for its outcome."""
         key = self.occurrence(step.name)
         digest = digest or step.signature.digest(args, kwargs)
         args, kwargs = as_they_are(args, kwargs, what=step.name)  # Of these is the digest, in each attempt.
@@ -573,13 +556,6 @@ class Activation:
             self._lines.append((level, line))
 
     # Small things.
-
-    def _forget_closed(self) -> None:
-        """Calls that were cancelled before they began would pile up in a run that goes on for long."""
-        for number, (coroutine, _, _) in list(self._unawaited.items()):
-            if inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
-                del self._unawaited[number]
-        self._unawaited_max = max(_UNAWAITED_PRUNED_FROM, 2 * len(self._unawaited))
 
     def occurrence(self, name: str) -> str:
         count = self._occurrences.get(name, self._calls_before) + 1

@@ -17,6 +17,7 @@ from relight.sdk._outcome import outcome_of
 from relight.sdk._place import caller
 from relight.sdk._sending import CANCEL_CHILD, SEND_SIGNAL, START_AGAIN, START_CHILD
 from relight.sdk._starting import result_type_of, run_started, start_message
+from relight.sdk._unawaited import to_await
 from relight.sdk._values import ValueType
 from relight.sdk._workflow import ChildOptions, StartOptions
 from relight.subjects.codec import encode
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ("Child", "ChildCall", "to_the_end")
 
 R = TypeVar("R")
+
+_to_await = to_await("child", lambda child: child._activation)
 
 
 @final
@@ -48,6 +51,7 @@ class Child(Generic[R]):
         self._queue = queue
         self._type = type
 
+    @_to_await
     async def result(self) -> R:
         """Wait for the end, holding nothing, and return the result. To be cancelled here leaves the child alone.
 
@@ -66,11 +70,13 @@ class Child(Generic[R]):
         except InvalidValueError as error:
             return await self._activation.wait_for_other_code(error)
 
+    @_to_await
     async def signal(self, name: str, data: object = None) -> None:
         """Send it a signal, once. Raises `StepFailed` if its mailbox is full or it has ended."""
         name_of("signal name", name)
         await self._activation.call_step(SEND_SIGNAL, (self.id, name, data), {})
 
+    @_to_await
     async def cancel(self, *, reason: str = "") -> None:
         """Ask it to stop; it has ended when `result()` raises. One that has ended already does not mind."""
         await self._activation.call_step(CANCEL_CHILD, (self.id, self._queue, self._activation.run, reason), {})

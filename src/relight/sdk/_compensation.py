@@ -66,7 +66,7 @@ class Compensations:
         while self._registered:
             undo = self._registered.pop()
             try:
-                await self._activation.await_step(0, undo.step, undo.args, undo.kwargs, undo.place, undo.digest)
+                await self._activation.await_step(undo.step, undo.args, undo.kwargs, undo.place, undo.digest)
             except StepFailed as error:
                 if len(self.not_undone) < _NAMED_MAX:
                     self.not_undone[error.step] = f"{error.error_type}: {error}"[:_REASON_CHARACTERS_MAX]

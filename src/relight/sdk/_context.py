@@ -24,6 +24,7 @@ from relight.sdk._place import caller
 from relight.sdk._request import Request, requests_of
 from relight.sdk._sending import SEND_SIGNAL
 from relight.sdk._step import Async, Policy, Step
+from relight.sdk._unawaited import to_await
 from relight.sdk._values import ValueType, value_type
 from relight.sdk._workflow import ChildOptions, Runnable, Workflow
 from relight.subjects import records as r
@@ -39,10 +40,12 @@ R = TypeVar("R")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+_to_await = to_await("ctx", lambda ctx: ctx._activation)
+
 
 @final
 class WorkflowContext:
-    """What a workflow may ask for. Every answer is the same in each replay.
+    """What a workflow may ask for. Every answer is the same in each replay. A forgotten `await` fails the run.
 
     Attributes:
         random: Seeded by the run.
@@ -176,10 +179,12 @@ class WorkflowContext:
             named = Step(function, name, Policy())
         return self._activation.call_step(named, args, kwargs)
 
+    @_to_await
     async def sleep(self, duration: Duration) -> None:
         """Wait; a worker is needed only at the end. Raises `InvalidValueError` for a negative duration."""
         await asyncio.sleep(seconds("sleep", duration))
 
+    @_to_await
     async def sleep_until(self, time: datetime) -> None:
         """Wait until a moment; one in the past is now, one after 2262 never comes.
 
@@ -194,6 +199,7 @@ class WorkflowContext:
     async def suspend(
         self, name: str, data: object = None, *, type: TypeForm[T], timeout: Duration | None = None
     ) -> T: ...
+    @_to_await
     async def suspend(
         self, name: str, data: object = None, *, type: Any = object, timeout: Duration | None = None
     ) -> Any:
@@ -218,6 +224,7 @@ class WorkflowContext:
                 except InvalidValueError as error:
                     problem = str(error)
 
+    @_to_await
     async def wait_for_signal(self, name: str, *, type: TypeForm[T], timeout: Duration | None = None) -> T:
         """Wait for the next signal of this name; those that came early are kept, in order.
 
@@ -283,9 +290,8 @@ class WorkflowContext:
         self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[ChildOptions]
     ) -> Child[T]: ...
     # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.
-    async def start(  # type: ignore[misc]
-        self, workflow: Callable[..., Any] | str, /, *args: Any, type: Any = object, **options: Any
-    ) -> Any:
+    @_to_await  # type: ignore[misc]
+    async def start(self, workflow: Callable[..., Any] | str, /, *args: Any, type: Any = object, **options: Any) -> Any:
         """Start a child run, exactly once; return when it is durable. It runs wherever its queue is worked on.
 
         Without `id=` its id derives from this run and the call. When this run ends first it is cancelled; with
@@ -305,9 +311,8 @@ class WorkflowContext:
     @overload
     async def call(self, workflow: str, /, *args: object, type: TypeForm[T], **options: Unpack[ChildOptions]) -> T: ...
     # mypy can't compare an implementation with a TypeVarTuple overload; pyright can.
-    async def call(  # type: ignore[misc]
-        self, workflow: Callable[..., Any] | str, /, *args: Any, type: Any = object, **options: Any
-    ) -> Any:
+    @_to_await  # type: ignore[misc]
+    async def call(self, workflow: Callable[..., Any] | str, /, *args: Any, type: Any = object, **options: Any) -> Any:
         """Start a child run and wait for its result, holding nothing. To be cancelled here cancels the child first.
 
         Raises what `start` and `Child.result` raise.
@@ -335,6 +340,7 @@ class WorkflowContext:
         max_failures: int = 0,
         min_success: int | None = None,
     ) -> list[R]: ...
+    @_to_await
     async def map(
         self,
         function: Step[[Any], Any] | Workflow[[Any], Any],

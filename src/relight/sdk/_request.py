@@ -13,6 +13,7 @@ from relight.actors.run.answers import Answer, GivenAnswers
 from relight.config.limits import LIMITS
 from relight.errors import AlreadyAnsweredError, InvalidValueError
 from relight.sdk._any_value import checked_text, encode_any
+from relight.sdk._unawaited import to_await
 from relight.sdk._values import ValueType
 from relight.subjects import records as r
 
@@ -24,6 +25,7 @@ __all__ = ("Request", "Requests", "requests_of")
 T = TypeVar("T")
 
 _NOTHING = Raw(b"")
+_to_await = to_await("request", lambda request: request._requests.activation)
 
 
 @final
@@ -41,6 +43,7 @@ class Request(Generic[T]):
         self._requests = requests
         self._received = received
 
+    @_to_await
     async def reply(self, result: object) -> None:
         """Answer it. Who asked gets the answer when it is recorded.
 
@@ -52,6 +55,7 @@ class Request(Generic[T]):
         asked = self._received
         self._requests.answer(asked, r.RequestReplied(asked.id, self._requests.encoded(result, asked), asked.client))
 
+    @_to_await
     async def reject(self, reason: str) -> None:
         """Refuse it: who asked gets `RequestRejected` with this reason. Raises like `reply`."""
         asked = self._received
@@ -61,10 +65,14 @@ class Request(Generic[T]):
 
 @final
 class Requests:
-    """What one activation was asked."""
+    """What one activation was asked.
+
+    Attributes:
+        activation: That one.
+    """
 
     def __init__(self, activation: Activation) -> None:
-        self._activation = activation
+        self.activation = activation
         self._open: dict[str, r.RequestReceived] = {}
         self._kept: dict[str, deque[r.RequestReceived]] = {}
         self._waits: dict[str, deque[tuple[int, asyncio.Future[r.RequestReceived]]]] = {}
@@ -86,26 +94,26 @@ class Requests:
     def carry_on(self, continued: r.Continued) -> None:
         """Answers that were given in the history before."""
         self._ids = len(continued.request_ids)
-        self._given = GivenAnswers.carried(continued.answers, self._activation.at_ms)
+        self._given = GivenAnswers.carried(continued.answers, self.activation.at_ms)
 
     async def next(self, name: str, place: str) -> r.RequestReceived:
         """Wait for the next one of this name; the oldest kept one is taken at once."""
-        number = self._activation.next_wait()
-        self._activation.ask(r.RequestAwaited(number, name, place))
+        number = self.activation.next_wait()
+        self.activation.ask(r.RequestAwaited(number, name, place))
         kept = self._kept.get(name)
         if kept:
             return kept.popleft()
-        return await self._activation.wait(number, self._waits.setdefault(name, deque()))
+        return await self.activation.wait(number, self._waits.setdefault(name, deque()))
 
     def answer(self, asked: r.RequestReceived, answer: Answer) -> None:
         if self._open.pop(asked.id, None) is None:
-            raise AlreadyAnsweredError(self._activation.run, asked.name)
-        self._given.add(answer, self._activation.at_ms)
-        self._activation.ask(answer)
+            raise AlreadyAnsweredError(self.activation.run, asked.name)
+        self._given.add(answer, self.activation.at_ms)
+        self.activation.ask(answer)
 
     def encoded(self, result: object, asked: r.RequestReceived) -> Raw:
         """Return a reply as it is recorded. Raises like `Request.reply`."""
-        bytes_max = self._activation.value_bytes_max
+        bytes_max = self.activation.value_bytes_max
         return Raw(encode_any(result, what=f"the reply to request {asked.name!r}", bytes_max=bytes_max))
 
     def carried(self) -> list[Raw]:
