@@ -154,8 +154,27 @@ async def test_a_suspended_run_says_what_it_waits_for_and_which_command_answers_
     assert machine.document["commands"] == [f"relight resume {run} fraud-review JSON"]
     assert machine.document["waits"][0]["data"] == {"cents": 100}
     assert machine.document["details"] == {"stage": "review"}
-    assert first.document == {"run": run, "resumed": "fraud-review"}
+    assert first.document == {"run": run, "resumed": "fraud-review", "is_early": False}
     assert "answered already" in one_line_of(second)
+
+
+async def test_an_answer_that_the_run_does_not_wait_for_is_kept_and_said_to_be_early(
+    terminal: Terminal, client: Relight
+) -> None:
+    run = await started(client, "reviews", 100, until="waiting")
+    pending = await client.start("nobody-works-on-this", type=str, queue="elsewhere")
+
+    mistyped = await terminal.run("resume", run, "fraud-reviw", "true")
+    machine = await terminal.run("resume", run, "fraud-reviwe", "true", "--json")
+    before = await terminal.run("resume", pending.id, "go", "true")
+    right = await terminal.run("resume", run, "fraud-review", "true")
+
+    assert mistyped.out == (
+        f"kept the answer until run {run} suspends as 'fraud-reviw'; now it waits for the answer to 'fraud-review'\n"
+    )
+    assert machine.document["is_early"]
+    assert before.out == f"kept the answer until run {pending.id} suspends as 'go'; it is not suspended now\n"
+    assert right.out == f"sent the answer to 'fraud-review' of run {run}\n"
 
 
 async def test_show_gives_programs_a_large_result_and_tells_people_where_it_is(

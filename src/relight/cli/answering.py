@@ -16,10 +16,21 @@ __all__ = ("complete", "request", "resume", "signal")
 
 @verb("resume", takes_json=True)
 async def resume(edge: Edge, run: RunName, name: Name, data: Data = None) -> None:
-    """Answer a suspension; the first answer counts."""
+    """Answer a suspension; the first answer counts. One that comes early is kept."""
     async with client(edge.place) as relight:
-        await relight.get_run(run).resume(name, data)
-    _done(edge, {"run": run, "resumed": name}, f"sent the answer to {name!r} of run {run}")
+        answered = relight.get_run(run)
+        suspended = (await answered.describe()).suspended
+        await answered.resume(name, data)
+    is_early = name not in suspended
+    text = _early(run, name, suspended) if is_early else f"sent the answer to {name!r} of run {run}"
+    _done(edge, {"run": run, "resumed": name, "is_early": is_early}, text)
+
+
+def _early(run: str, name: str, suspended: tuple[str, ...]) -> str:
+    """What tells of a typing error, too: that a name will never come, nobody can know."""
+    names = ", ".join(repr(one) for one in suspended)
+    now = f"now it waits for the answer to {names}" if suspended else "it is not suspended now"
+    return f"kept the answer until run {run} suspends as {name!r}; {now}"
 
 
 @verb("signal", takes_json=True)
