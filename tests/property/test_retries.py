@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relight import Retry, RetryAfter, RunFailed, TerminalError, WorkflowContext, step, workflow
@@ -98,6 +98,10 @@ policies = st.builds(
 _OUTCOMES: list[Outcome] = ["fails", "fails", "fails", "later", "works", "never", "terminal"]
 
 
+_TWICE = Bounds(attempts=2, delay_s=1.5, factor=2.0, delay_max_s=60.0, jitter=0.0)
+
+
+@example(bounds=_TWICE, outcomes=["fails", "fails", "fails"])
 @given(bounds=policies, outcomes=st.lists(st.sampled_from(_OUTCOMES), max_size=7))
 @settings(max_examples=50, deadline=None)
 def test_the_attempts_are_those_of_the_policy(bounds: Bounds, outcomes: list[Outcome]) -> None:
