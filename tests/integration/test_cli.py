@@ -169,11 +169,10 @@ async def test_an_answer_that_the_run_does_not_wait_for_is_kept_and_said_to_be_e
     before = await terminal.run("resume", pending.id, "go", "true")
     right = await terminal.run("resume", run, "fraud-review", "true")
 
-    assert mistyped.out == (
-        f"kept the answer until run {run} suspends as 'fraud-reviw'; now it waits for the answer to 'fraud-review'\n"
-    )
+    kept = "just before: it is kept until it is waited for\n"
+    assert mistyped.out == f"sent the answer to 'fraud-reviw' of run {run}, which waited for 'fraud-review' {kept}"
     assert machine.document["is_early"]
-    assert before.out == f"kept the answer until run {pending.id} suspends as 'go'; it is not suspended now\n"
+    assert before.out == f"sent the answer to 'go' of run {pending.id}, which waited for no answer {kept}"
     assert right.out == f"sent the answer to 'fraud-review' of run {run}\n"
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from types import CoroutineType
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from relight import Child, Relight, Request, RunEndedError, RunFailed, Worker, WorkflowContext, step, workflow
+from relight.testing import TestEnvironment
 
 executed: list[str] = []
 
@@ -110,25 +114,124 @@ async def test_so_does_a_forgotten_await_of_an_answer(client: Relight, of: str) 
             await asking
 
 
-GIVEN: dict[str, Callable[[WorkflowContext], Any]] = {
-    "step": lambda ctx: executes("executed"),
-    "sleep": lambda ctx: ctx.sleep(1),
+async def passes_on(call: Coroutine[Any, Any, object]) -> None:
+    await call
+
+
+async def awaits_each(*calls: Coroutine[Any, Any, object]) -> None:
+    for call in calls:
+        await call
+
+
+GIVEN: dict[str, Callable[[WorkflowContext], Coroutine[Any, Any, object]]] = {
+    "a step": lambda ctx: executes("executed"),
+    "a sleep": lambda ctx: ctx.sleep(1),
+    "what passes a sleep on": lambda ctx: passes_on(ctx.sleep(1)),
+    "what awaits one after the other": lambda ctx: awaits_each(ctx.sleep(1), ctx.sleep(1)),
 }
 
 
 @workflow
-async def gives_a_task_away(ctx: WorkflowContext, of: str) -> str:
-    ctx.compensate(executes, "undone")
+async def gives_a_task_away(ctx: WorkflowContext, of: str, undos: int, passes: int) -> str:
+    for _ in range(undos):
+        ctx.compensate(executes, "undone")
     task = asyncio.create_task(GIVEN[of](ctx))
-    return f"done, and {'not ' * (not task.done())}begun"
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    return f"done, and {'not ' * (not task.done())}ended"
 
 
 @pytest.mark.parametrize("of", GIVEN)
-async def test_what_was_given_to_a_task_just_before_the_end_is_not_forgotten(client: Relight, of: str) -> None:
+@pytest.mark.parametrize("undos", [0, 1])
+@pytest.mark.parametrize("passes", [0, 2])
+async def test_what_a_task_was_given_is_not_forgotten(client: Relight, of: str, undos: int, passes: int) -> None:
     async with Worker(client, [gives_a_task_away]):
-        assert await client.call(gives_a_task_away, of) == "done, and not begun"
+        result = await client.call(gives_a_task_away, of, undos, passes)
 
-    assert executed == []
+    assert result == "done, and not ended"
+    assert "undone" not in executed
+
+
+async def too_late(ctx: WorkflowContext) -> None:
+    await asyncio.wait_for(asyncio.wait_for(ctx.suspend("approval"), 10), 0)
+
+
+async def too_late_for_many(ctx: WorkflowContext) -> None:
+    async with asyncio.timeout(0):
+        await asyncio.gather(passes_on(ctx.sleep(1)), passes_on(passes_on(executes("executed"))))
+
+
+async def too_late_for_a_list(ctx: WorkflowContext) -> None:
+    task = asyncio.create_task(awaits_each(ctx.sleep(1), ctx.sleep(2)))
+    task.cancel()
+    async with asyncio.timeout(0):
+        await task
+
+
+CUT_OFF = {one.__name__: one for one in (too_late, too_late_for_many, too_late_for_a_list)}
+
+
+@workflow
+async def is_cut_off(ctx: WorkflowContext, of: str) -> str:
+    try:
+        await CUT_OFF[of](ctx)
+    except (TimeoutError, asyncio.CancelledError):
+        return "too late"
+    return "never"
+
+
+@pytest.mark.parametrize("of", CUT_OFF)
+async def test_what_was_given_to_a_task_that_was_cancelled_before_it_began_is_not_forgotten(
+    client: Relight, of: str
+) -> None:
+    async with Worker(client, [is_cut_off]):
+        assert await client.call(is_cut_off, of) == "too late"
+
+
+@workflow
+async def forgets_and_continues(ctx: WorkflowContext, rounds: int) -> str:
+    ctx.suspend("approval")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]  # the point
+    await executes("charged")
+    if rounds:
+        ctx.continue_as_new(rounds - 1)
+    return "done"
+
+
+async def test_a_run_that_continues_as_new_fails_with_its_first_history(client: Relight) -> None:
+    async with Worker(client, [forgets_and_continues]):
+        with pytest.raises(RunFailed, match=r"ctx\.suspend .* was never awaited"):
+            await client.call(forgets_and_continues, 3)
+
+    assert executed == ["charged"]
+
+
+@workflow
+async def gathers(ctx: WorkflowContext) -> None:
+    await asyncio.gather(*(passes_on(executes(f"{number}")) for number in range(100)))
+    await ctx.suspend("approval")
+
+
+def calls_kept() -> int:
+    gc.collect()
+    coroutines = [one.__qualname__ for one in gc.get_objects() if isinstance(one, CoroutineType)]
+    return coroutines.count("Activation.await_step")
+
+
+async def test_a_run_that_waits_keeps_none_of_the_calls_that_have_begun() -> None:
+    async with TestEnvironment([gathers]) as environment:
+        before = calls_kept()
+        run = await environment.start(gathers)
+        await environment.until(run, suspended="approval")
+
+        assert len(executed) == 100
+        assert calls_kept() <= before
+
+
+async def test_a_context_that_is_faked_by_its_signature_can_be_awaited() -> None:
+    faked = create_autospec(WorkflowContext, instance=True)
+    faked.suspend.return_value = "approved"
+
+    assert await faked.suspend("approval") == "approved"
 
 
 @workflow

@@ -22,15 +22,14 @@ async def resume(edge: Edge, run: RunName, name: Name, data: Data = None) -> Non
         suspended = (await answered.describe()).suspended
         await answered.resume(name, data)
     is_early = name not in suspended
-    text = _early(run, name, suspended) if is_early else f"sent the answer to {name!r} of run {run}"
-    _done(edge, {"run": run, "resumed": name, "is_early": is_early}, text)
+    sent = f"sent the answer to {name!r} of run {run}"
+    _done(edge, {"run": run, "resumed": name, "is_early": is_early}, sent + (_early(suspended) if is_early else ""))
 
 
-def _early(run: str, name: str, suspended: tuple[str, ...]) -> str:
+def _early(suspended: tuple[str, ...]) -> str:
     """What tells of a typing error, too: that a name will never come, nobody can know."""
-    names = ", ".join(repr(one) for one in suspended)
-    now = f"now it waits for the answer to {names}" if suspended else "it is not suspended now"
-    return f"kept the answer until run {run} suspends as {name!r}; {now}"
+    names = ", ".join(repr(one) for one in suspended) or "no answer"
+    return f", which waited for {names} just before: it is kept until it is waited for"
 
 
 @verb("signal", takes_json=True)

@@ -131,6 +131,8 @@ class Activation:
             if main is not None and main.done():
                 self._asked.append(self._end(main))
                 self.close()
+            else:
+                self._unawaited.prune()
         except EndlessTurnError as error:
             raise p.BrokenProgramError(str(error)) from error
         except (Exception, KeyboardInterrupt):
@@ -418,6 +420,8 @@ class Activation:
         """End this history: its code sees a `BaseException`, and what it does then is the last of it."""
         if asyncio.current_task() is not self._main:
             raise RefusedError("only the workflow itself can continue as new, not a task of its own; return first")
+        if (error := self._unawaited.error(self.loop)) is not None:
+            raise error
         arguments = tuple(Raw(one) for one in self.workflow.signature.encode_arguments(args))
         unread = [] if self._arrivals is None else self._arrivals.unread()
         if self._requests is not None:

@@ -23,7 +23,7 @@ from types import MethodType
 from typing import Any, TypeVarTuple, final
 
 from relight.errors import RelightError
-from relight.sdk._loop_drop import forget_asyncgen, release, silence
+from relight.sdk._loop_drop import forget_asyncgen, reachable, release, silence
 from relight.sdk._loop_refusals import PureLoop, in_order, refuse
 from relight.sdk._loop_tasks import (
     Callback,
@@ -190,9 +190,9 @@ class RunLoop(PureLoop):
             self.set_time(timer.when())
             self._ready.append(timer)
 
-    def is_given(self, coroutine: object) -> bool:
-        """Whether a task of the run is made of this coroutine."""
-        return any(task.get_coro() is coroutine for task in self._tasks)
+    def given(self) -> set[int]:
+        """Return the ids of what the tasks that have not ended are made of, await and hold: they may yet begin it."""
+        return {id(one) for one in reachable(task.get_coro() for task in self._tasks if not task.done())}
 
     def close(self) -> None:
         """Throw the run away without running any of its code; nothing is printed. Idempotent."""

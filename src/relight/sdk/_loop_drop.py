@@ -23,10 +23,11 @@ import gc
 import sys
 import sysconfig
 import types
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-__all__ = ("forget_asyncgen", "is_quiet_drop_possible", "release", "silence")
+__all__ = ("forget_asyncgen", "is_quiet_drop_possible", "reachable", "release", "silence")
 
 _FINALIZED_BIT = 1
 _HEADER_FIELD_BYTES = ctypes.sizeof(ctypes.c_size_t)  # The last field of the header: `_gc_prev`.
@@ -45,21 +46,26 @@ def forget_asyncgen(generator: AsyncGenerator[object, object]) -> None:
 
 
 def silence(coroutines: Iterable[object]) -> None:
-    """Make sure that freeing these coroutines, and all that they await or hold, runs none of their code.
+    """Make sure that freeing these coroutines, and all that they await or hold, runs none of their code."""
+    if is_quiet_drop_possible():
+        for one in islice(reachable(coroutines), _OBJECTS_MAX):
+            if type(one) in _SUSPENDABLE:
+                _mark_finalized(one)
+
+
+def reachable(coroutines: Iterable[object]) -> Iterator[object]:
+    """Iterate over these coroutines and all that they await or hold.
 
     Followed are locals, awaited objects, plain containers, and the objects of `contextlib`, `asyncio` and `anyio`.
     """
-    if not is_quiet_drop_possible():
-        return
     waiting = collections.deque(coroutines)
     seen: set[int] = set()
-    while waiting and len(seen) < _OBJECTS_MAX:
+    while waiting:
         one = waiting.popleft()
         if id(one) in seen or not _is_passage(one):
             continue
         seen.add(id(one))
-        if type(one) in _SUSPENDABLE:
-            _mark_finalized(one)
+        yield one
         is_plain = type(one) in _PLAIN
         for other in gc.get_referents(one):
             # Rows in a long list last: they must not use up the limit.

@@ -11,11 +11,13 @@ import asyncio
 import contextvars
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from inspect import CORO_CREATED, getcoroutinestate
 from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from msgspec import Struct
+from typing_extensions import TypeIs
 
 if TYPE_CHECKING:
     from relight.sdk._loop import RunLoop
@@ -61,7 +63,23 @@ class RunTask(asyncio.Task[_T]):
             loop: Any = self.get_loop()
             loop.cancel_in_order(self, msg)
             return True
+        for handed in _handed_on(self.get_coro()):
+            handed.close()  # No code of the task will run that could begin it: nobody has forgotten it.
         return super().cancel(msg)
+
+
+def _handed_on(coroutine: object) -> Iterator[CoroutineType[Any, Any, Any]]:
+    """Iterate over the arguments of a coroutine that has not begun which are such coroutines, and over theirs."""
+    frame = coroutine.cr_frame if _is_new(coroutine) else None
+    for value in () if frame is None else frame.f_locals.values():
+        for one in cast("Iterable[object]", value) if type(value) in (tuple, list) else (value,):
+            if _is_new(one):
+                yield from _handed_on(one)
+                yield one
+
+
+def _is_new(one: object) -> TypeIs[CoroutineType[Any, Any, Any]]:
+    return isinstance(one, CoroutineType) and getcoroutinestate(cast("Coroutine[Any, Any, Any]", one)) == CORO_CREATED
 
 
 def _is_from_anyio(module_globals: dict[str, Any]) -> bool:

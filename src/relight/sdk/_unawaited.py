@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, final
@@ -34,19 +36,27 @@ class Unawaited:
 
     def watch(self, coroutine: Coroutine[Any, Any, Any], what: str, place: str) -> None:
         if len(self._calls) >= self._max:
-            self._calls = [call for call in self._calls if _is_new(call[0])]
-            self._max = max(_PRUNED_FROM, 2 * len(self._calls))
+            self.prune()
         self._calls.append((coroutine, what, place))
 
+    def prune(self) -> None:
+        """Let go of those that have begun: a run that waits need not keep them."""
+        self._calls = [call for call in self._calls if _is_new(call[0])]
+        self._max = max(_PRUNED_FROM, 2 * len(self._calls))
+
     def error(self, loop: RunLoop) -> RelightError | None:
-        """Return what the end of the code has left undone. What was given to a task may be yet to begin."""
+        """Return what the code has left undone. What a task was given, or holds, may be yet to begin."""
+        self.prune()
+        given = loop.given() if self._calls else ()
         for coroutine, what, place in self._calls:
-            if _is_new(coroutine) and not loop.is_given(coroutine):
-                coroutine.close()
+            if id(coroutine) not in given:
                 return RelightError(f"{what} ({place}) was never awaited; write `await`, or give it to a task")
         return None
 
     def clear(self) -> None:
+        for coroutine, _, _ in self._calls:
+            if _is_new(coroutine):
+                coroutine.close()  # Else Python warns of it, at a line of ours. None of its code runs.
         self._calls.clear()
 
 
@@ -56,6 +66,7 @@ def to_await(of: str, activation: Callable[[Any], Activation]) -> Callable[[Call
     def decorate(method: Callable[P, T]) -> Callable[P, T]:
         what = f"{of}.{method.__name__}"
 
+        @_as_coroutine_function
         @wraps(method)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             made = method(*args, **kwargs)
@@ -65,6 +76,14 @@ def to_await(of: str, activation: Callable[[Any], Activation]) -> Callable[[Call
         return call
 
     return decorate
+
+
+def _as_coroutine_function(function: Callable[P, T]) -> Callable[P, T]:
+    """Let it pass for what it wraps: `create_autospec` and `AsyncMock(spec=…)` ask."""
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # pyright: ignore
+    return function
 
 
 def _is_new(coroutine: Coroutine[Any, Any, Any]) -> bool:
