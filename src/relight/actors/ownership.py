@@ -14,7 +14,8 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
   delivered again, and the owner would look by now. Otherwise come back later: the lease's own redelivery decides.
 
 Who may claim a run but does not have its code ends it if that needs none, or hands the delivery over to a worker that
-has it, or gives it back.
+has it, or gives it back. So does, first of all, whoever gets a `Terminate`, or what two workers have had in vain: the
+code may be what ended them.
 
 Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named.
 """
@@ -61,6 +62,8 @@ log = structlog.get_logger("relight")
 
 _IN_VAIN_MAX = 6
 """Deliveries of one message that found nobody. With their delays they take 30 s, three times `ack_wait`."""
+_TRIED_MAX = 2
+"""Deliveries after which the code may be what ends the workers: whether the run ends without it is looked at first."""
 _NO_JOURNAL = "the mailbox knows of a journal that does not exist"
 _NO_COPY = "the history that was copied for this fork does not exist"
 
@@ -212,6 +215,8 @@ class Ownership:
             return
         if await self._has_lost_its_journal(queue, run):
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
+            return
+        if _needs_no_code(delivery) and await self._end_unbegun(delivery, run):
             return
         start = await self._start_in(delivery, run)
         await self._tell_orphan(start, self._subjects.wake(queue, run))
@@ -378,15 +383,20 @@ class Ownership:
 
     async def _take_over(self, delivery: Delivery, arrival: Arrival, claim: r.Claimed | None) -> None:
         """Drive a run from its history; or end it, if for that nobody needs its code."""
-        run, history = arrival.run, arrival.history
-        assert history.last is not None, "something was read"
+        if _needs_no_code(delivery) and await self._end_over(delivery, arrival):
+            return
         try:
             if not await self._entrance.resume(delivery, arrival, claim):
                 self._later(delivery)
         except p.UnknownWorkflowError:
-            epoch = self._entrance.epoch_after(history.last)
-            if not await self._end_without_code(delivery, run, history.state, history.tail, epoch, history.last.cursor):
+            if not await self._end_over(delivery, arrival):
                 raise
+
+    async def _end_over(self, delivery: Delivery, arrival: Arrival) -> bool:
+        run, history = arrival.run, arrival.history
+        assert history.last is not None, "something was read"
+        epoch = self._entrance.epoch_after(history.last)
+        return await self._end_without_code(delivery, run, history.state, history.tail, epoch, history.last.cursor)
 
     async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
         started = await self._start_in(delivery, run)
@@ -517,6 +527,14 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
     if cause is None:
         return r.Claimed(r.RESUMED, state.deaths)
     return r.Claimed(cause, 0 if cause in ("handed_over", "forked") else state.deaths + state.has_work)
+
+
+def _needs_no_code(delivery: Delivery) -> bool:
+    """Whether this may be a run that is to end, and whose code had better not run before.
+
+    A fresh lease may be that of an owner whom the code has ended.
+    """
+    return delivery.delivered > _TRIED_MAX or b'"Terminate"' in delivery.data or b'"Relit"' in delivery.data
 
 
 def _was_left(tail: Turn) -> bool:
