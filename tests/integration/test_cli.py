@@ -397,7 +397,7 @@ async def test_a_parked_step_is_failed_or_run_again_by_a_person(terminal: Termin
         terminal.run("resolve", again, "read#1", "--rerun", "--json"),
     )
 
-    assert (told.code, told.out, told.err) == (0, f"resolved step read of run {failed}\n", "")
+    assert (told.code, told.out, told.err) == (0, f"sent what became of step read of run {failed}\n", "")
     assert as_json.document == {"run": again, "decided": "resolve"}
     with pytest.raises(RunFailed, match="no such luck"):
         await client.get_run(failed).result(timeout=20)

@@ -24,6 +24,7 @@ async def first(ctx: WorkflowContext) -> None: ...
 async def second(ctx: WorkflowContext) -> None: ...
 """
 
+IMPORTS = "from relight import *\n"
 APP_THAT_FAILS = """
 def deep():
     raise ValueError("the user's own mistake")
@@ -119,6 +120,13 @@ async def test_an_account_without_jetstream_is_one_line(tmp_path: Path, shared_s
         ("ends.py", "import sys; sys.exit(3)", "ended the process while it was imported"),
         ("typing.py", "x = 1", "rename the file"),
         ("missing.py", None, "is no file"),
+        ("plain.py", f"{IMPORTS}@workflow\ndef plain(ctx): ...\n", "plain.py:2: @workflow needs an `async def`"),
+        ("retries.py", f"{IMPORTS}@step(\n    retry=3)\ndef one(): ...\n", "retries.py:2: retry: 3 is no Retry"),
+        (
+            "below.py",
+            f"{IMPORTS}def made():\n    return Retry(attempts=-1)\nmade()\n",
+            "below.py:3: Retry.attempts: -1",
+        ),
     ],
 )
 async def test_an_unsuitable_application_is_one_line(

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pydantic import BaseModel, Field
+from structlog.testing import capture_logs
 from tests.runs import kinds, recorded, suspended, until
 
 from relight import (
@@ -16,6 +17,7 @@ from relight import (
     InvalidValueError,
     RefusedError,
     Relight,
+    RunDescription,
     RunFailed,
     StepFailed,
     WaitTimedOut,
@@ -113,6 +115,19 @@ async def test_an_answer_after_the_timeout_is_refused() -> None:
 
 
 async def test_an_answer_of_the_wrong_type_keeps_the_suspension_open_and_describe_says_why(client: Relight) -> None:
+    with capture_logs() as lines:
+        described = await answered_wrongly_first(client)
+
+    assert described.suspended == ("review",)
+    refused = "the answer to 'review' at value.approved: Input should be"
+    assert f"the last answer was refused: {refused}" in described.waits_for[0]
+    assert "\n" not in described.waits_for[0]
+    (line,) = [one for one in lines if one["event"] == "answer_passed_over"]
+    assert (line["log_level"], line["suspension"]) == ("warning", "review")
+    assert line["problem"].startswith(refused)
+
+
+async def answered_wrongly_first(client: Relight) -> RunDescription:
     async with Worker(client, [reviewed]):
         run = await client.start(reviewed)
         await suspended(run, "review")
@@ -122,10 +137,7 @@ async def test_an_answer_of_the_wrong_type_keeps_the_suspension_open_and_describ
         await run.resume("review", {"approved": True, "by": "ann"})
 
         assert await run.result(timeout=10) == "True by ann"
-    assert described.suspended == ("review",)
-    refused = "the last answer was refused: the answer to 'review' at value.approved: Input should be"
-    assert refused in described.waits_for[0]
-    assert "\n" not in described.waits_for[0]
+    return described
 
 
 async def test_of_two_answers_at_once_exactly_one_is_refused(client: Relight) -> None:

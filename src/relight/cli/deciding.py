@@ -121,7 +121,7 @@ async def resolve(
     value = None if result is None else read_json(result)
     async with client(edge.place) as relight:
         await relight.get_run(run).resolve(step, result=value, error=error, rerun=rerun)
-    _decided(edge, run, "resolve", f"resolved step {step} of run")
+    _decided(edge, run, "resolve", f"sent what became of step {step} of run")
 
 
 async def _check_goes_on(run: Run[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -16,12 +17,14 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from relight.cli.verb import AlreadySaidError
-from relight.errors import RefusedError
+from relight.errors import RefusedError, RelightError
 
 if TYPE_CHECKING:
     from relight.sdk._workflow import Workflow
 
 __all__ = ("load_workflows", "source_of")
+
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
 
 def load_workflows(target: str) -> list[Workflow[..., Any]]:
@@ -62,13 +65,15 @@ def _imported(source: str) -> ModuleType:
     importing = _import_file if _is_path(source) else _import_module
     try:
         return importing(source)
-    except RefusedError:
-        raise
     except SystemExit as error:
         raise RefusedError(
             f"{source} ended the process while it was imported; put what runs it under `if __name__ == '__main__':`"
         ) from error
     except Exception as error:
+        if (place := _place_of_refusal(error)) is not None:
+            raise RefusedError(f"{place}: {error}") from error
+        if isinstance(error, RefusedError):
+            raise
         _print_traceback(error)
         raise AlreadySaidError from error
 
@@ -121,6 +126,15 @@ def _workflows(values: list[object]) -> list[Workflow[..., Any]]:
 
     found = [cast("Workflow[..., Any]", one) for one in values if isinstance(one, Workflow)]
     return list({id(one): one for one in found}.values())
+
+
+def _place_of_refusal(error: Exception) -> str | None:
+    """Return where the user's code calls what has refused the call; None if it failed by itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, RelightError | TypeError) or not frames[-1].filename.startswith(_PACKAGE):
+        return None
+    theirs = [one for one in frames if not one.filename.startswith((_PACKAGE, "<", importlib.__file__))]
+    return f"{os.path.relpath(theirs[-1].filename)}:{theirs[-1].lineno}" if theirs else None
 
 
 def _print_traceback(error: Exception) -> None:

@@ -205,7 +205,8 @@ class WorkflowContext:
     ) -> Any:
         """Wait for `run.resume(name, answer)`, holding nothing. An answer that came early is taken at once.
 
-        An answer that is no `type` does not count: the suspension stays open, and `describe()` says why.
+        An answer that is no `type` does not count: a warning is logged, the suspension stays open, and `describe()`
+        says why.
 
         Raises:
             WaitTimedOut: No answer within `timeout`.
@@ -222,6 +223,7 @@ class WorkflowContext:
                 try:
                     return kind.receive(answer, what=f"the answer to {name!r}")
                 except InvalidValueError as error:
+                    self.log.warning("answer_passed_over", suspension=name, problem=str(error))
                     problem = str(error)
 
     @_to_await
