@@ -154,6 +154,25 @@ async def test_its_time_out_ends_a_run_that_is_stuck(site: WorkersInMemory) -> N
     await nothing_is_left(site, run)
 
 
+async def test_what_was_sent_in_time_counts_where_the_code_is_there(site: WorkersInMemory) -> None:
+    worker = await site.add(waits)
+    run = await site.result(site.client.start(waits, timeout=DAY))
+    await site.until(lambda: has_suspended(site, run.id))
+    worker.kill()
+    await site.result(run.resume("go"))
+    for _ in range(2):
+        worker = await site.add(waits)
+        kill_at(site, worker, 1, "before", subject=".log.")
+        await site.until(lambda worker=worker: not worker.door.process.is_alive)  # type: ignore[misc]
+    site.server.on_operation = None
+    await site.pass_time(DAY.total_seconds())
+
+    await site.add(waits)
+
+    await site.result(run.result())
+    assert site.records(run.id, r.RunCompleted)
+
+
 async def test_what_was_sent_after_its_deadline_does_not_count(site: WorkersInMemory) -> None:
     run = await left_behind(site, pinned, timeout=timedelta(hours=1))
     await site.pass_time(3700)

@@ -20,10 +20,11 @@ class Ending(NamedTuple):
     cursor: int
 
 
-async def foreseen_ending(mailbox: Mailbox, state: RunState, *, cursor: int, now_ms: int) -> Ending | None:
+async def foreseen_ending(mailbox: Mailbox, state: RunState, *, cursor: int, now_ms: int | None) -> Ending | None:
     """Return how the run ends by what is in its mailbox, or by the time; None if that is for its code to say.
 
-    What else was sent before has no effect, as if it had come after the end. Raises `UnavailableError`.
+    What else was sent before has no effect, as if it had come after the end. So with `now_ms` None, for who has the
+    code, time ends nothing: to the code what was sent before the deadline counts. Raises `UnavailableError`.
     """
     has_more = True
     while has_more:
@@ -31,12 +32,16 @@ async def foreseen_ending(mailbox: Mailbox, state: RunState, *, cursor: int, now
         has_more = mailbox.has_more
         for mail in mails:
             cursor = mail.sequence
-            if isinstance(mail.wake, TimerDue) and _is_over(state, min(mail.wake.due_ms, state.next_due_ms() or 0)):
+            if (
+                isinstance(mail.wake, TimerDue)
+                and now_ms is not None
+                and _is_over(state, min(mail.wake.due_ms, state.next_due_ms() or 0))
+            ):
                 return Ending(r.RunTimedOut(), cursor)
             records = () if mail.wake is None else receive(state, mail.wake, code="")
             if records and isinstance(records[-1], r.RunTerminated):
                 return Ending(records[-1], cursor)
-    return Ending(r.RunTimedOut(), cursor) if _is_over(state, now_ms) else None
+    return Ending(r.RunTimedOut(), cursor) if now_ms is not None and _is_over(state, now_ms) else None
 
 
 def _is_over(state: RunState, at_ms: int) -> bool:

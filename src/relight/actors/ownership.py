@@ -14,8 +14,8 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
   delivered again, and the owner would look by now. Otherwise come back later: the lease's own redelivery decides.
 
 Who may claim a run but does not have its code ends it if that needs none, or hands the delivery over to a worker that
-has it, or gives it back. So does, first of all, whoever gets a `Terminate`, or what two workers have had in vain: the
-code may be what ended them.
+has it, or gives it back. Who has the code looks for a `Terminate` before it runs, if what came is one, or has been with
+two workers: the code may be what ended them.
 
 Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named.
 """
@@ -63,7 +63,7 @@ log = structlog.get_logger("relight")
 _IN_VAIN_MAX = 6
 """Deliveries of one message that found nobody. With their delays they take 30 s, three times `ack_wait`."""
 _TRIED_MAX = 2
-"""Deliveries after which the code may be what ends the workers: whether the run ends without it is looked at first."""
+"""Deliveries after which the code may be what ends the workers: a `Terminate` is looked for first."""
 _NO_JOURNAL = "the mailbox knows of a journal that does not exist"
 _NO_COPY = "the history that was copied for this fork does not exist"
 
@@ -216,7 +216,7 @@ class Ownership:
         if await self._has_lost_its_journal(queue, run):
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
             return
-        if _needs_no_code(delivery) and await self._end_unbegun(delivery, run):
+        if _may_be_terminated(delivery) and await self._end_unbegun(delivery, run, has_code=True):
             return
         start = await self._start_in(delivery, run)
         await self._tell_orphan(start, self._subjects.wake(queue, run))
@@ -383,7 +383,7 @@ class Ownership:
 
     async def _take_over(self, delivery: Delivery, arrival: Arrival, claim: r.Claimed | None) -> None:
         """Drive a run from its history; or end it, if for that nobody needs its code."""
-        if _needs_no_code(delivery) and await self._end_over(delivery, arrival):
+        if _may_be_terminated(delivery) and await self._end_over(delivery, arrival, has_code=True):
             return
         try:
             if not await self._entrance.resume(delivery, arrival, claim):
@@ -392,28 +392,39 @@ class Ownership:
             if not await self._end_over(delivery, arrival):
                 raise
 
-    async def _end_over(self, delivery: Delivery, arrival: Arrival) -> bool:
+    async def _end_over(self, delivery: Delivery, arrival: Arrival, *, has_code: bool = False) -> bool:
         run, history = arrival.run, arrival.history
         assert history.last is not None, "something was read"
         epoch = self._entrance.epoch_after(history.last)
-        return await self._end_without_code(delivery, run, history.state, history.tail, epoch, history.last.cursor)
+        cursor = history.last.cursor
+        return await self._end_without_code(
+            delivery, run, history.state, history.tail, epoch, cursor, has_code=has_code
+        )
 
-    async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
+    async def _end_unbegun(self, delivery: Delivery, run: str, *, has_code: bool = False) -> bool:
         started = await self._start_in(delivery, run)
         if not await is_current(self._door, self._subjects, run, delivery):
             self._door.ack(delivery)
             return True
         state = fold([(self._door.clock.now_ms(), (started,))])
-        return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started)
+        return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started, has_code=has_code)
 
     async def _end_without_code(
-        self, delivery: Delivery, run: str, state: RunState, tail: Tail, epoch: int, cursor: int, *opening: r.RunStarted
+        self,
+        delivery: Delivery,
+        run: str,
+        state: RunState,
+        tail: Tail,
+        epoch: int,
+        cursor: int,
+        *opening: r.RunStarted,
+        has_code: bool,
     ) -> bool:
-        """End a run whose code this worker does not have, if none is needed for that; False if it is."""
+        """End a run if none of its code is needed for that; False if it is."""
         queue = delivery.subject.split(".")[4]
         now_ms = max(state.at_ms, self._door.clock.now_ms())
         mailbox = Mailbox(self._door, self._subjects.wake(queue, run))
-        ending = await foreseen_ending(mailbox, state, cursor=cursor, now_ms=now_ms)
+        ending = await foreseen_ending(mailbox, state, cursor=cursor, now_ms=None if has_code else now_ms)
         if ending is None:
             return False
         if not opening:  # Without a journal it would say that one was lost; and nobody acknowledges a start yet.
@@ -529,8 +540,8 @@ def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
     return r.Claimed(cause, 0 if cause in ("handed_over", "forked") else state.deaths + state.has_work)
 
 
-def _needs_no_code(delivery: Delivery) -> bool:
-    """Whether this may be a run that is to end, and whose code had better not run before.
+def _may_be_terminated(delivery: Delivery) -> bool:
+    """Whether a `Terminate` is looked for before any code runs: the code may be what ends the workers.
 
     A fresh lease may be that of an owner whom the code has ended.
     """

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import math
 from collections import deque
-from collections.abc import Collection, Coroutine, Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias, TypeVar, final
 
@@ -71,7 +71,6 @@ class Activation:
         "_occurrences",
         "_requests",
         "_steps",
-        "_unawaited",
         "_unreadable",
         "_waits",
         "at_ms",
@@ -80,6 +79,7 @@ class Activation:
         "run",
         "started",
         "started_at_ms",
+        "unawaited",
         "workflow",
     )
 
@@ -108,7 +108,7 @@ class Activation:
         self._children: dict[str, r.ChildScheduled] = {}
         self._changes: dict[str, bool] = {}
         self._marked: set[str] = set()
-        self._unawaited = Unawaited()
+        self.unawaited = Unawaited()
         self._unreadable = ""
         self._cancel_reason: str | None = None
         self._main: asyncio.Task[Any] | None = None
@@ -132,7 +132,7 @@ class Activation:
                 self._asked.append(self._end(main))
                 self.close()
             else:
-                self._unawaited.prune()
+                self.unawaited.prune()
         except EndlessTurnError as error:
             raise p.BrokenProgramError(str(error)) from error
         except (Exception, KeyboardInterrupt):
@@ -206,7 +206,7 @@ class Activation:
         self.loop.close()
         # What refers back to this activation goes, so that it is freed at once.
         self._main = None
-        self._unawaited.clear()
+        self.unawaited.clear()
         self._steps.clear()
         self._compensations = None
         self._kept_back.clear()
@@ -315,7 +315,7 @@ class Activation:
 
     def _check_end(self, result: object) -> None:
         """Raise now what would fail the run after its code, so that it is undone too."""
-        if (error := self._unawaited.error(self.loop)) is not None:
+        if (error := self.unawaited.error(self.loop)) is not None:
             raise error
         self._recorded_result(result)
 
@@ -365,7 +365,7 @@ class Activation:
             calls = max(self._occurrences.values(), default=self._calls_before)
             return p.Continue(error.arguments, calls, frozenset(self._children))
         if error is None:
-            error = self._unawaited.error(self.loop)
+            error = self.unawaited.error(self.loop)
         if error is not None:
             return r.RunFailed(failure_of(error, self._launcher.secrets), not_undone)
         try:
@@ -382,12 +382,8 @@ class Activation:
         """Return the coroutine of one recorded call."""
         place = caller(3) if place is None else place
         coroutine = self.await_step(step, args, kwargs, place)
-        self.watch(coroutine, f"step {step.name}", place)
+        self.unawaited.watch(coroutine, f"step {step.name}", place)
         return coroutine
-
-    def watch(self, coroutine: Coroutine[Any, Any, Any], what: str, place: str) -> None:
-        """Fail the run if its code ends without having awaited this."""
-        self._unawaited.watch(coroutine, what, place)
 
     async def await_step(
         self,
@@ -420,7 +416,7 @@ class Activation:
         """End this history: its code sees a `BaseException`, and what it does then is the last of it."""
         if asyncio.current_task() is not self._main:
             raise RefusedError("only the workflow itself can continue as new, not a task of its own; return first")
-        if (error := self._unawaited.error(self.loop)) is not None:
+        if (error := self.unawaited.error(self.loop)) is not None:
             raise error
         arguments = tuple(Raw(one) for one in self.workflow.signature.encode_arguments(args))
         unread = [] if self._arrivals is None else self._arrivals.unread()

@@ -22,7 +22,17 @@ from typing_extensions import TypeIs
 if TYPE_CHECKING:
     from relight.sdk._loop import RunLoop
 
-__all__ = ("Callback", "Redelivered", "Redelivery", "RunFuture", "RunTask", "is_redelivery", "stack_of", "task_behind")
+__all__ = (
+    "Callback",
+    "Redelivered",
+    "Redelivery",
+    "RunFuture",
+    "RunTask",
+    "is_new",
+    "is_redelivery",
+    "stack_of",
+    "task_behind",
+)
 
 _T = TypeVar("_T")
 
@@ -70,15 +80,16 @@ class RunTask(asyncio.Task[_T]):
 
 def _handed_on(coroutine: object) -> Iterator[CoroutineType[Any, Any, Any]]:
     """Iterate over the arguments of a coroutine that has not begun which are such coroutines, and over theirs."""
-    frame = coroutine.cr_frame if _is_new(coroutine) else None
+    frame = coroutine.cr_frame if is_new(coroutine) else None
     for value in () if frame is None else frame.f_locals.values():
         for one in cast("Iterable[object]", value) if type(value) in (tuple, list) else (value,):
-            if _is_new(one):
+            if is_new(one):
                 yield from _handed_on(one)
                 yield one
 
 
-def _is_new(one: object) -> TypeIs[CoroutineType[Any, Any, Any]]:
+def is_new(one: object) -> TypeIs[CoroutineType[Any, Any, Any]]:
+    """Whether it is a coroutine that has not begun."""
     return isinstance(one, CoroutineType) and getcoroutinestate(cast("Coroutine[Any, Any, Any]", one)) == CORO_CREATED
 
 

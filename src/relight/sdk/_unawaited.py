@@ -10,6 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, final
 
 from relight.errors import RelightError
+from relight.sdk._loop_tasks import is_new
 from relight.sdk._place import caller
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Unawaited:
 
     def prune(self) -> None:
         """Let go of those that have begun: a run that waits need not keep them."""
-        self._calls = [call for call in self._calls if _is_new(call[0])]
+        self._calls = [call for call in self._calls if is_new(call[0])]
         self._max = max(_PRUNED_FROM, 2 * len(self._calls))
 
     def error(self, loop: RunLoop) -> RelightError | None:
@@ -55,7 +56,7 @@ class Unawaited:
 
     def clear(self) -> None:
         for coroutine, _, _ in self._calls:
-            if _is_new(coroutine):
+            if is_new(coroutine):
                 coroutine.close()  # Else Python warns of it, at a line of ours. None of its code runs.
         self._calls.clear()
 
@@ -70,7 +71,7 @@ def to_await(of: str, activation: Callable[[Any], Activation]) -> Callable[[Call
         @wraps(method)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             made = method(*args, **kwargs)
-            activation(args[0]).watch(cast("Coroutine[Any, Any, Any]", made), what, caller())
+            activation(args[0]).unawaited.watch(cast("Coroutine[Any, Any, Any]", made), what, caller())
             return made
 
         return call
@@ -84,7 +85,3 @@ def _as_coroutine_function(function: Callable[P, T]) -> Callable[P, T]:
         return inspect.markcoroutinefunction(function)
     function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # pyright: ignore
     return function
-
-
-def _is_new(coroutine: Coroutine[Any, Any, Any]) -> bool:
-    return inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
