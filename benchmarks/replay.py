@@ -67,6 +67,6 @@ async def _replay_ms(client: Relight, programs: Programs, run_id: str) -> float:
         draft = await arrival.replayed()
         took_s = time.perf_counter() - began
         assert draft is not None, "it is the same history"
-        assert not draft.is_diverged, "the code that made it replays it"
+        assert not draft.is_behind, "the code that made it replays it"
         assert draft.state.status == "waiting", "as it was left"
     return took_s * 1e3

@@ -1,14 +1,27 @@
-"""A run whose code ends its worker before anything is recorded: a person can end it, and none of its code runs then."""
+"""A run whose code ends its worker before anything is recorded: it is quarantined, and a person can end it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from typing import Literal
 
 import pytest
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import Run, RunTerminated, Workflow, WorkflowContext, workflow
+from relight import (
+    Retry,
+    Run,
+    RunCancelled,
+    RunTerminated,
+    Workflow,
+    WorkflowContext,
+    step,
+    workflow,
+)
+from relight.actors import journal
 from relight.subjects import records as r
+from relight.testing.memory import MemoryDoor, Operation
 
 deaths: list[str] = []
 sites: list[WorkersInMemory] = []
@@ -38,12 +51,137 @@ async def dies_when_woken(ctx: WorkflowContext) -> None:
     die(ctx.run_id)
 
 
+@workflow
+async def dies_in_time(ctx: WorkflowContext) -> None:
+    await ctx.sleep(60)
+    die(ctx.run_id)
+
+
+@workflow
+async def dies_when_cancelled(ctx: WorkflowContext) -> None:
+    try:
+        await ctx.suspend("go")
+    finally:
+        die(ctx.run_id)
+
+
+@workflow
+async def dies_anew(ctx: WorkflowContext, generation: int) -> None:
+    if generation:
+        die(ctx.run_id)
+    await ctx.suspend("go")
+    ctx.continue_as_new(generation + 1)
+
+
+@step
+async def works() -> None: ...
+
+
+@workflow
+async def dies_after_a_step(ctx: WorkflowContext) -> None:
+    asking = asyncio.ensure_future(ctx.suspend("go"))
+    await works()
+    die(ctx.run_id)
+    await asking
+
+
+@workflow(name="dies_after_a_step")
+async def waits_after_a_step(ctx: WorkflowContext) -> None:
+    asking = asyncio.ensure_future(ctx.suspend("go"))
+    await works()
+    await asking
+
+
+@workflow
+async def dies_while_it_retries(ctx: WorkflowContext) -> None:
+    retried = asyncio.ensure_future(fails())
+    await ctx.suspend("go")
+    die(ctx.run_id)
+    await retried
+
+
+@step(retry=Retry(delay=3600))
+async def fails() -> None:
+    raise ConnectionError("later")
+
+
+@workflow
+async def begins_late(ctx: WorkflowContext) -> None:
+    if len(deaths) < 2:
+        die(ctx.run_id)
+    await ctx.suspend("go")
+    if len(deaths) < 4:
+        die(ctx.run_id)
+
+
+@workflow(name="dies_at_once")
+async def begins(ctx: WorkflowContext) -> None:
+    """Mended."""
+
+
+@workflow(name="dies_when_woken")
+async def dies_in_its_replay(ctx: WorkflowContext) -> None:
+    die(ctx.run_id)
+    await ctx.suspend("go")
+
+
+@workflow
+async def waits_twice(ctx: WorkflowContext) -> None:
+    await ctx.suspend("one")
+    await ctx.suspend("two")
+
+
+@workflow(name="waits_twice")
+async def dies_in_its_first_page(ctx: WorkflowContext) -> None:
+    die(ctx.run_id)
+
+
+@workflow(name="dies_when_cancelled")
+async def is_cancelled(ctx: WorkflowContext) -> None:
+    await ctx.suspend("go")
+
+
+@workflow
+async def hears(ctx: WorkflowContext, count: int) -> None:
+    for number in range(count):
+        await ctx.suspend(f"go {number}")
+        if len(deaths) <= 2 * number + 1:
+            die(ctx.run_id)
+
+
 async def kill_workers(site: WorkersInMemory, code: Workflow[..., None], count: int) -> None:
     for _ in range(count):
         before = len(deaths)
         worker = await site.add(code)
         await site.until(lambda before=before: len(deaths) > before)  # type: ignore[misc]
         worker.kill()
+
+
+async def begun(site: WorkersInMemory, run: Run[None], code: Workflow[..., None]) -> None:
+    """Have the run wait in nobody's hands."""
+    worker = await site.add(code)
+    await site.until(lambda: bool(site.records(run.id, r.Suspended, r.TimerArmed)))
+    await site.pass_time(5)
+    worker.kill()
+
+
+async def is_quarantined(site: WorkersInMemory, run: Run[None], code: Workflow[..., None], *, deaths_more: int) -> None:
+    """Have as many workers die as do, and see that the next one lives."""
+    before = len(deaths)
+    await kill_workers(site, code, deaths_more)
+    await site.add(code)
+    await site.until(lambda: run_parked(site, run))
+    await site.pass_time(60)
+
+    assert len(deaths) == before + deaths_more
+    description = await site.result(run.describe())
+    assert description.parked == "quarantined"
+    assert "3 workers died" in description.waits_for[0]
+
+
+def run_parked(site: WorkersInMemory, run: Run[None]) -> bool:
+    last = site.turns(run.id)[-1].records[-1]
+    return isinstance(last, r.Parked) and last.reason == "quarantined"
 
 
 async def is_ended_by(site: WorkersInMemory, run: Run[None], code: Workflow[..., None]) -> None:
@@ -72,3 +210,184 @@ async def test_so_can_a_run_whose_code_ends_its_worker_when_it_is_woken(site: Wo
     await kill_workers(site, dies_when_woken, 2)
 
     await is_ended_by(site, run, dies_when_woken)
+
+
+async def test_a_start_that_ends_three_workers_is_quarantined(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_at_once))
+
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+
+
+async def test_so_is_a_run_whose_code_ends_three_that_wake_it(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_when_woken))
+    await begun(site, run, dies_when_woken)
+    await site.result(run.resume("go"))
+
+    await is_quarantined(site, run, dies_when_woken, deaths_more=3)
+
+
+async def test_so_is_one_that_ends_them_when_time_wakes_it(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_in_time))
+    await begun(site, run, dies_in_time)
+
+    await is_quarantined(site, run, dies_in_time, deaths_more=3)
+
+
+async def test_so_is_one_that_ends_them_while_a_step_waits_for_its_next_attempt(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_while_it_retries))
+    await begun(site, run, dies_while_it_retries)
+    await site.result(run.resume("go"))
+
+    await is_quarantined(site, run, dies_while_it_retries, deaths_more=3)
+
+
+async def test_so_is_one_that_ends_them_after_it_has_continued_as_new(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_anew, 0))
+    await begun(site, run, dies_anew)
+    await site.result(run.resume("go"))
+
+    await is_quarantined(site, run, dies_anew, deaths_more=3)
+
+
+async def test_so_is_a_fork_whose_code_ends_them(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(waits_after_a_step))
+    await begun(site, run, waits_after_a_step)
+    fork = await site.result(run.fork(after="works#1"))
+
+    await is_quarantined(site, fork, dies_after_a_step, deaths_more=3)
+
+
+async def test_so_is_one_that_other_code_ends_while_it_replays_and_a_message_brings_no_replay_then(
+    site: WorkersInMemory,
+) -> None:
+    run = await site.result(site.client.start(dies_when_woken))
+    await begun(site, run, dies_when_woken)
+    await site.result(run.resume("go"))
+
+    await is_quarantined(site, run, dies_in_its_replay, deaths_more=3)
+    await site.result(run.signal("word", "heard"))
+    await site.until(lambda: bool(site.records(run.id, r.SignalReceived)))
+    assert len(deaths) == 3
+
+
+async def test_so_is_one_that_is_taken_up_for_another_message_each_time(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_when_woken))
+    await begun(site, run, dies_when_woken)
+    await site.result(run.resume("go"))
+    await kill_workers(site, dies_when_woken, 2)
+
+    await site.pass_time(2)
+    await site.result(run.signal("note", "heard"))
+    await kill_workers(site, dies_when_woken, 1)
+    await site.pass_time(2)
+    await site.result(run.signal("note", "heard"))
+    await is_quarantined(site, run, dies_when_woken, deaths_more=0)
+
+
+async def test_so_is_one_of_several_pages_that_other_code_ends_in_the_first_of_them(
+    site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_PAGE_TURNS", 1)
+    run = await site.result(site.client.start(waits_twice))
+    worker = await site.add(waits_twice)
+    await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+    await site.result(run.resume("one"))
+    await site.until(lambda: len(site.turns(run.id)) == 2)
+    await site.pass_time(5)
+    worker.kill()
+    await site.result(run.resume("two"))
+
+    await is_quarantined(site, run, dies_in_its_first_page, deaths_more=4)
+
+
+async def test_a_retry_lets_it_go_on_until_three_more_have_died(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_at_once))
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+    site.workers[-1].kill()
+
+    await site.result(run.retry())
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+
+
+async def test_with_other_code_a_retry_helps(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_at_once))
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+    site.workers[-1].kill()
+    await site.add(begins, code="mended")
+
+    await site.result(run.retry())
+    await site.result(run.result())
+    assert len(deaths) == 3
+
+
+async def test_the_cancel_that_ended_them_does_not_let_it_go_on(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_when_cancelled))
+    await begun(site, run, dies_when_cancelled)
+    await site.result(run.cancel())
+    await is_quarantined(site, run, dies_when_cancelled, deaths_more=3)
+    assert site.records(run.id, r.CancelRequested)
+    site.workers[-1].kill()
+    await site.add(is_cancelled, code="mended")
+
+    await site.result(run.retry())
+    with pytest.raises(RunCancelled):
+        await site.result(run.result())
+    assert len(deaths) == 3
+
+
+async def test_a_quarantined_run_is_ended_without_its_code(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_at_once))
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+
+    await is_ended_by(site, run, dies_at_once)
+
+
+async def test_workers_that_die_while_it_waits_are_not_counted(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_when_woken))
+    await begun(site, run, dies_when_woken)
+    await site.result(run.signal("note", "heard"))
+
+    def die_before_the_lease_goes(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+        if operation.name == "ack" and now == "before":
+            door.kill()
+            dead.append(door)
+
+    dead: list[MemoryDoor] = []
+    site.server.on_operation = die_before_the_lease_goes
+    for _ in range(4):
+        worker = await site.add(dies_when_woken)
+        await site.until(lambda worker=worker: worker.door in dead)  # type: ignore[misc]
+        worker.kill()
+    site.server.on_operation = None
+    await site.add(dies_when_woken)
+    await site.pass_time(60)
+
+    assert len(site.records(run.id, r.SignalReceived)) == 1
+    assert site.records(run.id, r.Claimed, r.Parked) == []
+
+
+async def test_deaths_before_what_was_recorded_since_are_not_counted(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(hears, 3))
+    await begun(site, run, hears)
+    for number in range(3):
+        await site.result(run.resume(f"go {number}"))
+        await kill_workers(site, hears, 2)
+        worker = await site.add(hears)
+        await site.until(lambda: len(site.records(run.id, r.AnswerReceived)) > number)  # noqa: B023
+        await site.pass_time(5)
+        worker.kill()
+
+    await site.result(run.result())
+    assert site.records(run.id, r.Parked) == []
+
+
+async def test_deaths_before_the_code_went_on_are_not_counted(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(begins_late))
+    await kill_workers(site, begins_late, 2)
+    await begun(site, run, begins_late)
+    await site.result(run.resume("go"))
+    await kill_workers(site, begins_late, 2)
+    await site.add(begins_late)
+
+    await site.result(run.result())
+    assert site.records(run.id, r.Parked) == []

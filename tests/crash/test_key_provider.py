@@ -123,7 +123,9 @@ async def test_a_provider_that_fails_once_damages_no_history(site: WorkersInMemo
 
         assert await site.result(run.result()) == "on"
         assert keys.failures == 1
-        assert [turn.number for turn in site.turns(run.id)] == [1, 2]
+        turns = site.turns(run.id)
+        assert [turn.number for turn in turns] == [1, 2, 3]
+        assert [type(one) for one in turns[1].records] == [r.Claimed]
 
 
 async def test_what_is_no_data_key_damages_no_history(site: WorkersInMemory) -> None:

@@ -54,7 +54,7 @@ def test_pages_are_replayed_like_the_whole(launcher: Launcher, data: st.DataObje
             for number, page in enumerate(pages, 1):
                 draft.replay(page, is_last=number == len(pages))
             draft.carry_on()
-            return draft.is_diverged, draft.records, draft.state
+            return draft.is_behind, draft.records, draft.state
         finally:
             draft.program.close()
 

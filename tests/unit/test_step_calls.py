@@ -70,7 +70,7 @@ def test_what_the_code_asks_for_beyond_a_history_is_in_its_next_turn() -> None:
     draft.replay(turns)
     draft.carry_on()
 
-    assert not draft.is_diverged
+    assert not draft.is_behind
     assert draft.state is state
     assert draft.at_ms == 2_000
     assert [type(record) for record in draft.records] == [r.StepScheduled]

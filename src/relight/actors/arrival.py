@@ -45,12 +45,14 @@ class Arrival:
         self._problem: Exception | None = None
         self._only_looks = False
         self._is_behind = False
+        self._is_given = False
 
     def __enter__(self) -> Arrival:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._drop()
+        if not self._is_given:
+            self.close()
 
     async def read(self, last: Stored) -> Reading:
         """Return the history up to `last`. Raises like `reading.read`."""
@@ -62,33 +64,52 @@ class Arrival:
         self._only_looks = True
         return await self.read(last)
 
-    async def replayed(self) -> Draft | None:
+    def made(self) -> Draft:
+        """Return the code, of which the last page has not been replayed. Raises like `replayed`."""
+        if self._problem is not None:
+            raise self._problem
+        if self._draft is None:
+            shelf = Shelf(self._programs.inline_bytes_max)
+            program = self._programs.create(self.run, self.history.started)
+            self._draft = Draft(program, code=self._programs.code, shelf=shelf, state=self.history.state)
+        return self._draft
+
+    async def replayed(self, end: int | None = None) -> Draft | None:
         """Return the code at the end of the history that was read; None if that is another one by now.
+
+        Args:
+            end: Sequence of the last turn, if it is the claim that was appended since.
 
         Raises:
             UnknownWorkflowError: This worker does not have the code.
             UnavailableError: The server was not reached.
         """
+        if self.history.state.is_quarantined:
+            draft = self.made()
+            draft.withhold()
+            return draft
         if self._page is not None:
             await self._catch_up(self.history, self._page, is_last=True)
         if self._problem is not None:
             raise self._problem
-        if self._is_behind and not await self._is_replayed_again():
+        if self._is_behind and not await self._is_replayed_again(end or self.history.tail.sequence):
             return None
         return self._draft
 
     def given(self) -> None:
         """Leave the code to whoever drives it now."""
-        self._draft = None
+        self._is_given = True
 
-    def _drop(self) -> None:
+    def close(self) -> None:
+        """Throw the code away."""
         if self._draft is not None:
             self._draft.program.close()
         self._draft = None
 
     async def _follow(self, history: Reading, page: Page) -> None:
+        self.history = history
         if page.opened:
-            self._drop()
+            self.close()
             self._page, self._problem, self._is_behind = None, None, False
         before, self._page = self._page, page
         if before is not None:
@@ -98,30 +119,27 @@ class Arrival:
     async def _catch_up(self, history: Reading, page: Page, *, is_last: bool) -> None:
         if self._draft is not None and self._draft.program.has_passed(history.state.changes):
             # Which way a change went the whole history says, and its mark was read too late for that.
-            self._drop()
+            self.close()
             self._is_behind = True
         if self._problem is None and not self._is_behind:
             try:
-                await self._bring_forward(history, page, is_last)
+                await self._bring_forward(page, is_last)
             except (p.UnknownWorkflowError, UnavailableError, ProtocolError) as error:
                 # Only who takes the run over needs its code and its values.
                 self._problem = error
 
-    async def _bring_forward(self, history: Reading, page: Page, is_last: bool) -> None:
-        if self._draft is None:
-            shelf = Shelf(self._programs.inline_bytes_max)
-            program = self._programs.create(self.run, history.started)
-            self._draft = Draft(program, code=self._programs.code, shelf=shelf, state=history.state)
-        if page.may_refer and not self._draft.is_diverged:
+    async def _bring_forward(self, page: Page, is_last: bool) -> None:
+        draft = self.made()
+        if page.may_refer and not draft.is_behind:
             records = (one for turn in page.turns for one in turn.records)
-            await fill(self._door, self._subjects, self.run, self._draft.shelf, records)
-        self._draft.replay(page.turns, is_last=is_last)
+            await fill(self._door, self._subjects, self.run, draft.shelf, records)
+        draft.replay(page.turns, is_last=is_last)
 
-    async def _is_replayed_again(self) -> bool:
+    async def _is_replayed_again(self, end: int) -> bool:
         """Read once more, now that all changes are known; False if the history is another one by now."""
         history = self.history
         last = await self._door.last(self._log)
-        if last is None or last.sequence != history.tail.sequence:
+        if last is None or last.sequence != end:
             return False
         after = Tail(sequence=max(0, history.opened - 1))
         try:
@@ -129,7 +147,7 @@ class Arrival:
                 async for page in pages:
                     if page.opened not in (0, history.opened):
                         return False
-                    await self._bring_forward(history, page, is_last=page.tail.sequence == last.sequence)
+                    await self._bring_forward(page, is_last=page.tail.sequence == last.sequence)
         except BrokenChainError:
             return False  # It was whole a moment ago: the run was retired.
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from msgspec import Raw
@@ -12,6 +12,8 @@ from relight.actors.door import Clock, Handle
 from relight.actors.run.draft import Draft
 from relight.actors.run.state import OpenStep
 from relight.config.limits import LIMITS
+from relight.subjects import records as r
+from relight.subjects.references import is_reference
 
 __all__ = ("Attempts", "Beats")
 
@@ -45,6 +47,13 @@ class Attempts:
         """Return the steps of which an attempt is to be launched."""
         steps = self._draft.launchable()
         return [step for step in steps if step.key not in self.running] if self.running else steps
+
+    async def fetch_details(self, filled: Callable[[r.StepHeartbeat], Awaitable[r.StepHeartbeat]]) -> None:
+        """Have the large heartbeats at hand of steps that are about to be launched again. Raises `ProtocolError`."""
+        for step in self.launchable():
+            if step.heartbeat is not None and is_reference(step.heartbeat):
+                beat = await filled(r.StepHeartbeat(step.key, step.heartbeat))
+                self.details[step.key] = beat.details
 
     def launch(self, steps: list[OpenStep], now_ms: int) -> None:
         """Launch an attempt of each of these."""

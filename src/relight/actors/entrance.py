@@ -32,6 +32,7 @@ class Entrance:
         self._worker = crew.worker
         self._programs = crew.programs
         self._append_ids = itertools.count(1)
+        self.code = crew.programs.code
 
     def begin_alone(self, delivery: Delivery, run: str, started: r.RunStarted) -> None:
         """Drive a start that nobody else can have begun, or begin. Raises `UnknownWorkflowError`."""
@@ -63,10 +64,13 @@ class Entrance:
             actor = self._actor(run, self._draft(run, started, shelf), tail, epoch=1, cursor=0)
             # As long as it is new, whoever gets it asks around first, and hears of this worker.
             is_alone = not has_mail and delivery.is_new(self._door.clock.now_ms())
-            actor.begin(delivery, started, claim, is_alone=is_alone)
+            if claim is None:
+                actor.begin(delivery, started, is_alone=is_alone)
+            else:
+                actor.begin_again(delivery, started, claim)
 
     async def resume(self, delivery: Delivery, arrival: Arrival, claim: r.Claimed | None) -> bool:
-        """Drive a run from its history; False if that is another one by now.
+        """Drive a run from its history, once a `claim` is stored; False if that is another one by now.
 
         Raises:
             UnknownWorkflowError: This worker does not have its code. Nothing was done.
@@ -74,7 +78,7 @@ class Entrance:
         """
         run, history = arrival.run, arrival.history
         assert history.last is not None, "something was read"
-        draft = await arrival.replayed()
+        draft = await arrival.replayed() if claim is None else arrival.made()
         if draft is None:
             return False
         if history.has_older:
@@ -89,7 +93,7 @@ class Entrance:
         if self._is_free(delivery, run):
             arrival.given()
             actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=cursor, bytes=history.bytes)
-            actor.resume(delivery, claim, read_at_s=history.began_s, has_asked=not is_fresh_lease)
+            actor.resume(delivery, claim, arrival, read_at_s=history.began_s, has_asked=not is_fresh_lease)
         return True
 
     def arrival(self, run: str) -> Arrival:

@@ -17,13 +17,15 @@ Who may claim a run but does not have its code ends it if that needs none, or ha
 has it, or gives it back. Who has the code looks for a `Terminate` before it runs, if what came is one, or has been with
 two workers: the code may be what ended them.
 
-Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named.
+Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named. It comes
+before any code of the run is executed, if a step is under way or the code may have ended who had the run before.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from msgspec import Raw
@@ -43,6 +45,8 @@ from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
 from relight.actors.reading import Reading, read
 from relight.actors.rest import rests_nowhere
 from relight.actors.roll_call import RollCall
+from relight.actors.run.claim import claim, claim_again, code_is_due, is_for_code
+from relight.actors.run.last_turn import has_open_step, is_claim, seems_to_rest, was_left
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import is_current, read_start
 from relight.config.limits import LIMITS
@@ -200,7 +204,7 @@ class Ownership:
                 return
             # Not what follows: the run may be started, and sent a message, at this very moment.
             await self._door.purge(delivery.subject, below=delivery.sequence + 1)
-        elif isinstance(_wake_in(delivery), Relit | TimerDue):
+        elif _is_doorbell(_wake_in(delivery)):
             await self._park_corrupt(delivery, run, delivery.subject.split(".")[4], _NO_JOURNAL, None)
             return
         self._door.ack(delivery)
@@ -215,8 +219,6 @@ class Ownership:
             return
         if await self._has_lost_its_journal(queue, run):
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
-            return
-        if _may_be_terminated(delivery) and await self._end_unbegun(delivery, run, has_code=True):
             return
         start = await self._start_in(delivery, run)
         await self._tell_orphan(start, self._subjects.wake(queue, run))
@@ -238,10 +240,12 @@ class Ownership:
         return delivery.data if seal is None else await seal.opened(delivery.subject, delivery.data)
 
     async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
+        return await self._has_mail(queue, run, 0, _is_doorbell)
+
+    async def _has_mail(self, queue: str, run: str, after: int, is_meant: Callable[[Wake | None], bool]) -> bool:
         mailbox = self._subjects.wake(queue, run)
-        after = 0
         while stored := await self._door.next(mailbox, after=after):
-            if isinstance(decoded_if_open(stored.subject, stored.data), Relit | TimerDue):
+            if is_meant(decoded_if_open(stored.subject, stored.data)):
                 return True
             after = stored.sequence
         return False
@@ -275,7 +279,7 @@ class Ownership:
             self._door.ack(delivery)
         elif tail.epoch == COPIED_EPOCH:
             return await self._decide_copied(delivery, run, last, tail)
-        elif _was_left(tail):
+        elif was_left(tail):
             await self._resume(delivery, run, last, tail, "handed_over")
         elif tail.owner == self._worker:
             await self._resume(delivery, run, last, tail, None)
@@ -329,16 +333,17 @@ class Ownership:
 
     async def _take_if_it_rests_nowhere(self, delivery: Delivery, run: str, last: Stored, tail: Turn) -> bool:
         """Take a run that has waited for long without asking: nobody keeps its coroutine or runs its steps."""
-        if not rests_nowhere(tail.at_ms, self._door.clock.now_ms()) or _has_open_step(tail):
+        if not rests_nowhere(tail.at_ms, self._door.clock.now_ms()) or has_open_step(tail) or is_claim(tail):
             return False
         with self._entrance.arrival(run) as arrival:
-            reading = arrival.read(last) if _seems_to_rest(tail) else arrival.look(last)
+            reads = seems_to_rest(tail) and not _is_tried(delivery, tail)
+            reading = arrival.read(last) if reads else arrival.look(last)
             history = await self._history(delivery, run, last, reading)
             if history is None:
                 return True
             if history.state.steps:  # One that waits for its next attempt may be launched by its owner at any moment.
                 return False
-            await self._take_over(delivery, arrival, _claim(history.state, "handed_over"))
+            await self._take_over(delivery, arrival, "handed_over")
         return True
 
     async def _history(self, delivery: Delivery, run: str, last: Stored, reading: Awaitable[Reading]) -> Reading | None:
@@ -363,27 +368,22 @@ class Ownership:
         only_if_waiting: bool = False,
     ) -> None:
         with self._entrance.arrival(run) as arrival:
-            reading = arrival.look(last) if only_if_waiting else arrival.read(last)
+            only_looks = only_if_waiting or _is_tried(delivery, tail)
+            reading = arrival.look(last) if only_looks else arrival.read(last)
             history = await self._history(delivery, run, last, reading)
             if history is None:
                 return
             if only_if_waiting and history.state.has_work:
                 self._later(delivery)
                 return
-            claim = _claim(history.state, cause)
-            if claim is None or not await self._is_back_in_time(claim, WorkerId(tail.owner), delivery, run):
-                await self._take_over(delivery, arrival, claim)
+            await self._take_over(delivery, arrival, cause)
 
-    async def _is_back_in_time(self, claim: r.Claimed, owner: WorkerId, delivery: Delivery, run: str) -> bool:
-        """Whether an owner whose death would park the run has only been cut off, and has it: there is no hurry then."""
-        if claim.cause != "owner_gone" or claim.deaths < LIMITS.deaths_max:
-            return False
-        await pause(self._door.clock, LIMITS.return_s)
-        return await self._is_taken_by(owner, self._question(delivery, run), delivery)
-
-    async def _take_over(self, delivery: Delivery, arrival: Arrival, claim: r.Claimed | None) -> None:
+    async def _take_over(self, delivery: Delivery, arrival: Arrival, cause: str | None) -> None:
         """Drive a run from its history; or end it, if for that nobody needs its code."""
         if _may_be_terminated(delivery) and await self._end_over(delivery, arrival, has_code=True):
+            return
+        claim = await self._claim(delivery, arrival, cause)
+        if claim is not None and await self._is_back_in_time(claim, delivery, arrival):
             return
         try:
             if not await self._entrance.resume(delivery, arrival, claim):
@@ -391,6 +391,28 @@ class Ownership:
         except p.UnknownWorkflowError:
             if not await self._end_over(delivery, arrival):
                 raise
+
+    async def _claim(self, delivery: Delivery, arrival: Arrival, cause: str | None) -> r.Claimed | None:
+        """Return what is recorded before any code of the run is executed; None: its next turn says enough."""
+        state, last = arrival.history.state, arrival.history.last
+        assert last is not None, "something was read"
+        queue, now_ms = delivery.subject.split(".")[4], max(state.at_ms, self._door.clock.now_ms())
+        again = None if state.is_quarantined else claim_again(state, last, cause, delivered=delivery.delivered)
+        if again is not None and (
+            code_is_due(state, now_ms, self._entrance.code)
+            or await self._has_mail(queue, arrival.run, last.cursor, partial(is_for_code, state))
+        ):
+            return again
+        return claim(state, cause)
+
+    async def _is_back_in_time(self, claim: r.Claimed, delivery: Delivery, arrival: Arrival) -> bool:
+        """Whether an owner whose death would park the run has only been cut off, and has it: there is no hurry then."""
+        if claim.cause != "owner_gone" or claim.deaths < LIMITS.deaths_max:
+            return False
+        last = arrival.history.last
+        assert last is not None, "something was read"
+        await pause(self._door.clock, LIMITS.return_s)
+        return await self._is_taken_by(WorkerId(last.owner), self._question(delivery, arrival.run), delivery)
 
     async def _end_over(self, delivery: Delivery, arrival: Arrival, *, has_code: bool = False) -> bool:
         run, history = arrival.run, arrival.history
@@ -401,13 +423,13 @@ class Ownership:
             delivery, run, history.state, history.tail, epoch, cursor, has_code=has_code
         )
 
-    async def _end_unbegun(self, delivery: Delivery, run: str, *, has_code: bool = False) -> bool:
+    async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
         started = await self._start_in(delivery, run)
         if not await is_current(self._door, self._subjects, run, delivery):
             self._door.ack(delivery)
             return True
         state = fold([(self._door.clock.now_ms(), (started,))])
-        return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started, has_code=has_code)
+        return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started, has_code=False)
 
     async def _end_without_code(
         self,
@@ -527,19 +549,6 @@ class Ownership:
         self._door.nak(delivery, delay_s=max(delivery.postponed_s, delay_s_min))
 
 
-def _claim(state: RunState, cause: str | None) -> r.Claimed | None:
-    """A run that waits is taken over by its next turn; one with a step to launch gets a claim before that.
-
-    A step that waits for its next attempt may be due by now. Also a run that this very worker owned (`cause` is None):
-    another may have claimed it a moment ago.
-    """
-    if state.parked is not None or state.is_paused or not state.steps:
-        return None
-    if cause is None:
-        return r.Claimed(r.RESUMED, state.deaths)
-    return r.Claimed(cause, 0 if cause in ("handed_over", "forked") else state.deaths + state.has_work)
-
-
 def _may_be_terminated(delivery: Delivery) -> bool:
     """Whether a `Terminate` is looked for before any code runs: the code may be what ends the workers.
 
@@ -548,26 +557,9 @@ def _may_be_terminated(delivery: Delivery) -> bool:
     return delivery.delivered > _TRIED_MAX or b'"Terminate"' in delivery.data or b'"Relit"' in delivery.data
 
 
-def _was_left(tail: Turn) -> bool:
-    last = tail.records[-1] if tail.records else None
-    return isinstance(last, r.Claimed) and last.cause == r.LEFT
-
-
-def _seems_to_rest(tail: Turn) -> bool:
-    """Whether the last thing that its code did is to wait for somebody: mostly nothing else is under way then."""
-    waits = (r.Suspended, r.SignalAwaited, r.RequestAwaited, r.ChildAwaited, r.AwakeableCreated, r.TimerArmed)
-    return bool(tail.records) and isinstance(tail.records[-1], waits)
-
-
-def _has_open_step(tail: Turn) -> bool:
-    """Whether the last turn says by itself that its owner works: then the history need not be read to see that."""
-    steps = set[str]()
-    for record in tail.records:
-        if isinstance(record, r.StepScheduled | r.StepStarted):
-            steps.add(record.step)
-        elif isinstance(record, r.StepCompleted | r.StepFailed | r.StepCancelled):
-            steps.discard(record.step)
-    return bool(steps)
+def _is_tried(delivery: Delivery, tail: Turn) -> bool:
+    """Whether the code may be what ended those who had the run: of a long history none is replayed before the claim."""
+    return delivery.delivered > _TRIED_MAX or is_claim(tail)
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:
@@ -575,6 +567,11 @@ def _is_lease(delivery: Delivery, tail: Turn) -> bool:
         return True
     wake = _wake_in(delivery) if b'"Relit"' in delivery.data else None
     return isinstance(wake, Relit) and wake.epoch == tail.epoch
+
+
+def _is_doorbell(wake: Wake | None) -> bool:
+    """Whether it is a lease or an alarm, which there are only for a run that has a journal, and no code sees."""
+    return isinstance(wake, Relit | TimerDue)
 
 
 def _wake_in(delivery: Delivery) -> Wake | None:

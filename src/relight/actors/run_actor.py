@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
 from relight.actors import program as p
+from relight.actors.arrival import Arrival
 from relight.actors.attempts import Attempts, Beats
-from relight.actors.backoff import while_held
 from relight.actors.crew import Crew
 from relight.actors.door import Delivery, Handle, KeyDestroyedError
 from relight.actors.doorbells import Doorbells, is_wake
+from relight.actors.due_alarm import DueAlarm
 from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal, Unfit
 from relight.actors.mailbox import Mailbox
@@ -36,18 +36,16 @@ from relight.actors.run.alarm import Armed
 from relight.actors.run.draft import Draft
 from relight.actors.run.length import purges_mailbox
 from relight.actors.run.state import RunState
-from relight.actors.starts import is_current
+from relight.actors.title import Title
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError
+from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import Terminate
-from relight.subjects.references import is_reference, references_in
+from relight.subjects.references import references_in
 
 __all__ = ("RunActor",)
-
-T = TypeVar("T")
 
 log = structlog.get_logger("relight")
 
@@ -57,12 +55,13 @@ class RunActor:
 
     __slots__ = (
         "_alarm",
-        "_alarm_ms",
         "_armed",
+        "_arrival",
         "_attempts",
         "_beats",
         "_bell",
         "_claim",
+        "_comes_in",
         "_consumed",
         "_crew",
         "_cursor",
@@ -77,35 +76,42 @@ class RunActor:
         "_journal",
         "_mailbox",
         "_mailbox_alarm",
-        "_proven_s",
         "_queue",
         "_reads_mailbox",
         "_rung",
         "_taken_s",
         "_task",
+        "_title",
+        "_tried_up_to",
         "run",
     )
 
     def __init__(self, crew: Crew, run: str, *, draft: Draft, journal: Journal, epoch: int, cursor: int) -> None:
         self.run, self._queue = run, ""
         self._crew, self._door = crew, crew.door
-        self._journal, self._draft = journal, draft
+        self._journal = journal
         self._epoch, self._cursor = epoch, cursor
         self._consumed = 0
         self._doorbells = Doorbells(crew.door, run)
-        self._attempts = Attempts(draft, self._ring)
-        self._is_resumed = self._is_back = self._hands_back = self._holds_first_turn = False
+        self._is_resumed = self._is_back = self._hands_back = self._holds_first_turn = self._comes_in = False
+        self._arrival: Arrival | None = None
+        self._tried_up_to = 0
+        self._drive_by(draft)
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._reads_mailbox = self._rung = False
         self._claim: Handle | None = None
-        self._alarm: Handle | None = None
-        self._alarm_ms: int | None = None
-        self._beats = Beats(draft, crew.door.clock, self._ring)
+        self._alarm = DueAlarm(crew.door.clock)
         self._mailbox_alarm: Handle | None = None
         self._armed = Armed()
-        self._proven_s = self._taken_s = crew.door.clock.elapsed_s()
+        self._title = Title(crew.door, crew.subjects, run, journal)
+        self._taken_s = self._title.proven_s
         self._mailbox: Mailbox | None = None
+
+    def _drive_by(self, draft: Draft) -> None:
+        self._draft = draft
+        self._attempts = Attempts(draft, self._ring)
+        self._beats = Beats(draft, self._door.clock, self._ring)
 
     @property
     def lease(self) -> Delivery | None:
@@ -132,42 +138,51 @@ class RunActor:
 
     # Entering.
 
-    def begin(
-        self, lease: Delivery, started: r.RunStarted, claim: r.Claimed | None = None, *, is_alone: bool = False
-    ) -> None:
+    def begin(self, lease: Delivery, started: r.RunStarted, *, is_alone: bool = False) -> None:
         """Drive a start that has no journal.
 
         Nothing is launched before the first append, because others may be about to begin it too, and the mailbox may
         hold what decides whether the first step runs at all; unless the caller knows that this worker `is_alone`.
         """
         self._doorbells.own(lease)
-        self._draft.begin_at(self._door.clock.ms_at(self._proven_s))
+        self._draft.begin_at(self._door.clock.ms_at(self._title.proven_s))
         self._draft.record(started)
-        if claim is not None:
-            self._draft.record(claim)
         self._queue = started.queue
         self._reads_mailbox = not is_alone
         self._holds_first_turn = is_alone and self._draft.may_be_held
         if self._holds_first_turn:
-            self._launch(self._proven_s)
-            self._claim = self._crew.claims.call(self._append_first_turn, self._proven_s)
+            self._launch(self._title.proven_s)
+            self._claim = self._crew.claims.call(self._append_first_turn, self._title.proven_s)
         self._go()
 
-    def resume(self, lease: Delivery, claim: r.Claimed | None, *, read_at_s: float, has_asked: bool) -> None:
-        """Drive a run whose history the draft has replayed; `claim` is appended before anything else happens."""
+    def begin_again(self, lease: Delivery, started: r.RunStarted, claim: r.Claimed) -> None:
+        """Drive a start that others may have had; `claim` is stored before its code runs."""
+        self._doorbells.own(lease)
+        self._draft.begin_at(self._door.clock.ms_at(self._title.proven_s))
+        self._draft.begin_again(started, claim)
+        self._queue = started.queue
+        self._reads_mailbox = self._comes_in = True
+        self._go()
+
+    def resume(
+        self, lease: Delivery, claim: r.Claimed | None, arrival: Arrival, *, read_at_s: float, has_asked: bool
+    ) -> None:
+        """Drive a run whose history the draft has replayed; or, after `claim` is stored, the `arrival` will."""
         self._doorbells.take(lease, owner=self._crew.worker, epoch=self._epoch)
         self._doorbells.changes_lease &= not has_asked  # Then a fresh one is on its way.
-        self._proven_s = read_at_s
+        self._title.proven_s = read_at_s
         self._is_resumed = True
         self._armed.suppose(self.state)
         self._draft.begin_at(self._door.clock.now_ms())
         if self.state.started is not None:
             self._queue = self.state.started.queue
-        if claim is not None:
-            self._draft.record(claim)
-        self._draft.carry_on()
-        # A run that waited is brought forward by the message that woke it; what else came has a doorbell of its own.
-        self._reads_mailbox = claim is not None
+        if claim is None:
+            # It is brought forward by the message that woke it; what else came has a doorbell of its own.
+            self._draft.carry_on()
+        else:
+            self._draft.claim(claim)
+            self._arrival = arrival
+            self._reads_mailbox = self._comes_in = True
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
         self._go()
 
@@ -180,7 +195,7 @@ class RunActor:
 
     def look_after_gap(self) -> None:
         """The worker was out of contact: make sure that the run is still its own, and hold its deliveries again."""
-        self._proven_s = float("-inf")
+        self._title.proven_s = float("-inf")
         self._is_back = True
         if self._task is not None:
             self._ring()
@@ -204,6 +219,8 @@ class RunActor:
         self._cancel_alarms()
         self._attempts.close()
         self._program.close()
+        if self._arrival is not None:
+            self._arrival.close()
 
     def _go(self) -> None:
         self._task = self._crew.loop.create_task(self._drive())
@@ -218,7 +235,7 @@ class RunActor:
                 await self._park_as_unfit(error)
         except Displaced:
             self._leave(self._doorbells.held())
-        except KeyDestroyedError as error:
+        except (KeyDestroyedError, UnavailableError, ProtocolError) as error:
             log.warning("delivery_postponed", run=self.run, error=str(error))
             self._doorbells.postpone()
             self._leave(())
@@ -237,9 +254,11 @@ class RunActor:
         self._leave(())
 
     async def _turns(self) -> None:
-        draft, attempts, bells = self._draft, self._attempts, self._doorbells
         if self._holds_first_turn:
             await self._wait()
+        if self._comes_in:
+            await self._come_in()
+        draft, attempts, bells = self._draft, self._attempts, self._doorbells
         while True:
             if self._is_back:
                 await self._hold_again()
@@ -269,6 +288,27 @@ class RunActor:
             elif await self._let_go():
                 return None
 
+    async def _come_in(self) -> None:
+        """Store that the run is taken over before any of its code runs: that may have ended who had it before."""
+        if self._doorbells.changes_lease:
+            await self._ask_for_fresh_lease()
+        await self._append()
+        end = self._journal.tail.sequence
+        self._draft.begin_at(self._door.clock.now_ms())
+        if self.state.is_quarantined:
+            self._tried_up_to = end
+        elif self._arrival is None:
+            self._draft.let_begin()
+        elif (draft := await self._arrival.replayed(end)) is None:
+            raise Displaced(None)
+        elif draft is not self._draft:
+            self._drive_by(draft)
+        self._comes_in, self._arrival = False, None
+        self._draft.carry_on()
+        await self._take()
+        if not self._draft.records:
+            await self._go_on_with_steps()
+
     async def _wait(self) -> None:
         if not self._rung:
             self._bell = self._crew.loop.create_future()
@@ -283,7 +323,7 @@ class RunActor:
 
     def _has_local_work(self) -> bool:
         is_at_work = self._attempts.running or self._attempts.outcomes or self._holds_first_turn
-        return bool(is_at_work or self._alarm_ms is not None)
+        return bool(is_at_work or self._alarm.due_ms is not None)
 
     # Taking what came.
 
@@ -307,8 +347,8 @@ class RunActor:
             draft.announce()
         if rung and not draft.records:  # Not before it is certain that they lead to no record.
             if is_anybodys(draft.state, self._journal.tail.at_ms, now_ms):
-                self._proven_s = float("-inf")
-            await self._prove_ownership()
+                self._title.proven_s = float("-inf")
+            await self._title.prove()
             self._doorbells.answer(rung, cursor=self._cursor, all_read=not self._reads_mailbox)
 
     def _take_outcomes(self, now_ms: int) -> None:
@@ -323,7 +363,7 @@ class RunActor:
         to_the_end, self._reads_mailbox = self._reads_mailbox, False
         mailbox = self._mailbox = self._mailbox or Mailbox(self._door, self._crew.subjects.wake(self._queue, self.run))
         rung = [one for one in self._doorbells.rung.values() if is_wake(one)]
-        mails = await self._eventually(lambda: mailbox.read(rung, after=self._cursor, to_the_end=to_the_end))
+        mails = await self._title.eventually(lambda: mailbox.read(rung, after=self._cursor, to_the_end=to_the_end))
         if self._draft.is_opening:
             # For code that has not begun yet. But one that continues over and over without waiting must have an end.
             mails = [one for one in mails if isinstance(one.wake, Terminate)]
@@ -332,29 +372,15 @@ class RunActor:
             if mail.wake is not None:
                 if references_in(mail.wake):
                     shelf, wakes = self._draft.shelf, (mail.wake,)
-                    await self._eventually(partial(fill, self._door, self._crew.subjects, self.run, shelf, wakes))
-                self._draft.take_message(mail.wake, mail.sequence)
+                    await self._title.eventually(partial(fill, self._door, self._crew.subjects, self.run, shelf, wakes))
+                is_tried = mail.sequence < self._tried_up_to
+                self._draft.take_message(mail.wake, mail.sequence, is_tried=is_tried)
             self._cursor = mail.sequence
             self._consumed += 1
             if self._draft.is_opening:
                 break  # What follows is for the new history, whose code has not begun yet.
         has_more = mailbox.has_more or (bool(mails) and self._cursor < mails[-1].sequence)
         self._reads_mailbox = self._reads_mailbox or has_more
-
-    async def _fetch_heartbeats(self) -> None:
-        """Have the large ones at hand of steps that are about to be launched again."""
-        for step in self._attempts.launchable():
-            if step.heartbeat is None or not is_reference(step.heartbeat):
-                continue
-            beat = r.StepHeartbeat(step.key, step.heartbeat)
-            try:
-                beat = await self._eventually(partial(filled, self._door, self._crew.subjects, self.run, beat))
-            except ProtocolError as error:
-                self._draft.park("stuck", str(error))
-                self._ring()
-                return
-            self._attempts.details[step.key] = beat.details
-            await self._prove_ownership()
 
     # Appending, and what may happen once the append is acknowledged.
 
@@ -364,10 +390,10 @@ class RunActor:
         consumed, records = draft.consumed, draft.take_records()
         if draft.shelf.pending:
             for digest, value in draft.shelf.take_pending(records).items():
-                await self._eventually(partial(store, self._door, self._crew.subjects, self.run, digest, value))
+                await self._title.eventually(partial(store, self._door, self._crew.subjects, self.run, digest, value))
         lease, doorbells = self._doorbells.lease, tuple(self._doorbells.rung.values())
         if is_first:
-            await self._prove_start()
+            await self._title.prove_start(lease)
         await self._journal.append(
             records,
             epoch=self._epoch,
@@ -379,14 +405,14 @@ class RunActor:
             values=state.end is not None and (draft.shelf.is_used or state.was_claimed),
             consumed=consumed,
         )
-        self._proven_s = self._taken_s
+        self._title.proven_s = self._taken_s
         now_s = clock.elapsed_s()
         purges = self._cursor > 0 and purges_mailbox(state, len(records), consumed=self._consumed)
         waits = draft.is_opening or purges or draft.shelf.is_used
-        if now_s - self._proven_s > LIMITS.ack_wait_s / 2:
+        if now_s - self._title.proven_s > LIMITS.ack_wait_s / 2:
             if is_first:
-                await self._prove_start()
-            await self._prove_ownership()
+                await self._title.prove_start(lease)
+            await self._title.prove()
             now_s = clock.elapsed_s()
         if doorbells:
             self._doorbells.answer(doorbells, cursor=self._cursor, all_read=False)
@@ -401,18 +427,30 @@ class RunActor:
         if draft.is_opening:
             self._ring()
             below = self._journal.opened
-            await self._eventually(partial(self._door.purge, self._crew.subjects.log(self.run), below=below))
+            await self._title.eventually(partial(self._door.purge, self._crew.subjects.log(self.run), below=below))
         if purges:
             await self._purge_mailbox()
-        if not self._hands_back:
-            if draft.shelf.is_used:
-                await self._fetch_heartbeats()
-            if waits:
-                await self._prove_ownership()
-                now_s = clock.elapsed_s()
+        if waits:
+            await self._go_on_with_steps()
+        elif not self._hands_back:
             self._launch(now_s)
-        if state.has_dues or self._alarm is not None:
+        if state.has_dues or self._alarm.due_ms is not None:
             self._watch_clock()
+
+    async def _go_on_with_steps(self) -> None:
+        if self._hands_back or self._comes_in:
+            return
+        if self._draft.shelf.is_used:
+            try:
+                await self._attempts.fetch_details(self._filled)
+            except ProtocolError as error:
+                self._draft.park("stuck", str(error))
+                self._ring()
+        await self._title.prove()
+        self._launch(self._door.clock.elapsed_s())
+
+    def _filled(self, beat: r.StepHeartbeat) -> Awaitable[r.StepHeartbeat]:
+        return self._title.eventually(partial(filled, self._door, self._crew.subjects, self.run, beat))
 
     def _begin_to_look(self, now_s: float) -> None:
         """Wakes that came before the journal were rung off. A short run need not look: it does before it lets go."""
@@ -428,33 +466,18 @@ class RunActor:
         below = self._cursor + 1
         if self.lease is not None and is_wake(self.lease):
             below = min(below, self.lease.sequence)
-        await self._eventually(lambda: self._door.purge(self._crew.subjects.wake(self._queue, self.run), below=below))
-
-    async def _prove_ownership(self) -> None:
-        """A process that was stopped may have lost its run: it looks before it launches or acknowledges anything."""
-        while self._door.clock.elapsed_s() - self._proven_s > LIMITS.ack_wait_s / 2:
-            began_s = self._door.clock.elapsed_s()
-            last = await self._eventually(lambda: self._door.last(self._crew.subjects.log(self.run)))
-            if (last.sequence if last is not None else 0) != self._journal.tail.sequence:
-                raise Displaced(None)
-            self._proven_s = began_s
-
-    async def _prove_start(self) -> None:
-        """What a start has begun whose run ended elsewhere, and was retired long ago, goes again."""
-        if not await self._eventually(partial(is_current, self._door, self._crew.subjects, self.run, self.lease)):
-            below = self._journal.tail.sequence + 1
-            await self._eventually(lambda: self._door.purge(self._crew.subjects.log(self.run), below=below))
-            raise Displaced(None)
+        mailbox = self._crew.subjects.wake(self._queue, self.run)
+        await self._title.eventually(lambda: self._door.purge(mailbox, below=below))
 
     async def _ask_for_fresh_lease(self) -> None:
         relights = self._crew.relights
         if self._journal.tail.number > 0 and self._doorbells.take_doubt(relights):
-            await self._while_owned(lambda: relights.publish_in_doubt(self._queue, self.run, self._epoch))
+            await self._title.while_owned(lambda: relights.publish_in_doubt(self._queue, self.run, self._epoch))
 
     async def _hold_again(self) -> None:
         self._is_back = False
         if self._journal.tail.number > 0:
-            await self._prove_ownership()
+            await self._title.prove()
         for delivery in self._doorbells.held():
             self._door.hold(self.run, delivery)
         # Others may have had the lease meanwhile, and let the run go without a record.
@@ -479,7 +502,7 @@ class RunActor:
             self._ring()
 
     def _launch(self, now_s: float) -> None:
-        if steps := self._attempts.launchable():
+        if not self._comes_in and (steps := self._attempts.launchable()):
             self._attempts.launch(steps, self._door.clock.ms_at(now_s))
 
     # Time.
@@ -490,41 +513,31 @@ class RunActor:
         now_ms = self._door.clock.now_ms()
         if due_ms is not None and not self._attempts.running and due_ms - now_ms > LIMITS.retry_local_s * 1000:
             due_ms = None
-        if due_ms == self._alarm_ms and self._alarm is not None:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self._alarm_ms = due_ms
-        if due_ms is not None:
-            self._alarm = self._door.clock.call_later(max(0, due_ms - now_ms) / 1000, self._time_has_come)
-
-    def _time_has_come(self) -> None:
-        self._alarm = self._alarm_ms = None
-        self._ring()
+        self._alarm.watch(due_ms, now_ms, self._ring)
 
     def _cancel_alarms(self) -> None:
-        for alarm in (self._claim, self._alarm, self._mailbox_alarm):
+        for alarm in (self._claim, self._mailbox_alarm):
             if alarm is not None:
                 alarm.cancel()
-        self._claim = self._alarm = self._mailbox_alarm = self._alarm_ms = None
+        self._claim = self._mailbox_alarm = None
+        self._alarm.cancel()
         self._beats.close()
 
     # Leaving.
 
     async def _let_go(self) -> bool:
         """Leave the run to its mailbox; False if something came in the meantime."""
-        await self._prove_ownership()
+        await self._title.prove()
         if self.state.end is not None:
             await self._finish()
             return True
         await self._arm()
         mailbox = self._crew.subjects.wake(self._queue, self.run)
-        following = await self._eventually(partial(self._door.next, mailbox, after=self._cursor))
+        following = await self._title.eventually(partial(self._door.next, mailbox, after=self._cursor))
         if following is not None:
             self._reads_mailbox = True
             return False
-        await self._prove_ownership()
+        await self._title.prove()
         if self._rung or self._attempts.outcomes or self._doorbells.newest_unread(self._cursor):
             self._rung = False
             return False
@@ -539,15 +552,15 @@ class RunActor:
         client = (self.state.started.client if self.state.started is not None else "") or "-"
         if self._armed.due_ms is not None or (self._is_resumed and self.state.has_dues):
             end = self._journal.tail.sequence  # A later run of this id, if this process was stopped, has others.
-            await self._eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run), below=end))
+            await self._title.eventually(lambda: self._door.purge(self._crew.subjects.timers(self.run), below=end))
         if has_family(self.state):
-            await self._while_owned(lambda: tell_family(self._door, self._crew.subjects, self.run, self.state))
+            await self._title.while_owned(lambda: tell_family(self._door, self._crew.subjects, self.run, self.state))
         self._door.notify(self._crew.subjects.done(client, self.run), notice_of(self.state.end))
         unread = self._doorbells.newest_unread(self._cursor)
         if unread and not has_family(self.state):
             # Nobody reads them any more; whoever gets this id after the retirement must not find them.
             mailbox = self._crew.subjects.wake(self._queue, self.run)
-            await self._eventually(lambda: self._door.purge(mailbox, below=unread + 1))
+            await self._title.eventually(lambda: self._door.purge(mailbox, below=unread + 1))
         for delivery in self._doorbells.held():
             self._door.ack(delivery)
         self._leave(())
@@ -559,10 +572,10 @@ class RunActor:
             return
         subjects, message = self._crew.subjects, encode(alarm.message)
         timer, mailbox = subjects.timer(self.run, alarm.timer), subjects.wake(self._queue, self.run)
-        await self._while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
+        await self._title.while_owned(lambda: self._door.schedule(timer, message, target=mailbox, due_ms=alarm.due_ms))
         if self._armed.note(alarm, self._door.clock.now_ms()):
             timers, below = subjects.timers(self.run), self._journal.tail.sequence
-            await self._while_owned(lambda: self._door.purge(timers, below=below))
+            await self._title.while_owned(lambda: self._door.purge(timers, below=below))
 
     async def _hand_over(self) -> None:
         """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""
@@ -581,16 +594,3 @@ class RunActor:
         self._doorbells.drop()
         self.discard()
         self._crew.leaves(self, unfinished)
-
-    async def _while_owned(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Like `_eventually`, for what would reach a later run of this id when the server is back after hours."""
-
-        async def attempt() -> T:
-            await self._prove_ownership()
-            return await operation()
-
-        return await self._eventually(attempt)
-
-    def _eventually(self, operation: Callable[[], Awaitable[T]]) -> Awaitable[T]:
-        """Repeat an idempotent operation until it can be done."""
-        return while_held(self._door.clock, operation)

@@ -38,7 +38,7 @@ class Draft:
         at_ms: The draft's time.
         program: The activation.
         shelf: Its large values.
-        is_diverged: The code can't follow the history; it must be activated anew to go on.
+        is_behind: The code can't follow the history, or is not to; it must be activated anew to go on.
         is_opening: The records open a new history; what its code asks for belongs into the next turn.
     """
 
@@ -53,7 +53,7 @@ class Draft:
         "_script",
         "at_ms",
         "consumed",
-        "is_diverged",
+        "is_behind",
         "is_opening",
         "program",
         "records",
@@ -70,7 +70,7 @@ class Draft:
         self._known = 0
         self._held: list[Turn] = []
         self.at_ms = 0
-        self.is_diverged = False
+        self.is_behind = False
         self.is_opening = False
         self.program = program
         self._code = code
@@ -80,6 +80,29 @@ class Draft:
         self._beats: dict[str, Raw] = {}
         self._interrupted: dict[str, str] = {}
         self._has_unseen_cancel = False
+
+    # Before any code runs.
+
+    def begin_again(self, started: r.RunStarted, claim: r.Claimed) -> None:
+        """Record a start whose code may have ended the worker that had it."""
+        self._write(started)
+        self.claim(claim)
+
+    def claim(self, claim: r.Claimed) -> None:
+        """Record that the run is taken over. After too many deaths its code is left alone."""
+        self._write(claim)
+        if self.state.deaths >= LIMITS.deaths_max:
+            self.withhold()
+            self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
+
+    def withhold(self) -> None:
+        """Do not execute the code: what comes is recorded without it."""
+        self.is_behind = True
+
+    def let_begin(self) -> None:
+        """Let the code of a start see it, as of then."""
+        assert self.state.started is not None, "it was recorded"
+        self._show(self.state.started, self.state.at_ms)
 
     # From a history.
 
@@ -91,7 +114,7 @@ class Draft:
             is_last: Nothing follows them.
         """
         self.at_ms = self.state.at_ms
-        if self.is_diverged:
+        if self.is_behind:
             return
         if self._held and not is_last and is_silent(_moments(turns)):
             # Of what the code does not see only what holds the run matters to it.
@@ -108,7 +131,7 @@ class Draft:
         try:
             self._replay(turns, moments, end)
         except (NonDeterminismError, p.BrokenProgramError) as error:
-            self.is_diverged = True
+            self.is_behind = True
             self._problem = str(error)
 
     def _replay(self, turns: Sequence[Turn], moments: list[Moment], end: int | None) -> None:
@@ -123,9 +146,9 @@ class Draft:
 
     def carry_on(self) -> None:
         """After a replay: record what the code asks for beyond it, and park what can't go on."""
-        if self.state.end is not None:
+        if self.state.end is not None or self.state.is_quarantined:
             return
-        if self.is_diverged:
+        if self.is_behind:
             if self.state.parked is None or self.state.parked.reason != "stuck" or is_let_go(self.state):
                 self.park("stuck", self._problem)
             return
@@ -133,8 +156,6 @@ class Draft:
         if is_stuck_on_other_code(self.state, self._code):
             # Whoever parked it may have died before it left word for those with other code.
             self.record(r.Unparked("code"))
-        if self.state.parked is None and self.state.deaths >= LIMITS.deaths_max:
-            self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
         interrupted = (step.key for step in self.state.steps.values() if step.started and step.unsafe)
         self._interrupted = dict.fromkeys(interrupted, "interrupted")
         self._ask_about_steps()
@@ -144,7 +165,7 @@ class Draft:
         open_steps = self.state.steps
         for key in [key for key in self._interrupted if key not in open_steps or not open_steps[key].started]:
             del self._interrupted[key]
-        if self.state.parked is not None or self.state.end is not None or self.is_diverged:
+        if self.state.parked is not None or self.state.end is not None or self.is_behind:
             return
         if self._interrupted:
             step, how = next(iter(self._interrupted.items()))
@@ -172,33 +193,42 @@ class Draft:
 
     def record(self, record: r.Record, value: object = p.NOT_DECODED) -> None:
         """Add a record, and what the code asks for when it sees it."""
+        self._write(record)
+        if is_fact(record):
+            if self.is_behind:
+                self._has_unseen_cancel = self._has_unseen_cancel or isinstance(record, r.CancelRequested)
+            else:
+                self._show(record, self.at_ms, value)
+        elif isinstance(record, r.Parked | r.Unparked | r.Paused | r.Unpaused) and not self.is_behind:
+            self._note(record)
+
+    def _write(self, record: r.Record) -> None:
         self.records.append(record)
         self._known = len(self.records)
         self.state.apply(record, self.at_ms)
-        if is_fact(record):
-            if self.is_diverged:
-                self._has_unseen_cancel = self._has_unseen_cancel or isinstance(record, r.CancelRequested)
-                return
-            try:
-                requests = self._script.live(record, self.at_ms, value)
-            except p.BrokenProgramError as error:
-                self._break(error)
-            else:
-                self._ask(requests)
-        elif isinstance(record, r.Parked | r.Unparked | r.Paused | r.Unpaused) and not self.is_diverged:
-            self._note(record)
+
+    def _show(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED) -> None:
+        try:
+            requests = self._script.live(fact, at_ms, value)
+        except p.BrokenProgramError as error:
+            self._break(error)
+        else:
+            self._ask(requests)
 
     def park(self, reason: str, message: str, step: str = "") -> None:
         self.record(r.Parked(reason, self.program.redacted(message)[:4000], step, self._code))
 
-    def take_message(self, wake: m.Wake, cursor: int) -> None:
-        """Consume a mailbox message, and with it the mailbox up to `cursor`."""
+    def take_message(self, wake: m.Wake, cursor: int, *, is_tried: bool = False) -> None:
+        """Consume a mailbox message, and with it the mailbox up to `cursor`.
+
+        What `is_tried` has been with those who died: it lets a run that is quarantined for that go on no more.
+        """
         begins = self._known = len(self.records)
-        self._take_message(wake)
+        self._take_message(wake, is_tried=is_tried)
         # What the code asks for when it sees the message, it asks for again in a replay.
         self.consumed.append(Consumed(begins, self._known, cursor))
 
-    def _take_message(self, wake: m.Wake) -> None:
+    def _take_message(self, wake: m.Wake, *, is_tried: bool) -> None:
         if isinstance(wake, m.TimerDue):
             # The server's word that it is time counts, whatever this machine's clock says; but not that of anybody else
             # that it is later than what the run waits for.
@@ -210,8 +240,9 @@ class Draft:
         for record in receive(self.state, wake, code=self._code):
             if self.state.end is not None or self.is_opening != was_opening:
                 break
-            if self.is_diverged and isinstance(record, r.Unparked):
-                self._let_go()
+            if self.is_behind and isinstance(record, r.Unparked):
+                if not (is_tried and self.state.is_quarantined):
+                    self._let_go()
             elif not (isinstance(record, r.StepRerun | r.StepCompleted | r.StepFailed) and self._is_left(record.step)):
                 self.record(record)
         self._ask_about_steps()
@@ -220,6 +251,8 @@ class Draft:
         """Facts that are recorded behind an `Unparked` are for code that has seen it, and this one sees nothing."""
         if not is_let_go(self.state):
             self.record(LET_GO)
+            if self.state.deaths:
+                self.record(r.Claimed(r.RESUMED))  # They are counted anew.
 
     def begins_anew(self, under_way: Collection[str]) -> bool:
         """Whether the code is to be activated anew, now that nothing is under way that would then run beside itself.
@@ -227,7 +260,7 @@ class Draft:
         A cancel does not wait for that: the code decides what becomes of it.
         """
         state = self.state
-        if not self.is_diverged or state.end is not None:
+        if not self.is_behind or state.end is not None:
             return False
         is_free = self._has_unseen_cancel or state.steps.keys().isdisjoint(under_way)
         return state.parked is None or (is_let_go(state) and is_free)
@@ -239,7 +272,7 @@ class Draft:
     def _refuses(self, wake: m.Resolve) -> bool:
         """A result that the step's type refuses decides nothing: the run stays parked, and says why."""
         parked = self.state.parked
-        if parked is None or parked.step != wake.step or wake.error is not None or wake.rerun or self.is_diverged:
+        if parked is None or parked.step != wake.step or wake.error is not None or wake.rerun or self.is_behind:
             return False
         problem = self.program.refuses(wake.step, self.shelf.seen(wake.result))
         if problem:
@@ -343,8 +376,9 @@ class Draft:
         """Hand the records over to be appended; the draft is empty then."""
         parked = self.state.parked
         # Said again behind whatever came in spite of it: it stands last, where senders look.
-        is_buried = bool(self.records) and parked is not None and is_refusal(parked) and self.records[-1] != parked
-        if (is_buried or is_too_long(self.state)) and not self.is_opening:
+        if self.records and parked is not None and is_refusal(parked) and self.records[-1] != parked:
+            self.record(parked)
+        elif is_too_long(self.state) and not self.is_opening:
             self.park("stuck", refusal(self.state))
         records, self.records = self.records, []
         self.consumed = []
@@ -381,12 +415,12 @@ class Draft:
         self._script = Script(self.program, self.shelf)
         if not self.shelf.has_all(records):
             # A signal that was not received, for example: the new history is read, with its values, once it is stored.
-            self.is_diverged = True
+            self.is_behind = True
             return
         try:
             self._script.replay([(record, self.at_ms) for record in records])
         except p.BrokenProgramError as error:
-            self.is_diverged = True
+            self.is_behind = True
             self.park("stuck", str(error))
 
     def _note(self, record: r.Note) -> None:
@@ -398,7 +432,7 @@ class Draft:
             self._ask(requests)
 
     def _break(self, error: p.BrokenProgramError) -> None:
-        self.is_diverged = True
+        self.is_behind = True
         self.park("stuck", str(error))
 
     def _ask(self, requests: list[p.Asked]) -> None:
