@@ -63,7 +63,7 @@ def _has_not_begun(state: RunState) -> bool:
 
 
 def is_for_code(state: RunState, wake: m.Wake | None) -> bool:
-    """Whether the code may do something because of a message; leases and alarms are doorbells."""
+    """Whether the code may do something because of a message, None if it is sealed; leases and alarms are doorbells."""
     if state.is_held:
-        return isinstance(wake, m.Retry | m.Resolve | m.Cancel | m.ParentOver | m.Unpause | m.NewCode)
+        return wake is None or isinstance(wake, m.Retry | m.Resolve | m.Cancel | m.ParentOver | m.Unpause | m.NewCode)
     return not isinstance(wake, m.Relit | m.TimerDue)
