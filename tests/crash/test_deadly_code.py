@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Literal
 
 import pytest
+from structlog.testing import capture_logs
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import (
@@ -112,6 +113,23 @@ async def begins_late(ctx: WorkflowContext) -> None:
     await ctx.suspend("go")
     if len(deaths) < 4:
         die(ctx.run_id)
+
+
+@workflow
+async def continues_at_once(ctx: WorkflowContext, generation: int) -> None:
+    if not deaths:
+        die(ctx.run_id)
+    if generation == 0:
+        ctx.continue_as_new(1)
+    await ctx.suspend("go")
+
+
+@workflow
+async def logs(ctx: WorkflowContext) -> None:
+    ctx.log.info("it begins")
+    if len(deaths) < 2:
+        die(ctx.run_id)
+    await ctx.suspend("go")
 
 
 @workflow(name="dies_at_once")
@@ -391,3 +409,25 @@ async def test_deaths_before_the_code_went_on_are_not_counted(site: WorkersInMem
 
     await site.result(run.result())
     assert site.records(run.id, r.Parked) == []
+
+
+async def test_what_opens_a_history_is_a_turn_of_its_own_in_a_start_that_comes_again(
+    site: WorkersInMemory,
+) -> None:
+    run = await site.result(site.client.start(continues_at_once, 0))
+    await kill_workers(site, continues_at_once, 1)
+    await site.add(continues_at_once)
+    await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+
+    assert [type(one) for one in site.turns(run.id)[0].records] == [r.Continued, r.RunStarted]
+
+
+async def test_what_the_code_logs_after_its_claim_is_told(site: WorkersInMemory) -> None:
+    with capture_logs() as lines:
+        run = await site.result(site.client.start(logs))
+        await kill_workers(site, logs, 2)
+        await site.add(logs)
+        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+        await site.pass_time(5)
+
+    assert [one["event"] for one in lines if one["event"] == "it begins"] == ["it begins"]

@@ -301,10 +301,11 @@ class RunActor:
             self._draft.let_begin()
         elif (draft := await self._arrival.replayed(end)) is None:
             raise Displaced(None)
-        elif draft is not self._draft:
-            self._drive_by(draft)
+        else:
+            if draft is not self._draft:
+                self._drive_by(draft)
+            draft.carry_on()
         self._comes_in, self._arrival = False, None
-        self._draft.carry_on()
         await self._take()
         if not self._draft.records:
             await self._go_on_with_steps()

@@ -13,6 +13,7 @@ from msgspec import Raw
 from relight.actors import program as p
 from relight.actors.run.continuation import opening, too_much
 from relight.actors.run.inbox import LET_GO, due, is_let_go, is_stuck_on_other_code, receive
+from relight.actors.run.last_turn import is_claim
 from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.parting import Consumed
 from relight.actors.run.replay import Moment, Script, is_fact, is_silent, open_end
@@ -139,8 +140,8 @@ class Draft:
             if end is not None:
                 self._script.replay(moments[:end])
                 turn = turns[_turn_at(turns, end)]
-                # No code has seen a turn that was copied, or opens a history.
-                self.program.reach_end(is_new=turn.epoch == COPIED_EPOCH or opens_history(turn))
+                # No code has seen a turn that was copied, opens a history, or claims a start.
+                self.program.reach_end(is_new=turn.epoch == COPIED_EPOCH or opens_history(turn) or is_claim(turn))
                 moments = moments[end:]
             self._script.replay(moments)
 
