@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 from structlog.testing import capture_logs
+from tests.crash.deadly import deaths, die, fresh, is_quarantined, kill_workers
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import (
@@ -24,21 +25,12 @@ from relight.actors import journal
 from relight.subjects import records as r
 from relight.testing.memory import MemoryDoor, Operation
 
-deaths: list[str] = []
-sites: list[WorkersInMemory] = []
-
 
 @pytest.fixture
 async def site() -> AsyncGenerator[WorkersInMemory]:
-    deaths.clear()
     async with workers_in_memory() as site:
-        sites[:] = [site]
+        fresh(site)
         yield site
-
-
-def die(run: str) -> None:
-    deaths.append(run)
-    sites[0].workers[-1].door.kill()
 
 
 @workflow
@@ -167,39 +159,12 @@ async def hears(ctx: WorkflowContext, count: int) -> None:
             die(ctx.run_id)
 
 
-async def kill_workers(site: WorkersInMemory, code: Workflow[..., None], count: int) -> None:
-    for _ in range(count):
-        before = len(deaths)
-        worker = await site.add(code)
-        await site.until(lambda before=before: len(deaths) > before)  # type: ignore[misc]
-        worker.kill()
-
-
 async def begun(site: WorkersInMemory, run: Run[None], code: Workflow[..., None]) -> None:
     """Have the run wait in nobody's hands."""
     worker = await site.add(code)
     await site.until(lambda: bool(site.records(run.id, r.Suspended, r.TimerArmed)))
     await site.pass_time(5)
     worker.kill()
-
-
-async def is_quarantined(site: WorkersInMemory, run: Run[None], code: Workflow[..., None], *, deaths_more: int) -> None:
-    """Have as many workers die as do, and see that the next one lives."""
-    before = len(deaths)
-    await kill_workers(site, code, deaths_more)
-    await site.add(code)
-    await site.until(lambda: run_parked(site, run))
-    await site.pass_time(60)
-
-    assert len(deaths) == before + deaths_more
-    description = await site.result(run.describe())
-    assert description.parked == "quarantined"
-    assert "3 workers died" in description.waits_for[0]
-
-
-def run_parked(site: WorkersInMemory, run: Run[None]) -> bool:
-    last = site.turns(run.id)[-1].records[-1]
-    return isinstance(last, r.Parked) and last.reason == "quarantined"
 
 
 async def is_ended_by(site: WorkersInMemory, run: Run[None], code: Workflow[..., None]) -> None:
@@ -360,19 +325,21 @@ async def test_a_quarantined_run_is_ended_without_its_code(site: WorkersInMemory
     await is_ended_by(site, run, dies_at_once)
 
 
-async def test_workers_that_die_while_it_waits_are_not_counted(site: WorkersInMemory) -> None:
+async def test_workers_that_die_while_it_rests_are_not_counted(site: WorkersInMemory) -> None:
     run = await site.result(site.client.start(dies_when_woken))
     await begun(site, run, dies_when_woken)
     await site.result(run.signal("note", "heard"))
+    dead: list[MemoryDoor] = []
 
     def die_before_the_lease_goes(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
-        if operation.name == "ack" and now == "before":
+        last = site.turns(run.id)[-1].records[-1]
+        rests = not isinstance(last, r.Claimed) or last.cause == r.RESUMED
+        if operation.name == "ack" and now == "before" and rests:
             door.kill()
             dead.append(door)
 
-    dead: list[MemoryDoor] = []
     site.server.on_operation = die_before_the_lease_goes
-    for _ in range(4):
+    for _ in range(5):
         worker = await site.add(dies_when_woken)
         await site.until(lambda worker=worker: worker.door in dead)  # type: ignore[misc]
         worker.kill()
@@ -381,7 +348,7 @@ async def test_workers_that_die_while_it_waits_are_not_counted(site: WorkersInMe
     await site.pass_time(60)
 
     assert len(site.records(run.id, r.SignalReceived)) == 1
-    assert site.records(run.id, r.Claimed, r.Parked) == []
+    assert site.records(run.id, r.Parked) == []
 
 
 async def test_deaths_before_what_was_recorded_since_are_not_counted(site: WorkersInMemory) -> None:

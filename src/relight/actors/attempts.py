@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec import Raw
 
@@ -11,6 +12,7 @@ from relight.actors import program as p
 from relight.actors.door import Clock, Handle
 from relight.actors.run.draft import Draft
 from relight.actors.run.state import OpenStep
+from relight.actors.title import Title
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.references import is_reference
@@ -48,11 +50,13 @@ class Attempts:
         steps = self._draft.launchable()
         return [step for step in steps if step.key not in self.running] if self.running else steps
 
-    async def fetch_details(self, filled: Callable[[r.StepHeartbeat], Awaitable[r.StepHeartbeat]]) -> None:
+    async def fetch_details(
+        self, filled: Callable[[r.StepHeartbeat], Awaitable[r.StepHeartbeat]], title: Title
+    ) -> None:
         """Have the large heartbeats at hand of steps that are about to be launched again. Raises `ProtocolError`."""
         for step in self.launchable():
             if step.heartbeat is not None and is_reference(step.heartbeat):
-                beat = await filled(r.StepHeartbeat(step.key, step.heartbeat))
+                beat = await title.eventually(partial(filled, r.StepHeartbeat(step.key, step.heartbeat)))
                 self.details[step.key] = beat.details
 
     def launch(self, steps: list[OpenStep], now_ms: int) -> None:

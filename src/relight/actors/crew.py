@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from relight.actors import program as p
 from relight.actors.delayed import Delayed
 from relight.actors.door import Delivery, Door
+from relight.actors.last_try import LastTry
 from relight.actors.relights import Relights
 from relight.subjects.grammar import Subjects
 from relight.subjects.ids import WorkerId
@@ -26,6 +27,7 @@ class Crew(Protocol):
         claims: When a start without a turn is to get one.
         looks: When a run that works looks for messages that came before its journal existed.
         relights: Fresh leases.
+        last_try: For runs that one more death would quarantine.
     """
 
     door: Door
@@ -36,6 +38,7 @@ class Crew(Protocol):
     claims: Delayed
     looks: Delayed
     relights: Relights
+    last_try: LastTry
 
     def rests(self, actor: RunActor) -> None:
         """The run waits; the actor keeps its coroutine for a while and takes doorbells."""

@@ -89,6 +89,18 @@ class Doorbells:
             held[self.lease.sequence] = self.lease
         return list(held.values())
 
+    def hold_again(self) -> None:
+        """After a gap others may have had the lease, and let the run go without a record: it is to be changed."""
+        for delivery in self.held():
+            self._door.hold(self._run, delivery)
+        self.distrust_lease()
+
+    def ring_off(self) -> None:
+        """Acknowledge all of them: nobody needs them any more."""
+        for delivery in self.held():
+            self._door.ack(delivery)
+        self.drop()
+
     def newest_unread(self, cursor: int) -> int:
         """The sequence of the newest message that was not consumed; 0 if there is none."""
         if not self.rung:

@@ -32,7 +32,6 @@ class Entrance:
         self._worker = crew.worker
         self._programs = crew.programs
         self._append_ids = itertools.count(1)
-        self.code = crew.programs.code
 
     def begin_alone(self, delivery: Delivery, run: str, started: r.RunStarted) -> None:
         """Drive a start that nobody else can have begun, or begin. Raises `UnknownWorkflowError`."""
@@ -93,7 +92,7 @@ class Entrance:
         if self._is_free(delivery, run):
             arrival.given()
             actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=cursor, bytes=history.bytes)
-            actor.resume(delivery, claim, arrival, read_at_s=history.began_s, has_asked=not is_fresh_lease)
+            actor.resume(delivery, claim, arrival, has_asked=not is_fresh_lease)
         return True
 
     def arrival(self, run: str) -> Arrival:

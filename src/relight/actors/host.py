@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from relight.actors import program as p
 from relight.actors.delayed import Delayed
 from relight.actors.door import SECOND_HAND, Consumption, Delivery, Door
+from relight.actors.last_try import LastTry
 from relight.actors.live_runs import LiveRuns
 from relight.actors.ownership import Ownership
 from relight.actors.relights import Relights
@@ -52,6 +53,7 @@ class Host:
         self.claims = Delayed(door.clock, LIMITS.claim_s, passes=_PASSES_OF_A_TRIVIAL_STEP)
         self.looks = Delayed(door.clock, LIMITS.mailbox_look_s)
         self.relights = Relights(door, subjects, worker)
+        self.last_try = LastTry()
         self._queues = tuple(queues)
         self._concurrency = concurrency
         self._live = LiveRuns(door.clock)

@@ -24,8 +24,7 @@ before any code of the run is executed, if a step is under way or the code may h
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable
 
 import structlog
 from msgspec import Raw
@@ -45,8 +44,8 @@ from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
 from relight.actors.reading import Reading, read
 from relight.actors.rest import rests_nowhere
 from relight.actors.roll_call import RollCall
-from relight.actors.run.claim import claim, claim_again, code_is_due, is_for_code
-from relight.actors.run.last_turn import has_open_step, is_claim, seems_to_rest, was_left
+from relight.actors.run.claim import claim
+from relight.actors.run.last_turn import has_open_step, has_request, is_claim, seems_to_rest, was_left
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import is_current, read_start
 from relight.config.limits import LIMITS
@@ -240,12 +239,10 @@ class Ownership:
         return delivery.data if seal is None else await seal.opened(delivery.subject, delivery.data)
 
     async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
-        return await self._has_mail(queue, run, 0, _is_doorbell)
-
-    async def _has_mail(self, queue: str, run: str, after: int, is_meant: Callable[[Wake | None], bool]) -> bool:
         mailbox = self._subjects.wake(queue, run)
+        after = 0
         while stored := await self._door.next(mailbox, after=after):
-            if is_meant(decoded_if_open(stored.subject, stored.data)):
+            if _is_doorbell(decoded_if_open(stored.subject, stored.data)):
                 return True
             after = stored.sequence
         return False
@@ -382,37 +379,24 @@ class Ownership:
         """Drive a run from its history; or end it, if for that nobody needs its code."""
         if _may_be_terminated(delivery) and await self._end_over(delivery, arrival, has_code=True):
             return
-        claim = await self._claim(delivery, arrival, cause)
-        if claim is not None and await self._is_back_in_time(claim, delivery, arrival):
+        last = arrival.history.last
+        assert last is not None, "something was read"
+        claimed = claim(arrival.history.state, last, cause, delivered=delivery.delivered)
+        if claimed is not None and await self._is_back_in_time(claimed, WorkerId(last.owner), delivery, arrival.run):
             return
         try:
-            if not await self._entrance.resume(delivery, arrival, claim):
+            if not await self._entrance.resume(delivery, arrival, claimed):
                 self._later(delivery)
         except p.UnknownWorkflowError:
             if not await self._end_over(delivery, arrival):
                 raise
 
-    async def _claim(self, delivery: Delivery, arrival: Arrival, cause: str | None) -> r.Claimed | None:
-        """Return what is recorded before any code of the run is executed; None: its next turn says enough."""
-        state, last = arrival.history.state, arrival.history.last
-        assert last is not None, "something was read"
-        queue, now_ms = delivery.subject.split(".")[4], max(state.at_ms, self._door.clock.now_ms())
-        again = None if state.is_quarantined else claim_again(state, last, cause, delivered=delivery.delivered)
-        if again is not None and (
-            code_is_due(state, now_ms, self._entrance.code)
-            or await self._has_mail(queue, arrival.run, last.cursor, partial(is_for_code, state))
-        ):
-            return again
-        return claim(state, cause)
-
-    async def _is_back_in_time(self, claim: r.Claimed, delivery: Delivery, arrival: Arrival) -> bool:
+    async def _is_back_in_time(self, claim: r.Claimed, owner: WorkerId, delivery: Delivery, run: str) -> bool:
         """Whether an owner whose death would park the run has only been cut off, and has it: there is no hurry then."""
         if claim.cause != "owner_gone" or claim.deaths < LIMITS.deaths_max:
             return False
-        last = arrival.history.last
-        assert last is not None, "something was read"
         await pause(self._door.clock, LIMITS.return_s)
-        return await self._is_taken_by(WorkerId(last.owner), self._question(delivery, arrival.run), delivery)
+        return await self._is_taken_by(owner, self._question(delivery, run), delivery)
 
     async def _end_over(self, delivery: Delivery, arrival: Arrival, *, has_code: bool = False) -> bool:
         run, history = arrival.run, arrival.history
@@ -558,8 +542,8 @@ def _may_be_terminated(delivery: Delivery) -> bool:
 
 
 def _is_tried(delivery: Delivery, tail: Turn) -> bool:
-    """Whether the code may be what ended those who had the run: of a long history none is replayed before the claim."""
-    return delivery.delivered > _TRIED_MAX or is_claim(tail)
+    """Whether of a long history none is to be replayed before the claim: that may be what ended those who had it."""
+    return delivery.delivered > _TRIED_MAX or b'"Terminate"' in delivery.data or not has_request(tail)
 
 
 def _is_lease(delivery: Delivery, tail: Turn) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -34,6 +34,7 @@ from relight.actors.reports import report
 from relight.actors.rest import is_anybodys
 from relight.actors.run.alarm import Armed
 from relight.actors.run.draft import Draft
+from relight.actors.run.last_turn import is_quarantine
 from relight.actors.run.length import purges_mailbox
 from relight.actors.run.state import RunState
 from relight.actors.title import Title
@@ -119,10 +120,6 @@ class RunActor:
         return self._doorbells.lease
 
     @property
-    def _program(self) -> p.Program:
-        return self._draft.program
-
-    @property
     def state(self) -> RunState:
         return self._draft.state
 
@@ -164,18 +161,18 @@ class RunActor:
         self._reads_mailbox = self._comes_in = True
         self._go()
 
-    def resume(
-        self, lease: Delivery, claim: r.Claimed | None, arrival: Arrival, *, read_at_s: float, has_asked: bool
-    ) -> None:
+    def resume(self, lease: Delivery, claim: r.Claimed | None, arrival: Arrival, *, has_asked: bool) -> None:
         """Drive a run whose history the draft has replayed; or, after `claim` is stored, the `arrival` will."""
         self._doorbells.take(lease, owner=self._crew.worker, epoch=self._epoch)
         self._doorbells.changes_lease &= not has_asked  # Then a fresh one is on its way.
-        self._title.proven_s = read_at_s
+        self._title.proven_s = arrival.history.began_s
         self._is_resumed = True
         self._armed.suppose(self.state)
         self._draft.begin_at(self._door.clock.now_ms())
         if self.state.started is not None:
             self._queue = self.state.started.queue
+        if is_quarantine(arrival.history.last):
+            self._tried_up_to = self._journal.tail.sequence
         if claim is None:
             # It is brought forward by the message that woke it; what else came has a doorbell of its own.
             self._draft.carry_on()
@@ -218,7 +215,7 @@ class RunActor:
             task.cancel()
         self._cancel_alarms()
         self._attempts.close()
-        self._program.close()
+        self._draft.program.close()
         if self._arrival is not None:
             self._arrival.close()
 
@@ -257,7 +254,10 @@ class RunActor:
         if self._holds_first_turn:
             await self._wait()
         if self._comes_in:
-            await self._come_in()
+            async with self._crew.last_try.of(self.state):
+                await self._come_in()
+                if self._draft.records:
+                    await self._append()
         draft, attempts, bells = self._draft, self._attempts, self._doorbells
         while True:
             if self._is_back:
@@ -443,15 +443,14 @@ class RunActor:
             return
         if self._draft.shelf.is_used:
             try:
-                await self._attempts.fetch_details(self._filled)
+                await self._attempts.fetch_details(
+                    partial(filled, self._door, self._crew.subjects, self.run), self._title
+                )
             except ProtocolError as error:
                 self._draft.park("stuck", str(error))
                 self._ring()
         await self._title.prove()
         self._launch(self._door.clock.elapsed_s())
-
-    def _filled(self, beat: r.StepHeartbeat) -> Awaitable[r.StepHeartbeat]:
-        return self._title.eventually(partial(filled, self._door, self._crew.subjects, self.run, beat))
 
     def _begin_to_look(self, now_s: float) -> None:
         """Wakes that came before the journal were rung off. A short run need not look: it does before it lets go."""
@@ -479,10 +478,7 @@ class RunActor:
         self._is_back = False
         if self._journal.tail.number > 0:
             await self._title.prove()
-        for delivery in self._doorbells.held():
-            self._door.hold(self.run, delivery)
-        # Others may have had the lease meanwhile, and let the run go without a record.
-        self._doorbells.distrust_lease()
+        self._doorbells.hold_again()
 
     def _read_mailbox_now(self) -> None:
         self._mailbox_alarm = self._door.clock.call_later(LIMITS.lease_s_max, self._renew_lease)
@@ -532,6 +528,9 @@ class RunActor:
         if self.state.end is not None:
             await self._finish()
             return True
+        if self.state.is_suspect:
+            self._draft.record(r.Claimed(r.RESUMED))  # Whoever died had it by chance.
+            return False
         await self._arm()
         mailbox = self._crew.subjects.wake(self._queue, self.run)
         following = await self._title.eventually(partial(self._door.next, mailbox, after=self._cursor))
@@ -542,9 +541,7 @@ class RunActor:
         if self._rung or self._attempts.outcomes or self._doorbells.newest_unread(self._cursor):
             self._rung = False
             return False
-        for delivery in self._doorbells.held():
-            self._door.ack(delivery)
-        self._doorbells.drop()
+        self._doorbells.ring_off()
         self._task = None
         self._crew.rests(self)
         return True
@@ -562,8 +559,7 @@ class RunActor:
             # Nobody reads them any more; whoever gets this id after the retirement must not find them.
             mailbox = self._crew.subjects.wake(self._queue, self.run)
             await self._title.eventually(lambda: self._door.purge(mailbox, below=unread + 1))
-        for delivery in self._doorbells.held():
-            self._door.ack(delivery)
+        self._doorbells.ring_off()
         self._leave(())
 
     async def _arm(self) -> None:
@@ -580,7 +576,7 @@ class RunActor:
 
     async def _hand_over(self) -> None:
         """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""
-        if self.state.has_work and self._journal.tail.number > 0:
+        if (self.state.has_work or self.state.is_suspect) and self._journal.tail.number > 0:
             await self._ask_for_fresh_lease()
             await self._append_note(r.Claimed(r.LEFT))
         for delivery in self._doorbells.held():

@@ -373,13 +373,18 @@ class Draft:
             return []
         return [step for step in state.steps.values() if step.retry_at_ms <= at_ms and not step.is_exhausted]
 
+    @property
+    def _only_claims(self) -> bool:
+        """Whether its code may not have been replayed yet: it could not take a note of what is recorded behind that."""
+        return bool(self.records) and isinstance(self.records[-1], r.Claimed)
+
     def take_records(self) -> list[r.Record]:
         """Hand the records over to be appended; the draft is empty then."""
         parked = self.state.parked
         # Said again behind whatever came in spite of it: it stands last, where senders look.
         if self.records and parked is not None and is_refusal(parked) and self.records[-1] != parked:
-            self.record(parked)
-        elif is_too_long(self.state) and not self.is_opening:
+            self._write(parked)
+        elif is_too_long(self.state) and not self.is_opening and not self._only_claims:
             self.park("stuck", refusal(self.state))
         records, self.records = self.records, []
         self.consumed = []

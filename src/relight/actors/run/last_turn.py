@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from relight.subjects import records as r
 from relight.subjects.turn import Turn
 
-__all__ = ("has_open_step", "is_claim", "seems_to_rest", "was_left")
+__all__ = (
+    "claimed_by",
+    "has_open_step",
+    "has_request",
+    "is_claim",
+    "is_quarantine",
+    "seems_to_rest",
+    "was_left",
+)
+
+_REQUESTS = get_args(r.Request)
 
 
 def is_claim(last: Turn) -> bool:
-    """Whether the last owner has done nothing yet, as far as others can see."""
-    return bool(last.records) and isinstance(last.records[-1], r.Claimed)
+    """Whether its owner has claimed the run from another, and done nothing since, as far as others can see."""
+    cause = claimed_by(last)
+    return cause is not None and cause != r.RESUMED
+
+
+def claimed_by(last: Turn) -> str | None:
+    """The cause of the claim that stands last; None if something else does."""
+    record = last.records[-1] if last.records else None
+    return record.cause if isinstance(record, r.Claimed) else None
 
 
 def was_left(last: Turn) -> bool:
     """Whether its owner, told to stop, has left the run."""
-    record = last.records[-1] if last.records else None
-    return isinstance(record, r.Claimed) and record.cause == r.LEFT
+    return claimed_by(last) == r.LEFT
+
+
+def is_quarantine(last: Turn | None) -> bool:
+    """Whether nothing came since the run was quarantined."""
+    record = last.records[-1] if last is not None and last.records else None
+    return isinstance(record, r.Parked) and record.reason == "quarantined"
+
+
+def has_request(last: Turn) -> bool:
+    """Whether code was executed for it: where it is withheld, there is none."""
+    return any(isinstance(one, _REQUESTS) for one in last.records)
 
 
 def seems_to_rest(tail: Turn) -> bool:

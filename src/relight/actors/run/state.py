@@ -200,6 +200,11 @@ class RunState(Struct):
         return self.parked is not None and self.parked.reason == "quarantined"
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether workers have died that had it, and its code is all the same executed."""
+        return self.deaths > 0 and not self.is_quarantined
+
+    @property
     def is_held(self) -> bool:
         """Whether its code does not see what is recorded, until it goes on."""
         return self.parked is not None or self.is_paused
@@ -323,7 +328,6 @@ def _give_back(state: RunState, unseen: TakenUnseen, number: int) -> None:
 
 
 def _request_awaited(state: RunState, record: r.RequestAwaited) -> None:
-    state.deaths = 0
     for kept in state.requests.values():
         if not kept.is_taken and kept.received.name == record.name:
             kept.is_taken = True
@@ -443,7 +447,6 @@ def _step_cancelled(state: RunState, record: r.StepCancelled) -> None:
 
 
 def _timer_armed(state: RunState, record: r.TimerArmed) -> None:
-    state.deaths = 0
     state.timers[record.timer] = record.due_ms
     state.timers_since[record.timer] = state.at_ms
     state.has_dues = True
@@ -459,7 +462,6 @@ def _child_scheduled(state: RunState, record: r.ChildScheduled) -> None:
 
 
 def _child_awaited(state: RunState, record: r.ChildAwaited) -> None:
-    state.deaths = 0
     if record.child not in state.ends_kept:
         state.waits[record.wait] = OpenWait("child", record.child, state.at_ms)
         state.ends_awaited.setdefault(record.child, []).append(record.wait)
@@ -482,14 +484,12 @@ def _child_ended(state: RunState, record: r.ChildEnded) -> None:
 
 
 def _suspended(state: RunState, record: r.Suspended) -> None:
-    state.deaths = 0
     state.suspensions_seen[record.name] = None
     if state.answers_kept.pop(record.name, None) is None:
         state.waits[record.wait] = OpenWait("suspension", record.name, state.at_ms, record.data, record.problem)
 
 
 def _signal_awaited(state: RunState, record: r.SignalAwaited) -> None:
-    state.deaths = 0
     kept = state.signals_kept.get(record.name)
     if kept:
         kept.popleft()
@@ -498,7 +498,6 @@ def _signal_awaited(state: RunState, record: r.SignalAwaited) -> None:
 
 
 def _awakeable_created(state: RunState, record: r.AwakeableCreated) -> None:
-    state.deaths = 0
     state.waits[record.wait] = OpenWait("awakeable", record.token, state.at_ms)
 
 
