@@ -17,6 +17,7 @@ from relight.actors import journal
 from relight.actors.run import length
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
+from relight.testing import replay
 from relight.testing.memory import MemoryDoor, Operation
 from relight.testing.memory.exchange import Exchange
 
@@ -370,3 +371,79 @@ async def test_no_page_of_a_quarantined_run_is_replayed(
     await site.until(lambda: bool(site.records(run.id, r.RunTerminated, r.SignalReceived)))
     await site.pass_time(5)
     assert len(deaths) == 4
+
+
+@step
+async def is_slow() -> None:
+    await asyncio.sleep(100_000)
+
+
+@workflow
+async def begins_late(ctx: WorkflowContext) -> None:
+    if len(deaths) < 2:
+        die(ctx.run_id)
+    await is_slow()
+
+
+async def test_a_fork_does_not_inherit_deaths(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(begins_late))
+    await kill_workers(site, begins_late, 2)
+    worker = await site.add(begins_late)
+    await site.until(lambda: bool(site.records(run.id, r.StepScheduled)))
+    await site.pass_time(5)
+    fork = await site.result(run.restart_from("is_slow#1"))
+    for _ in range(2):
+        worker.kill()
+        worker = await site.add(begins_late)
+        await site.pass_time(60)
+
+    assert site.records(fork.id, r.Parked) == []
+
+
+async def test_a_delayed_start_that_ends_its_workers_is_quarantined_when_it_begins_and_time_does_not_release_it(
+    site: WorkersInMemory,
+) -> None:
+    run = await site.result(site.client.start(dies_at_once, delay=timedelta(hours=1)))
+    worker = await site.add(dies_at_once)
+    await site.pass_time(60)
+    await drained(site, worker)
+
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+    await site.result(run.signal("word", "heard"))
+    await site.until(lambda: bool(site.records(run.id, r.SignalReceived)))
+    await site.pass_time(60)
+    assert len(deaths) == 3
+
+
+async def test_what_only_claims_follow_can_be_replayed_by_mended_code(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_at_once))
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+
+    replay([one async for one in run.history()], workflows=[waits_instead])
+
+
+@workflow(name="dies_at_once")
+async def waits_instead(ctx: WorkflowContext) -> None:
+    await ctx.suspend("go")
+
+
+async def test_a_delayed_start_is_not_quarantined_before_its_time(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(waits, delay=timedelta(hours=5)))
+    await dies_before(site, await site.add(waits), "schedule")
+    for deaths_before in range(3):
+        worker = await site.add(waits)
+
+        def die_behind_its_claim(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+            if door is worker.door and now == "after" and len(site.records(run.id, r.Claimed)) > deaths_before:  # noqa: B023
+                door.kill()
+
+        site.server.on_operation = die_behind_its_claim
+        await site.until(lambda: len(site.records(run.id, r.Claimed)) > deaths_before)  # noqa: B023
+        site.server.on_operation = None
+        worker.kill()
+    await site.add(waits)
+    await site.pass_time(4 * 3600)
+    assert site.records(run.id, r.Parked, r.Suspended) == []
+
+    await site.pass_time(2 * 3600)
+    assert site.records(run.id, r.Suspended)

@@ -95,6 +95,11 @@ class Doorbells:
             self._door.hold(self._run, delivery)
         self.distrust_lease()
 
+    def give_back(self) -> None:
+        """Have all of them delivered to others at once."""
+        for delivery in self.held():
+            self._door.nak(delivery)
+
     def ring_off(self) -> None:
         """Acknowledge all of them: nobody needs them any more."""
         for delivery in self.held():

@@ -214,6 +214,8 @@ def _one_of(steps: Sequence[str]) -> str:
 def _replaced(record: r.Record, replace: Mapping[str, Raw]) -> r.Record:
     if isinstance(record, r.StepCompleted | r.StepFailed) and record.step in replace:
         return r.StepCompleted(record.step, replace[record.step], record.attempt, by="fork")
+    if isinstance(record, r.Claimed):
+        return r.Claimed(record.cause)  # Those who died had the origin.
     if isinstance(record, r.Continued) and record.children:
         return msgspec.structs.replace(record, children=())  # They are the origin's.
     return record

@@ -24,7 +24,7 @@ before any code of the run is executed, if a step is under way or the code may h
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from msgspec import Raw
@@ -44,8 +44,9 @@ from relight.actors.mailbox import Mailbox, decoded, decoded_if_open
 from relight.actors.reading import Reading, read
 from relight.actors.rest import rests_nowhere
 from relight.actors.roll_call import RollCall
-from relight.actors.run.claim import claim
-from relight.actors.run.last_turn import has_open_step, has_request, is_claim, seems_to_rest, was_left
+from relight.actors.run.claim import claim, is_decision
+from relight.actors.run.inbox import is_stuck_on_other_code
+from relight.actors.run.last_turn import claimed_by, has_open_step, has_request, is_claim, seems_to_rest, was_left
 from relight.actors.run.state import RunState, fold
 from relight.actors.starts import is_current, read_start
 from relight.config.limits import LIMITS
@@ -239,10 +240,12 @@ class Ownership:
         return delivery.data if seal is None else await seal.opened(delivery.subject, delivery.data)
 
     async def _has_lost_its_journal(self, queue: str, run: str) -> bool:
+        return await self._has_mail(queue, run, 0, _is_doorbell)
+
+    async def _has_mail(self, queue: str, run: str, after: int, is_meant: Callable[[Wake | None], bool]) -> bool:
         mailbox = self._subjects.wake(queue, run)
-        after = 0
         while stored := await self._door.next(mailbox, after=after):
-            if _is_doorbell(decoded_if_open(stored.subject, stored.data)):
+            if is_meant(decoded_if_open(stored.subject, stored.data)):
                 return True
             after = stored.sequence
         return False
@@ -382,6 +385,8 @@ class Ownership:
         last = arrival.history.last
         assert last is not None, "something was read"
         claimed = claim(arrival.history.state, last, cause, delivered=delivery.delivered)
+        if claimed is not None and await self._is_known_to_be_harmless(delivery, arrival.history, last):
+            claimed = None
         if claimed is not None and await self._is_back_in_time(claimed, WorkerId(last.owner), delivery, arrival.run):
             return
         try:
@@ -390,6 +395,18 @@ class Ownership:
         except p.UnknownWorkflowError:
             if not await self._end_over(delivery, arrival):
                 raise
+
+    async def _is_known_to_be_harmless(self, delivery: Delivery, history: Reading, last: Turn) -> bool:
+        """Whether somebody has tried the held run in vain, and lives; and nothing has come that lets it go on.
+
+        Else one whose mailbox holds what no turn can hold would be claimed each time that this is tried.
+        """
+        if not history.state.is_held or claimed_by(last) != r.RESUMED:
+            return False
+        if is_stuck_on_other_code(history.state, self._entrance.code):
+            return False
+        run, queue = delivery.subject.split(".")[5], delivery.subject.split(".")[4]
+        return not await self._has_mail(queue, run, last.cursor, is_decision)
 
     async def _is_back_in_time(self, claim: r.Claimed, owner: WorkerId, delivery: Delivery, run: str) -> bool:
         """Whether an owner whose death would park the run has only been cut off, and has it: there is no hurry then."""

@@ -40,7 +40,7 @@ from relight.actors.run.state import RunState
 from relight.actors.title import Title
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError, UnavailableError
+from relight.errors import ProtocolError, RelightError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import Terminate
@@ -62,6 +62,7 @@ class RunActor:
         "_beats",
         "_bell",
         "_claim",
+        "_claimed_as",
         "_comes_in",
         "_consumed",
         "_crew",
@@ -96,7 +97,7 @@ class RunActor:
         self._doorbells = Doorbells(crew.door, run)
         self._is_resumed = self._is_back = self._hands_back = self._holds_first_turn = self._comes_in = False
         self._arrival: Arrival | None = None
-        self._tried_up_to = 0
+        self._claimed_as = self._tried_up_to = 0
         self._drive_by(draft)
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
@@ -234,12 +235,20 @@ class RunActor:
             self._leave(self._doorbells.held())
         except (KeyDestroyedError, UnavailableError, ProtocolError) as error:
             log.warning("delivery_postponed", run=self.run, error=str(error))
-            self._doorbells.postpone()
-            self._leave(())
+            await self._postpone()
         except Exception:  # noqa: BLE001 - the one supervisor of this actor
             log.error("run_actor_failed", run=self.run, exception=traceback.format_exc())
-            self._doorbells.postpone()
-            self._leave(())
+            await self._postpone()
+
+    async def _postpone(self) -> None:
+        """Have it come again later; whoever gets it then is not to take this worker for dead."""
+        if self._journal.tail.number == self._claimed_as:
+            try:
+                await self._append_note(r.Claimed(r.RESUMED))
+            except (Displaced, RelightError) as error:  # It could do no more for the run; this is a courtesy.
+                log.warning("claim_stands", run=self.run, error=str(error))
+        self._doorbells.postpone()
+        self._leave(())
 
     async def _park_as_unfit(self, error: Unfit) -> None:
         """What no message can hold fits at no later try: the run waits for other code, or a person."""
@@ -293,7 +302,7 @@ class RunActor:
         if self._doorbells.changes_lease:
             await self._ask_for_fresh_lease()
         await self._append()
-        end = self._journal.tail.sequence
+        end, self._claimed_as = self._journal.tail.sequence, self._journal.tail.number
         self._draft.begin_at(self._door.clock.now_ms())
         if self.state.is_quarantined:
             self._tried_up_to = end
@@ -380,8 +389,7 @@ class RunActor:
             self._consumed += 1
             if self._draft.is_opening:
                 break  # What follows is for the new history, whose code has not begun yet.
-        has_more = mailbox.has_more or (bool(mails) and self._cursor < mails[-1].sequence)
-        self._reads_mailbox = self._reads_mailbox or has_more
+        self._reads_mailbox |= mailbox.has_more or (bool(mails) and self._cursor < mails[-1].sequence)
 
     # Appending, and what may happen once the append is acknowledged.
 
@@ -579,8 +587,7 @@ class RunActor:
         if (self.state.has_work or self.state.is_suspect) and self._journal.tail.number > 0:
             await self._ask_for_fresh_lease()
             await self._append_note(r.Claimed(r.LEFT))
-        for delivery in self._doorbells.held():
-            self._door.nak(delivery)
+        self._doorbells.give_back()
         self._leave(())
 
     async def _append_note(self, note: r.Note) -> None:

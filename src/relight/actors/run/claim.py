@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from relight.actors.run.last_turn import claimed_by, is_claim
 from relight.actors.run.state import RunState
+from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.turn import Turn
 
-__all__ = ("claim",)
+__all__ = ("claim", "is_decision")
 
 _DIED = ("owner_gone", "owner_silent")
 
@@ -27,6 +28,11 @@ def claim(state: RunState, last: Turn, cause: str | None, *, delivered: int) -> 
     if (died or delivered > 1) and not (cause is None and claimed_by(last)):  # Else that is our own claim.
         return r.Claimed(cause or r.RESUMED, state.deaths + died)
     return _of_open_steps(state, cause)
+
+
+def is_decision(wake: m.Wake | None) -> bool:
+    """Whether a message, None if it is sealed, may have the code of a held run go on."""
+    return wake is None or isinstance(wake, m.Retry | m.Resolve | m.Cancel | m.ParentOver | m.Unpause | m.NewCode)
 
 
 def _of_open_steps(state: RunState, cause: str | None) -> r.Claimed | None:

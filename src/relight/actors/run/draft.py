@@ -92,7 +92,7 @@ class Draft:
     def claim(self, claim: r.Claimed) -> None:
         """Record that the run is taken over. After too many deaths its code is left alone."""
         self._write(claim)
-        if self.state.deaths >= LIMITS.deaths_max:
+        if self.state.deaths >= LIMITS.deaths_max and not self.state.is_early(self.at_ms):
             self.withhold()
             self.park("quarantined", f"{self.state.deaths} workers died while they ran it, without progress")
 
@@ -288,7 +288,7 @@ class Draft:
         self._time_out()
         if state.end is not None or state.started is None or state.is_paused:
             return
-        if state.is_delayed and (state.started.not_before_ms or 0) <= self.at_ms:
+        if state.is_delayed and not state.is_early(self.at_ms) and not state.is_quarantined:
             self.record(r.Unparked("delay"))
         for fired in due(state, self.at_ms):
             if fired.timer in state.timers:

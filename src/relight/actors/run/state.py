@@ -148,6 +148,10 @@ class RunState(Struct):
         """Whether the code may not begin yet."""
         return self.started is not None and self.started.not_before_ms is not None and not self.is_begun
 
+    def is_early(self, at_ms: int) -> bool:
+        """Whether the time at which the code may begin is yet to come."""
+        return self.started is not None and self.is_delayed and (self.started.not_before_ms or 0) > at_ms
+
     @property
     def has_work(self) -> bool:
         """Whether a step is under way or due to be tried: only an owner can bring the run forward."""
