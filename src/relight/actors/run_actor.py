@@ -40,7 +40,7 @@ from relight.actors.run.state import RunState
 from relight.actors.title import Title
 from relight.actors.values import fill, filled, store
 from relight.config.limits import LIMITS
-from relight.errors import ProtocolError, RelightError, UnavailableError
+from relight.errors import ProtocolError, UnavailableError
 from relight.subjects import records as r
 from relight.subjects.codec import encode, notice_of
 from relight.subjects.messages import Terminate
@@ -242,10 +242,10 @@ class RunActor:
 
     async def _postpone(self) -> None:
         """Have it come again later; whoever gets it then is not to take this worker for dead."""
-        if self._journal.tail.number == self._claimed_as:
+        if 0 < self._claimed_as == self._journal.tail.number:
             try:
-                await self._append_note(r.Claimed(r.RESUMED))
-            except (Displaced, RelightError) as error:  # It could do no more for the run; this is a courtesy.
+                await self._append_notes(r.Claimed(r.RESUMED))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the deliveries are to be given back
                 log.warning("claim_stands", run=self.run, error=str(error))
         self._doorbells.postpone()
         self._leave(())
@@ -255,7 +255,8 @@ class RunActor:
         if self._journal.tail.number == 0 or self.state.parked is not None:
             raise error
         what = f"what its code asks for does not fit: {error}"
-        await self._append_note(r.Parked("stuck", what, "", self._crew.programs.code))
+        parked = r.Parked("stuck", what, "", self._crew.programs.code)
+        await self._append_notes(parked, *((r.Claimed(r.RESUMED),) if self.state.was_claimed else ()))
         self._doorbells.postpone()
         self._leave(())
 
@@ -303,16 +304,16 @@ class RunActor:
             await self._ask_for_fresh_lease()
         await self._append()
         end, self._claimed_as = self._journal.tail.sequence, self._journal.tail.number
-        self._draft.begin_at(self._door.clock.now_ms())
         if self.state.is_quarantined:
             self._tried_up_to = end
         elif self._arrival is None:
-            self._draft.let_begin()
+            self._draft.let_begin(self._door.clock.now_ms())
         elif (draft := await self._arrival.replayed(end)) is None:
             raise Displaced(None)
         else:
             if draft is not self._draft:
                 self._drive_by(draft)
+            draft.begin_at(self._door.clock.now_ms())
             draft.carry_on()
         self._comes_in, self._arrival = False, None
         await self._take()
@@ -383,8 +384,7 @@ class RunActor:
                 if references_in(mail.wake):
                     shelf, wakes = self._draft.shelf, (mail.wake,)
                     await self._title.eventually(partial(fill, self._door, self._crew.subjects, self.run, shelf, wakes))
-                is_tried = mail.sequence < self._tried_up_to
-                self._draft.take_message(mail.wake, mail.sequence, is_tried=is_tried)
+                self._draft.take_message(mail.wake, mail.sequence, is_tried=mail.sequence < self._tried_up_to)
             self._cursor = mail.sequence
             self._consumed += 1
             if self._draft.is_opening:
@@ -586,13 +586,13 @@ class RunActor:
         """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""
         if (self.state.has_work or self.state.is_suspect) and self._journal.tail.number > 0:
             await self._ask_for_fresh_lease()
-            await self._append_note(r.Claimed(r.LEFT))
+            await self._append_notes(r.Claimed(r.LEFT))
         self._doorbells.give_back()
         self._leave(())
 
-    async def _append_note(self, note: r.Note) -> None:
+    async def _append_notes(self, *notes: r.Note) -> None:
         lease, now_ms = 0 if self.lease is None else self.lease.sequence, self._draft.at_ms
-        await self._journal.append([note], epoch=self._epoch, lease=lease, cursor=self._journal.cursor, at_ms=now_ms)
+        await self._journal.append(notes, epoch=self._epoch, lease=lease, cursor=self._journal.cursor, at_ms=now_ms)
 
     def _leave(self, unfinished: Sequence[Delivery]) -> None:
         self._doorbells.drop()

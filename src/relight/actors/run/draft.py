@@ -100,9 +100,10 @@ class Draft:
         """Do not execute the code: what comes is recorded without it."""
         self.is_behind = True
 
-    def let_begin(self) -> None:
-        """Let the code of a start see it, as of then."""
+    def let_begin(self, now_ms: int) -> None:
+        """Let the code of a start see it, as of then; what it asks for is of now."""
         assert self.state.started is not None, "it was recorded"
+        self.begin_at(now_ms)
         self._show(self.state.started, self.state.at_ms)
 
     # From a history.
