@@ -78,7 +78,7 @@ async def test_a_worker_that_stood_still_as_it_finished_a_run(site: WorkersInMem
     run = await site.result(site.client.start(waits_for_hours, id="run"))
     await site.pass_time(5)
     stop_at(site, zombie.door, purges_timers)
-    await site.result(run.terminate())
+    await site.result(run.signal("go", "on"))
     await site.until(lambda: zombie.door.process.is_stopped)
 
     await next_run(site, zombie.door)

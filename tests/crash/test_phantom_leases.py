@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from tests.crash.deadly import dies_before
 from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
 
 from relight import WorkflowContext, step, workflow
 from relight.actors.door import Door, Stored
 from relight.config.limits import LIMITS
+from relight.subjects.records import RESUMED, Claimed
 
 _gate = asyncio.Event()
 _executed: list[str] = []
@@ -61,6 +63,17 @@ async def _waiting_run(site: WorkersInMemory) -> Any:
     return run
 
 
+async def _is_tried_in_vain(site: WorkersInMemory, run: Any) -> None:
+    """Have a worker die with a message that leads to no record, and another one say that it lives."""
+    dying = await site.add(works_after_two_signals)
+    await run.signal("go", 1, id="one")
+    await dies_before(site, dying, "ack")
+    worker = await site.add(works_after_two_signals)
+    await site.pass_time(60)
+    worker.kill()
+    assert site.turns(run.id)[-1].records == (Claimed(RESUMED),)
+
+
 async def _others_acknowledge_all(site: WorkersInMemory, run: Any) -> None:
     """Let others take what the stopped worker has not acknowledged, until nothing is left; then they die."""
     # Two, because each second message goes to the stopped one's pull if there is only one beside it.
@@ -103,14 +116,19 @@ async def test_a_worker_that_was_stopped_while_it_decided_on_a_wake_asks_for_a_f
         first = await site.add(works_after_two_signals)
         await run.signal("go", 1, id="one")
         await site.until(lambda: len(site.turns(run.id)) == 2)
+        await run.pause()
         await site.pass_time(2 * LIMITS.linger_s)
         first.kill()
+        await _is_tried_in_vain(site, run)
         stopped = await site.add(works_after_two_signals)
         stopped.host._ownership._door = cast("Door", _StoppingDoor(stopped))  # pyright: ignore[reportPrivateUsage]
         await run.signal("go", 1, id="one")  # Again: it counts once, and leads to no record.
         await site.until(lambda: stopped.door.process.is_stopped)
+        turns = len(site.turns(run.id))
         await _others_acknowledge_all(site, run)
+        assert len(site.turns(run.id)) == turns
 
+        await run.unpause()
         await run.signal("go", 2)
         stopped.door.process.resume()
 
