@@ -144,7 +144,10 @@ def test_a_step_under_way() -> None:
     copied = said(seen(r.StepScheduled("charge#1", ""), owner=""))
 
     since = "step charge#1, attempt 1, since 2026-01-01 00:00:01 UTC"
+    unsafe = said(seen(r.StepScheduled("charge#1", "", unsafe=True)))
+
     assert first == f"{since}; worker host-7 runs it, or the next one if it has died"
+    assert unsafe == f"{since}; worker host-7 runs it; if it has died, a person says what became of it"
     assert copied == f"{since}; a worker of its queue takes it"
 
 
@@ -183,7 +186,7 @@ def test_a_timer_that_was_cancelled_or_has_fired_is_not_waited_for() -> None:
             "retries_exhausted",
             "a person lets charge#1 be tried again by run.retry, or says its outcome by run.resolve",
         ),
-        ("quarantined", "a person lets it go on by run.retry"),
+        ("quarantined", "a person lets it go on by run.retry, after a fix"),
     ],
 )
 def test_a_parked_run_and_who_can_help_it(reason: str, who: str) -> None:
@@ -208,6 +211,15 @@ def test_what_comes_later_does_not_change_since_when_a_run_is_parked(later: r.Re
 
     assert "(quarantined) since 2026-01-01 00:00:03 UTC" in waits_for(sight, {})[0]
     assert describe(sight).since == moment(STARTED_MS + 3_000)
+
+
+@pytest.mark.parametrize("reason", ["stuck", "quarantined"])
+def test_a_parked_run_that_was_cancelled_says_so(reason: str) -> None:
+    sentence = said(seen(r.Parked(reason, "why", "", "code"), r.CancelRequested("")))
+
+    assert sentence.endswith(
+        "; it was cancelled, and waits for the code to clean up; `relight terminate run` ends it without"
+    )
 
 
 def test_since_when_it_goes_on_counts_anew() -> None:

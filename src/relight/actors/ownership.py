@@ -15,7 +15,7 @@ A delivery is only a doorbell. Who gets one reads the end of the run's journal f
 
 Who may claim a run but does not have its code ends it if that needs none, or hands the delivery over to a worker that
 has it, or gives it back. Who has the code looks for a `Terminate` before it runs, if what came is one, or has been with
-two workers: the code may be what ended them.
+another worker: the code may be what ended it.
 
 Claiming is an append, so of two that claim one is refused; it starts from the top and finds the other named. It comes
 before any code of the run is executed, if a step is under way or the code may have ended who had the run before.
@@ -67,7 +67,7 @@ log = structlog.get_logger("relight")
 _IN_VAIN_MAX = 6
 """Deliveries of one message that found nobody. With their delays they take 30 s, three times `ack_wait`."""
 _TRIED_MAX = 2
-"""Deliveries after which the code may be what ends the workers: a `Terminate` is looked for first."""
+"""Deliveries after which the code may be what ends the workers: of a long history none is replayed before the claim."""
 _NO_JOURNAL = "the mailbox knows of a journal that does not exist"
 _NO_COPY = "the history that was copied for this fork does not exist"
 
@@ -219,6 +219,8 @@ class Ownership:
             return
         if await self._has_lost_its_journal(queue, run):
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
+            return
+        if await self._end_unbegun(delivery, run, has_code=True):
             return
         start = await self._start_in(delivery, run)
         await self._tell_orphan(start, self._subjects.wake(queue, run))
@@ -424,13 +426,13 @@ class Ownership:
             delivery, run, history.state, history.tail, epoch, cursor, has_code=has_code
         )
 
-    async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
+    async def _end_unbegun(self, delivery: Delivery, run: str, *, has_code: bool = False) -> bool:
         started = await self._start_in(delivery, run)
         if not await is_current(self._door, self._subjects, run, delivery):
             self._door.ack(delivery)
             return True
         state = fold([(self._door.clock.now_ms(), (started,))])
-        return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started, has_code=False)
+        return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started, has_code=has_code)
 
     async def _end_without_code(
         self,
@@ -555,7 +557,7 @@ def _may_be_terminated(delivery: Delivery) -> bool:
 
     A fresh lease may be that of an owner whom the code has ended.
     """
-    return delivery.delivered > _TRIED_MAX or b'"Terminate"' in delivery.data or b'"Relit"' in delivery.data
+    return delivery.delivered > 1 or b'"Terminate"' in delivery.data or b'"Relit"' in delivery.data
 
 
 def _is_tried(delivery: Delivery, tail: Turn) -> bool:

@@ -82,7 +82,8 @@ def _step(step: OpenStep, state: RunState, worker: str) -> str:
         again = f"attempt {number} of step {step.key} at {_time(step.retry_at_ms)}"
         return f"{again}{failed}; the step waits {since} and is tried again by itself"
     # Who wrote last may have died since; nobody else is asked here.
-    who = f"worker {worker} runs it, or the next one if it has died" if worker else "a worker of its queue takes it"
+    after = "; if it has died, a person says what became of it" if step.unsafe else ", or the next one if it has died"
+    who = f"worker {worker} runs it{after}" if worker else "a worker of its queue takes it"
     return f"step {step.key}, attempt {number}, {since}{failed}; {who}"
 
 
@@ -126,7 +127,7 @@ def _parked(run: str, state: RunState, parked: r.Parked) -> str:
     said = (
         f"a person or a fix ({parked.reason}) {_since(state.since_ms)}: {parked.message}; {_for_parked(state, parked)}"
     )
-    if state.cancel_requested and parked.reason == "stuck":
+    if state.cancel_requested and parked.reason in ("stuck", "quarantined"):
         said += f"; it was cancelled, {_without_code(run)}"
     return said
 
@@ -144,7 +145,7 @@ def _for_parked(state: RunState, parked: r.Parked) -> str:
         case "retries_exhausted":
             return f"a person lets {parked.step} be tried again by run.retry, or says its outcome by run.resolve"
         case _:
-            return "a person lets it go on by run.retry"
+            return "a person lets it go on by run.retry, after a fix"
 
 
 def _since(milliseconds: int) -> str:
