@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Literal
 
 from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory
 
-from relight import Run, Workflow
+from relight import Run, Workflow, WorkflowContext, workflow
 from relight.subjects import records as r
 from relight.testing.memory import MemoryDoor, Operation
 
-__all__ = ("deaths", "die", "dies_before", "drained", "fresh", "is_quarantined", "kill_workers", "run_parked")
+__all__ = (
+    "deaths",
+    "die",
+    "dies_at_once",
+    "dies_before",
+    "dies_behind_a_turn",
+    "dies_when_cancelled",
+    "dies_when_woken",
+    "drained",
+    "fresh",
+    "is_quarantined",
+    "kill_workers",
+)
 
 deaths: list[str] = []
 _sites: list[WorkersInMemory] = []
@@ -28,6 +41,25 @@ def die(run: str) -> None:
     _sites[0].workers[-1].door.kill()
 
 
+@workflow
+async def dies_at_once(ctx: WorkflowContext) -> None:
+    die(ctx.run_id)
+
+
+@workflow
+async def dies_when_woken(ctx: WorkflowContext) -> None:
+    await ctx.suspend("go")
+    die(ctx.run_id)
+
+
+@workflow
+async def dies_when_cancelled(ctx: WorkflowContext) -> None:
+    try:
+        await ctx.suspend("go")
+    finally:
+        die(ctx.run_id)
+
+
 async def kill_workers(site: WorkersInMemory, code: Workflow[..., None], count: int) -> None:
     """Have as many workers die of it, one after the other."""
     for _ in range(count):
@@ -42,7 +74,7 @@ async def is_quarantined(site: WorkersInMemory, run: Run[None], code: Workflow[.
     before = len(deaths)
     await kill_workers(site, code, deaths_more)
     await site.add(code)
-    await site.until(lambda: run_parked(site, run))
+    await site.until(lambda: _run_parked(site, run))
     await site.pass_time(60)
 
     assert len(deaths) == before + deaths_more
@@ -51,17 +83,26 @@ async def is_quarantined(site: WorkersInMemory, run: Run[None], code: Workflow[.
     assert "3 workers died" in description.waits_for[0]
 
 
-def run_parked(site: WorkersInMemory, run: Run[None]) -> bool:
+def _run_parked(site: WorkersInMemory, run: Run[None]) -> bool:
     last = site.turns(run.id)[-1].records[-1]
     return isinstance(last, r.Parked) and last.reason == "quarantined"
 
 
 async def dies_before(site: WorkersInMemory, worker: MemoryWorker, name: str) -> None:
     """Let time pass until the worker is about to do this, and end it."""
+    await _dies(site, worker, lambda operation, now: operation.name == name and now == "before")
+
+
+async def dies_behind_a_turn(site: WorkersInMemory, worker: MemoryWorker) -> None:
+    """Let time pass until the worker has appended a turn, and end it before it does anything else."""
+    await _dies(site, worker, lambda operation, now: ".log." in operation.subject and now == "after")
+
+
+async def _dies(site: WorkersInMemory, worker: MemoryWorker, is_it: Callable[[Operation, str], bool]) -> None:
     dead: list[MemoryDoor] = []
 
     def hook(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
-        if door is worker.door and operation.name == name and now == "before":
+        if door is worker.door and is_it(operation, now):
             door.kill()
             dead.append(door)
 

@@ -8,7 +8,16 @@ from typing import Literal
 
 import pytest
 from structlog.testing import capture_logs
-from tests.crash.deadly import deaths, die, fresh, is_quarantined, kill_workers
+from tests.crash.deadly import (
+    deaths,
+    die,
+    dies_at_once,
+    dies_when_cancelled,
+    dies_when_woken,
+    fresh,
+    is_quarantined,
+    kill_workers,
+)
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import (
@@ -34,28 +43,9 @@ async def site() -> AsyncGenerator[WorkersInMemory]:
 
 
 @workflow
-async def dies_at_once(ctx: WorkflowContext) -> None:
-    die(ctx.run_id)
-
-
-@workflow
-async def dies_when_woken(ctx: WorkflowContext) -> None:
-    await ctx.suspend("go")
-    die(ctx.run_id)
-
-
-@workflow
 async def dies_in_time(ctx: WorkflowContext) -> None:
     await ctx.sleep(60)
     die(ctx.run_id)
-
-
-@workflow
-async def dies_when_cancelled(ctx: WorkflowContext) -> None:
-    try:
-        await ctx.suspend("go")
-    finally:
-        die(ctx.run_id)
 
 
 @workflow

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
-from tests.crash.deadly import dies_before, fresh
-from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+from tests.crash.deadly import dies_before, dies_behind_a_turn, fresh
+from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import WorkflowContext, step, workflow
 from relight.subjects import records as r
@@ -66,21 +66,6 @@ async def listens(ctx: WorkflowContext) -> None:
 @workflow
 async def asks_for_much(ctx: WorkflowContext) -> None:
     await asyncio.gather(*(works() for _ in range(400)))
-
-
-async def dies_behind(site: WorkersInMemory, worker: MemoryWorker) -> None:
-    """Let time pass until the worker has appended a turn, and end it before it does anything else."""
-    dead: list[MemoryDoor] = []
-
-    def hook(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
-        if door is worker.door and now == "after" and ".log." in operation.subject:
-            door.kill()
-            dead.append(door)
-
-    site.server.on_operation = hook
-    await site.until(lambda: bool(dead))
-    site.server.on_operation = None
-    worker.kill()
 
 
 @pytest.mark.parametrize("comes_again", [False, True])
@@ -144,7 +129,7 @@ async def test_who_parks_what_does_not_fit_is_not_taken_for_dead(
     await site.result(run.signal("word", "x" * 50_000))
     monkeypatch.setattr(memory_door, "_PAYLOAD_BYTES_MAX", 10_000)
     await dies_before(site, await site.add(listens), "publish")
-    await dies_behind(site, await site.add(listens))
+    await dies_behind_a_turn(site, await site.add(listens))
     await site.add(listens)
     await site.pass_time(600)
 
@@ -156,7 +141,7 @@ async def test_no_step_is_launched_after_a_time_out_that_passed_while_the_claim_
 ) -> None:
     run = await site.result(site.client.start(works_and_waits, timeout=timedelta(seconds=60)))
     await dies_before(site, await site.add(works_and_waits), "publish")
-    await dies_behind(site, await site.add(works_and_waits))
+    await dies_behind_a_turn(site, await site.add(works_and_waits))
     executed.clear()
     over_ms = site.server.clock.now_ms() + 100_000
 

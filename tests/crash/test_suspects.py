@@ -9,7 +9,18 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
-from tests.crash.deadly import deaths, die, dies_before, drained, fresh, is_quarantined, kill_workers
+from tests.crash.deadly import (
+    deaths,
+    die,
+    dies_at_once,
+    dies_before,
+    dies_when_cancelled,
+    dies_when_woken,
+    drained,
+    fresh,
+    is_quarantined,
+    kill_workers,
+)
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
 from relight import Retry, Run, WorkflowContext, step, workflow
@@ -47,25 +58,6 @@ async def waits_for_something_else(ctx: WorkflowContext) -> None:
 @workflow(name="waits")
 async def dies_in_its_replay(ctx: WorkflowContext) -> None:
     die(ctx.run_id)
-
-
-@workflow
-async def dies_when_woken(ctx: WorkflowContext) -> None:
-    await ctx.suspend("go")
-    die(ctx.run_id)
-
-
-@workflow
-async def dies_at_once(ctx: WorkflowContext) -> None:
-    die(ctx.run_id)
-
-
-@workflow
-async def dies_when_cancelled(ctx: WorkflowContext) -> None:
-    try:
-        await ctx.suspend("go")
-    finally:
-        die(ctx.run_id)
 
 
 @step(retry=Retry(delay=36_000, delay_max=36_000))

@@ -25,17 +25,22 @@ async def listens(ctx: WorkflowContext) -> str:
     return heard[:1]
 
 
-async def test_it_is_parked_and_goes_on_when_the_limit_was_raised(
-    site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    executed.clear()
-    await site.add(listens)
+async def unfit(site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch, *, workers: int) -> Run[str]:
+    for _ in range(workers):
+        await site.add(listens)
     run = await site.result(site.client.start(listens, id="run"))
     await site.until(lambda: bool(site.records("run", r.SignalAwaited)))
     await site.result(run.signal("word", "x" * 50_000))
     monkeypatch.setattr(memory_door, "_PAYLOAD_BYTES_MAX", 10_000)
-
     await site.until(lambda: bool(site.records("run", r.Parked)))
+    return run
+
+
+async def test_it_is_parked_and_goes_on_when_the_limit_was_raised(
+    site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed.clear()
+    run = await unfit(site, monkeypatch, workers=1)
     await site.pass_time(60)
 
     description = await site.result(run.describe())
@@ -48,17 +53,6 @@ async def test_it_is_parked_and_goes_on_when_the_limit_was_raised(
 
     assert await site.result(run.result()) == "x"
     assert executed == ["one"]
-
-
-async def unfit(site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch, *, workers: int) -> Run[str]:
-    for _ in range(workers):
-        await site.add(listens)
-    run = await site.result(site.client.start(listens, id="run"))
-    await site.until(lambda: bool(site.records("run", r.SignalAwaited)))
-    await site.result(run.signal("word", "x" * 50_000))
-    monkeypatch.setattr(memory_door, "_PAYLOAD_BYTES_MAX", 10_000)
-    await site.until(lambda: bool(site.records("run", r.Parked)))
-    return run
 
 
 async def test_two_workers_that_try_it_in_turns_record_nothing_more(

@@ -32,7 +32,6 @@ class Entrance:
         self._worker = crew.worker
         self._programs = crew.programs
         self._append_ids = itertools.count(1)
-        self.code = crew.programs.code
 
     def begin_alone(self, delivery: Delivery, run: str, started: r.RunStarted) -> None:
         """Drive a start that nobody else can have begun, or begin. Raises `UnknownWorkflowError`."""

@@ -80,6 +80,7 @@ class Ownership:
         self._door = crew.door
         self._subjects = crew.subjects
         self._worker = crew.worker
+        self._code = crew.programs.code
         self._entrance = Entrance(crew, live)
         self._roll_call = RollCall(crew.door, crew.worker)
 
@@ -220,9 +221,9 @@ class Ownership:
         if await self._has_lost_its_journal(queue, run):
             await self._park_corrupt(delivery, run, queue, _NO_JOURNAL, None)
             return
-        if await self._end_unbegun(delivery, run, has_code=True):
-            return
         start = await self._start_in(delivery, run)
+        if await self._end_start(delivery, run, start, has_code=True):
+            return
         await self._tell_orphan(start, self._subjects.wake(queue, run))
         await self._entrance.begin(delivery, run, start, r.Claimed("redelivered", deaths=1))
 
@@ -405,9 +406,9 @@ class Ownership:
         """
         if not history.state.is_held or claimed_by(last) != r.RESUMED:
             return False
-        if is_stuck_on_other_code(history.state, self._entrance.code):
+        if is_stuck_on_other_code(history.state, self._code):
             return False
-        run, queue = delivery.subject.split(".")[5], delivery.subject.split(".")[4]
+        _, _, _, _, queue, run = delivery.subject.split(".")
         return not await self._has_mail(queue, run, last.cursor, is_decision)
 
     async def _is_back_in_time(self, claim: r.Claimed, owner: WorkerId, delivery: Delivery, run: str) -> bool:
@@ -426,11 +427,14 @@ class Ownership:
             delivery, run, history.state, history.tail, epoch, cursor, has_code=has_code
         )
 
-    async def _end_unbegun(self, delivery: Delivery, run: str, *, has_code: bool = False) -> bool:
+    async def _end_unbegun(self, delivery: Delivery, run: str) -> bool:
         started = await self._start_in(delivery, run)
         if not await is_current(self._door, self._subjects, run, delivery):
             self._door.ack(delivery)
             return True
+        return await self._end_start(delivery, run, started, has_code=False)
+
+    async def _end_start(self, delivery: Delivery, run: str, started: r.RunStarted, *, has_code: bool) -> bool:
         state = fold([(self._door.clock.now_ms(), (started,))])
         return await self._end_without_code(delivery, run, state, Tail(), 1, 0, started, has_code=has_code)
 
