@@ -35,6 +35,7 @@ __all__ = (
     "relight_of",
     "retries",
     "sleeps",
+    "tells_time",
     "text_of",
     "waits",
 )
@@ -134,6 +135,13 @@ async def quick(ctx: WorkflowContext, directory: str) -> int:
 
 
 @workflow
+async def tells_time(ctx: WorkflowContext, directory: str) -> list[str]:
+    begun = ctx.now()
+    await one(directory)
+    return [begun.isoformat(), ctx.now().isoformat(), await gate(directory)]
+
+
+@workflow
 async def brisk(ctx: WorkflowContext, directory: str) -> int:
     return await brief(directory) + await one(directory) + await two(directory)
 
@@ -201,7 +209,7 @@ async def kills(ctx: WorkflowContext, directory: str) -> None:
     await kill_the_worker(directory)
 
 
-_ALL = (answers, quick, brisk, gated, waits, collects, hears_while_it_works, sleeps, retries, blocks, kills)
+_ALL = (answers, quick, tells_time, brisk, gated, waits, collects, hears_while_it_works, sleeps, retries, blocks, kills)
 WORKFLOWS: dict[str, Workflow[..., Any]] = {one.name: one for one in _ALL}
 
 

@@ -19,9 +19,9 @@ def replayed_pages(monkeypatch: pytest.MonkeyPatch, *, turns: int) -> list[int]:
     pages: list[int] = []
     replay = Draft.replay
 
-    def counted(one: Draft, turns: Sequence[Turn], *, is_last: bool = True) -> None:
+    def counted(one: Draft, turns: Sequence[Turn]) -> None:
         pages.append(len(turns))
-        replay(one, turns, is_last=is_last)
+        replay(one, turns)
 
     monkeypatch.setattr(Draft, "replay", counted)
     return pages

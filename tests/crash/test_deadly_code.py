@@ -56,6 +56,20 @@ async def dies_anew(ctx: WorkflowContext, generation: int) -> None:
     ctx.continue_as_new(generation + 1)
 
 
+undone: list[str] = []
+
+
+@step
+async def undo(what: str) -> None:
+    undone.append(what)
+
+
+@workflow(name="dies_at_once")
+async def undoes(ctx: WorkflowContext) -> None:
+    ctx.compensate(undo, "what it may have done")
+    await ctx.suspend("go")
+
+
 @step
 async def works() -> None: ...
 
@@ -292,6 +306,19 @@ async def test_with_other_code_a_retry_helps(site: WorkersInMemory) -> None:
     await site.result(run.retry())
     await site.result(run.result())
     assert len(deaths) == 3
+
+
+async def test_a_start_that_is_cancelled_after_that_undoes_what_it_may_have_done(site: WorkersInMemory) -> None:
+    undone.clear()
+    run = await site.result(site.client.start(dies_at_once))
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+    site.workers[-1].kill()
+    await site.add(undoes, code="mended")
+
+    await site.result(run.cancel())
+    with pytest.raises(RunCancelled):
+        await site.result(run.result())
+    assert undone == ["what it may have done"]
 
 
 async def test_the_cancel_that_ended_them_does_not_let_it_go_on(site: WorkersInMemory) -> None:

@@ -58,6 +58,17 @@ async def works_and_waits(ctx: WorkflowContext) -> None:
     await ctx.suspend("go")
 
 
+@step
+async def hangs() -> None:
+    executed.append("hangs")
+    await asyncio.Event().wait()
+
+
+@workflow
+async def hangs_in_a_step(ctx: WorkflowContext) -> None:
+    await hangs()
+
+
 @workflow
 async def listens(ctx: WorkflowContext) -> None:
     await ctx.wait_for_signal("word", type=str)
@@ -139,9 +150,10 @@ async def test_who_parks_what_does_not_fit_is_not_taken_for_dead(
 async def test_no_step_is_launched_after_a_time_out_that_passed_while_the_claim_was_stored(
     site: WorkersInMemory,
 ) -> None:
-    run = await site.result(site.client.start(works_and_waits, timeout=timedelta(seconds=60)))
-    await dies_before(site, await site.add(works_and_waits), "publish")
-    await dies_behind_a_turn(site, await site.add(works_and_waits))
+    run = await site.result(site.client.start(hangs_in_a_step, timeout=timedelta(seconds=60)))
+    worker = await site.add(hangs_in_a_step)
+    await site.until(lambda: bool(site.records(run.id, r.StepScheduled)))
+    worker.kill()
     executed.clear()
     over_ms = site.server.clock.now_ms() + 100_000
 
@@ -149,6 +161,6 @@ async def test_no_step_is_launched_after_a_time_out_that_passed_while_the_claim_
         return "lost" if ".log." in operation.subject and site.server.clock.now_ms() < over_ms else "known"
 
     site.server.faults = Faults(outcome=lost_for_long)
-    await site.add(works_and_waits)
+    await site.add(hangs_in_a_step)
     await site.until(lambda: bool(site.records(run.id, r.RunTimedOut)))
     assert executed == []

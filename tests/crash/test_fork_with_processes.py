@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
-from tests.crash.apps import gated, quick
+from tests.crash.apps import gated, quick, tells_time
 from tests.crash.apps_fleet import Fleet
 
 from relight.config.server import EmbeddedServer
@@ -74,3 +75,30 @@ async def test_a_fork_that_is_made_while_no_worker_runs_is_found_and_takes_its_m
         assert await fork.result(timeout=20) == "ajar"
         assert (waiting.origin, waiting.worker) == (run.id, None)
         await fleet.no_lease_left()
+
+
+async def test_a_fork_sees_the_time_at_which_a_worker_goes_on_with_it_wherever_that_dies(
+    shared_server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    async with Fleet(shared_server, namespace, tmp_path, sees_deaths=True) as fleet:
+        first = await fleet.worker("tells_time")
+        fleet.open_the_gate()
+        run = await fleet.relight.start(tells_time, fleet.text)
+        begun, ended, _ = await run.result(timeout=20)
+        (fleet.directory / "go").unlink()
+
+        fork = await run.fork(after="one#1")
+        anew = await run.restart_from("one#1")
+        for one in (fork, anew):
+            await fleet.soon("gate", run=one.id)
+        await first.kill()
+        await fleet.worker("tells_time")
+        fleet.open_the_gate()
+
+        (copied, gone_on, _), (begun_anew, *_) = [await one.result(timeout=30) for one in (fork, anew)]
+        assert copied == begun
+        assert min(_at(gone_on), _at(begun_anew)) > _at(ended)
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -264,9 +264,10 @@ async def test_who_follows_a_history_goes_on_in_the_next_one_of_a_run_that_conti
         (2, "Suspended"),
         (3, "Continued"),
         (4, "RunStarted"),
-        (5, "Suspended"),
-        (6, "AnswerReceived"),
-        (7, "RunCompleted"),
+        (5, "Unparked"),
+        (6, "Suspended"),
+        (7, "AnswerReceived"),
+        (8, "RunCompleted"),
     ]
 
 

@@ -51,8 +51,8 @@ def test_pages_are_replayed_like_the_whole(launcher: Launcher, data: st.DataObje
         assert state.started is not None, "each begins with its start"
         draft = Draft(programs.create("crash", state.started), code="", state=state)
         try:
-            for number, page in enumerate(pages, 1):
-                draft.replay(page, is_last=number == len(pages))
+            for page in pages:
+                draft.replay(page)
             draft.carry_on()
             return draft.is_behind, draft.records, draft.state
         finally:

@@ -14,6 +14,7 @@ CLAIMED = (*WAITS, r.Claimed("owner_gone", deaths=1))
 RESTED = (*WAITS, r.Claimed(r.RESUMED))
 QUARANTINED = (*CLAIMED, r.Parked("quarantined", "no"))
 WORKS: tuple[r.Record, ...] = (r.RunStarted(workflow="w", queue="q"), r.StepScheduled("s#1", "s"))
+COPIED = (*WORKS, r.Parked(r.FORKED, "its code goes on from here"))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,8 @@ WORKS: tuple[r.Record, ...] = (r.RunStarted(workflow="w", queue="q"), r.StepSche
         (QUARANTINED, "owner_gone", 2, None),
         (WORKS, "owner_gone", 1, r.Claimed("owner_gone", deaths=1)),
         (WORKS, "handed_over", 1, r.Claimed("handed_over")),
-        (WORKS, "forked", 1, r.Claimed("forked")),
+        (COPIED, "forked", 1, None),
+        (COPIED, "forked", 2, r.Claimed("forked", deaths=1)),
         (WORKS, None, 1, r.Claimed(r.RESUMED)),
     ],
 )
@@ -47,3 +49,14 @@ def _turn(records: tuple[r.Record, ...]) -> Turn:
     return Turn(
         v=1, number=1, append="a", owner="w", epoch=1, lease=1, at_ms=1, previous=GENESIS, records=records, cursor=0
     )
+
+
+@pytest.mark.parametrize(("not_before_ms", "deaths"), [(5_000, 0), (1_000, 2)])
+def test_deaths_before_a_delayed_start_could_begin_do_not_count_against_its_code(
+    not_before_ms: int, deaths: int
+) -> None:
+    started = r.RunStarted("w", "q", not_before_ms=not_before_ms)
+
+    state = fold([(1_000, (started, r.Claimed("owner_gone", 2))), (5_000, (r.Unparked("delay"),))])
+
+    assert state.deaths == deaths

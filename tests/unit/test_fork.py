@@ -16,6 +16,7 @@ from relight.subjects.turn import VERSION, Turn
 STARTED = r.RunStarted("order", "default", seed="5", timeout_ms=10_000, parent="above", parent_queue="q", asked_ms=5)
 FIRST = (STARTED, r.StepScheduled("a#1", "x"))
 SECOND = (r.StepCompleted("a#1", Raw(b"1")), r.StepScheduled("b#1", "y"), r.StepScheduled("c#1", "z"))
+HOLD = r.Parked(r.FORKED, "its code goes on from here")
 THIRD = (r.StepCompleted("b#1", Raw(b"2")), r.StepFailed("c#1", r.Failure("E", "no")), r.RunCompleted())
 
 
@@ -42,29 +43,43 @@ def plan(cut: Cut, *turns: tuple[r.Record, ...], **replace: bytes) -> list[tuple
 def test_it_ends_with_the_outcome_and_without_what_followed_in_the_same_turn() -> None:
     made = plan(cut_after("b#1"), FIRST, SECOND, THIRD)
 
-    assert made[1:] == [(2_000, SECOND), (3_000, THIRD[:1])]
+    assert made[1:] == [(2_000, SECOND), (3_000, (HOLD, THIRD[0]))]
 
 
 def test_the_first_record_names_the_origin_and_is_no_child_and_has_its_time_anew() -> None:
     (_, (started, *_)), *_ = plan(cut_after("b#1"), FIRST, SECOND, THIRD)
 
     assert isinstance(started, r.RunStarted)
-    assert (started.origin, started.origin_records) == ("old", 6)
+    assert (started.origin, started.origin_records) == ("old", 7)
     assert (started.parent, started.parent_queue, started.asked_ms) == (None, "", 0)
     assert (started.seed, started.client) == ("5", "me")
     assert started.timeout_ms == 10_000 + 20_000
 
 
-def test_before_a_step_it_keeps_what_was_asked_for_earlier() -> None:
-    assert plan(cut_before("c#1"), FIRST, SECOND, THIRD)[-1] == (2_000, SECOND[:2])
-    assert [at_ms for at_ms, _ in plan(cut_before("a#1"), FIRST, SECOND)] == [1_000]
+@pytest.mark.parametrize("step", ["b#1", "c#1"])
+def test_before_a_step_it_leaves_out_what_was_asked_for_beside_it(step: str) -> None:
+    assert plan(cut_before(step), FIRST, SECOND, THIRD)[-1] == (2_000, (HOLD, SECOND[0]))
+
+
+def test_before_its_first_step_its_start_is_to_begin() -> None:
+    ((at_ms, (started,)),) = plan(cut_before("a#1"), FIRST, SECOND)
+
+    assert isinstance(started, r.RunStarted)
+    assert (at_ms, started.not_before_ms, started.timeout_ms) == (1_000, 1_000, 10_000)
+
+
+def test_what_is_recorded_about_what_was_asked_for_stays() -> None:
+    again = r.StepAttemptFailed("b#1", 1, r.Failure("E", "no"), 2_500)
+    made = plan(cut_before("c#1"), FIRST, (*SECOND[:2], again, r.StepScheduled("c#1", "z")), THIRD)
+
+    assert made[-1] == (2_000, (*SECOND[:2], again, HOLD))
 
 
 def test_results_and_failures_are_replaced() -> None:
     made = plan(cut_after("c#1"), FIRST, SECOND, THIRD, a=b"7", c=b"8")
 
     assert made[1][1][0] == r.StepCompleted("a#1", Raw(b"7"), by="fork")
-    assert made[2][1] == (THIRD[0], r.StepCompleted("c#1", Raw(b"8"), by="fork"))
+    assert made[2][1] == (THIRD[0], HOLD, r.StepCompleted("c#1", Raw(b"8"), by="fork"))
 
 
 def test_another_replacement_is_another_fork() -> None:
@@ -79,7 +94,20 @@ def test_another_replacement_is_another_fork() -> None:
 def test_what_was_parked_goes_on() -> None:
     made = plan(cut_after("b#1"), FIRST, (*SECOND, r.Parked("stuck", "other code")), THIRD)
 
-    assert made[-1] == (3_000, (THIRD[0], r.Unparked("fork")))
+    assert made[-1] == (3_000, (THIRD[0], HOLD))
+
+
+def test_and_what_was_paused() -> None:
+    made = plan(cut_after("b#1"), FIRST, (*SECOND, r.Paused()), THIRD)
+
+    assert made[-1] == (3_000, (THIRD[0], HOLD, r.Unpaused("fork")))
+
+
+def test_nor_does_it_see_in_the_copy_by_what_it_went_on_there() -> None:
+    held = (*SECOND[:2], r.Parked("stuck", "other code"))
+    made = plan(cut_before("d#1"), FIRST, held, THIRD[:1], (r.Unparked("code"), r.StepScheduled("d#1", "z")))
+
+    assert made[-1] == (3_000, (THIRD[0], HOLD))
 
 
 @pytest.mark.parametrize(
@@ -137,4 +165,4 @@ def test_the_fork_of_a_run_that_continued_as_new_has_no_children_of_it() -> None
 
     assert records[0] == r.Continued(2, 0, 10, 5)
     assert isinstance(records[1], r.RunStarted)
-    assert records[1].origin_records == 4
+    assert records[1].origin_records == 5

@@ -82,8 +82,8 @@ def test_what_came_while_a_run_was_parked_stays_deferred_wherever_its_pages_are_
     turns = [started, *(structs.replace(completed, records=records) for records in between), completed]
     draft = _draft_after(turns)
 
-    for number, turn in enumerate(turns, 1):
-        draft.replay([turn], is_last=number == len(turns))
+    for turn in turns:
+        draft.replay([turn])
     draft.carry_on()
 
     assert not draft.records

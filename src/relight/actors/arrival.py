@@ -89,7 +89,7 @@ class Arrival:
             draft.withhold()
             return draft
         if self._page is not None:
-            await self._catch_up(self.history, self._page, is_last=True)
+            await self._catch_up(self.history, self._page)
         if self._problem is not None:
             raise self._problem
         if self._is_behind and not await self._is_replayed_again(end or self.history.tail.sequence):
@@ -114,26 +114,26 @@ class Arrival:
         before, self._page = self._page, page
         if before is not None:
             self._is_behind = self._is_behind or self._only_looks
-            await self._catch_up(history, before, is_last=False)
+            await self._catch_up(history, before)
 
-    async def _catch_up(self, history: Reading, page: Page, *, is_last: bool) -> None:
+    async def _catch_up(self, history: Reading, page: Page) -> None:
         if self._draft is not None and self._draft.program.has_passed(history.state.changes):
             # Which way a change went the whole history says, and its mark was read too late for that.
             self.close()
             self._is_behind = True
         if self._problem is None and not self._is_behind:
             try:
-                await self._bring_forward(page, is_last)
+                await self._bring_forward(page)
             except (p.UnknownWorkflowError, UnavailableError, ProtocolError) as error:
                 # Only who takes the run over needs its code and its values.
                 self._problem = error
 
-    async def _bring_forward(self, page: Page, is_last: bool) -> None:
+    async def _bring_forward(self, page: Page) -> None:
         draft = self.made()
         if page.may_refer and not draft.is_behind:
             records = (one for turn in page.turns for one in turn.records)
             await fill(self._door, self._subjects, self.run, draft.shelf, records)
-        draft.replay(page.turns, is_last=is_last)
+        draft.replay(page.turns)
 
     async def _is_replayed_again(self, end: int) -> bool:
         """Read once more, now that all changes are known; False if the history is another one by now."""
@@ -147,7 +147,7 @@ class Arrival:
                 async for page in pages:
                     if page.opened not in (0, history.opened):
                         return False
-                    await self._bring_forward(page, is_last=page.tail.sequence == last.sequence)
+                    await self._bring_forward(page)
         except BrokenChainError:
             return False  # It was whole a moment ago: the run was retired.
         return True

@@ -18,6 +18,7 @@ from msgspec import Raw
 
 from relight.actors.door import Door
 from relight.actors.journal import BrokenChainError, Displaced, History, Journal, Tail, not_open, read_history, readable
+from relight.actors.run.hold import held_at_end
 from relight.actors.run.state import fold
 from relight.errors import ConflictError, RefusedError, RunNotFoundError
 from relight.subjects import records as r
@@ -141,15 +142,13 @@ def planned(
     _check(kept, run, replace)
     turns = [CopiedTurn(one.at_ms, tuple(_replaced(record, replace) for record in one.records)) for one in kept]
     try:
+        began_ms = fold(turns).started_at_ms
+        turns = [CopiedTurn(*one) for one in held_at_end(turns)]
         state = fold(turns)
     except KeyError as error:
         raise RefusedError(f"run {run!r} is corrupt: {not_open(error)}") from error
-    if state.parked is not None:
-        turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unparked("fork")))
-    if state.is_paused:
-        turns[-1] = CopiedTurn(turns[-1].at_ms, (*turns[-1].records, r.Unpaused("fork")))
-    started = origin.started
-    later_ms = now_ms - (state.started_at_ms if forked_at_ms is None else forked_at_ms)
+    started = started_in(turns)
+    is_later = state.is_copied or state.generation > 1
     rest = [record for one in turns for record in one.records if record is not started]
     values = started.arguments if arguments is None else arguments.values
     # Two forks with other arguments are not the same.
@@ -160,8 +159,7 @@ def planned(
         digest=started.digest if arguments is None else arguments.digest,
         unchecked=started.unchecked or arguments is not None,
         client=client,
-        # Its time begins anew, but counts from the first turn, which is copied.
-        timeout_ms=None if started.timeout_ms is None else started.timeout_ms + later_ms,
+        timeout_ms=_timeout_ms(started, began_ms, forked_at_ms, now_ms if is_later else None),
         deadline_ms=None,
         parent=None,
         parent_queue="",
@@ -173,6 +171,14 @@ def planned(
     )
     opening = tuple(first if record is started else record for record in turns[0].records)
     return (CopiedTurn(turns[0].at_ms, opening), *turns[1:])
+
+
+def _timeout_ms(started: r.RunStarted, began_ms: int, forked_at_ms: int | None, now_ms: int | None) -> int | None:
+    """Its time begins anew, but counts from when the first history began; unless that is begun anew, too."""
+    if started.timeout_ms is None:
+        return None
+    own_ms = started.timeout_ms - max(0, (forked_at_ms or 0) - began_ms)
+    return own_ms if now_ms is None else own_ms + now_ms - began_ms
 
 
 def _kept(origin: History, cut: Cut) -> list[CopiedTurn] | None:
@@ -276,7 +282,7 @@ async def is_copied_for(started: r.RunStarted, door: Door, subjects: Subjects, r
     return all(_head(one) == _head(started) for one in turn.records if isinstance(one, r.RunStarted))
 
 
-def started_in(plan: Copy) -> r.RunStarted:
+def started_in(plan: Sequence[CopiedTurn]) -> r.RunStarted:
     """Return what the fork is started with."""
     return next(record for record in plan[0].records if isinstance(record, r.RunStarted))
 

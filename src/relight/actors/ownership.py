@@ -404,7 +404,7 @@ class Ownership:
 
         Else one whose mailbox holds what no turn can hold would be claimed each time that this is tried.
         """
-        if not history.state.is_held or claimed_by(last) != r.RESUMED:
+        if history.state.is_delayed or not history.state.is_held or claimed_by(last) != r.RESUMED:
             return False
         if is_stuck_on_other_code(history.state, self._code):
             return False

@@ -181,14 +181,6 @@ class Program(Protocol):
         """Whether the code has asked for one of these changes, and was told that the history does not have it."""
         ...
 
-    def reach_end(self, *, is_new: bool) -> None:
-        """Within `replaying`: the history does not say what the code does from here on.
-
-        Args:
-            is_new: No code has been here, so its log lines are kept: a fork's copy ends here, or a history begins.
-        """
-        ...
-
     def anew(self, started: r.RunStarted, /) -> Program:
         """Return the activation of the history that follows this one, which is closed."""
         ...

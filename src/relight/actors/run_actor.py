@@ -307,7 +307,8 @@ class RunActor:
         if self.state.is_quarantined:
             self._tried_up_to = end
         elif self._arrival is None:
-            self._draft.let_begin(self._door.clock.now_ms())
+            self._draft.begin_at(self._door.clock.now_ms())
+            self._draft.carry_on()
         elif (draft := await self._arrival.replayed(end)) is None:
             raise Displaced(None)
         else:

@@ -61,11 +61,9 @@ class Activation:
         "_changes",
         "_children",
         "_compensations",
-        "_is_at_end",
         "_kept_back",
         "_launcher",
         "_lines",
-        "_lines_before",
         "_main",
         "_marked",
         "_occurrences",
@@ -88,7 +86,6 @@ class Activation:
         self.started = started
         self.workflow = workflow
         self.is_replaying = False
-        self._is_at_end = False
         self.started_at_ms = 0
         self.at_ms = 0
         self._launcher = launcher
@@ -113,7 +110,6 @@ class Activation:
         self._cancel_reason: str | None = None
         self._main: asyncio.Task[Any] | None = None
         self._lines: list[_Line] = []
-        self._lines_before: list[_Line] | None = None
 
     # What the run actor calls.
 
@@ -168,7 +164,7 @@ class Activation:
 
     def anew(self, started: r.RunStarted, /) -> Activation:
         successor = Activation(self.run, started, self.workflow, self._launcher)
-        successor._lines_before = self._lines
+        successor._lines = self._lines
         return successor
 
     @contextmanager
@@ -180,21 +176,13 @@ class Activation:
             yield
         finally:
             self.loop.leave()
-            self.is_replaying = self._is_at_end = False
+            self.is_replaying = False
 
     def has_passed(self, changes: Collection[str], /) -> bool:
         return any(self._changes.get(one) is False for one in changes)
 
-    def reach_end(self, *, is_new: bool) -> None:
-        self._is_at_end = True
-        self.is_replaying = not is_new
-
     def emit_logs(self) -> None:
-        if self._lines_before is None:
-            lines, self._lines = self._lines, []
-        else:
-            # What has just been stored opens this history. What its code has asked for since is in the next turn.
-            lines, self._lines_before = self._lines_before, None
+        lines, self._lines = self._lines, []
         if lines:
             logger = structlog.get_logger("relight.workflow")
             for level, line in lines:
@@ -438,7 +426,7 @@ class Activation:
 
     def takes_new_way(self, change: str) -> bool:
         """Whether the code takes the new way of a change: what it does once it does for as long as the run lives."""
-        new = self._changes.setdefault(change, self._is_at_end or not self.is_replaying)
+        new = self._changes.setdefault(change, not self.is_replaying)
         if new and change not in self._marked:
             self._marked.add(change)
             self.ask(r.PatchMarked(change))

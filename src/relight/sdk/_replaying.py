@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relight.actors import program as p
-from relight.actors.run.replay import Script, in_words, is_fact, open_end
+from relight.actors.run.replay import Script, in_words, is_fact
 from relight.errors import NonDeterminismError, RefusedError
 from relight.sdk._execution import Launcher
 from relight.sdk._history import History
@@ -50,12 +50,7 @@ def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> list[p
     try:
         changes = [one.record.change for one in history.moments if isinstance(one.record, r.PatchMarked)]
         moments = [(moment.record, moment.at_ms) for moment in history.moments]
-        end = open_end(moments)
         with program.replaying(changes):
-            if end is not None:
-                script.replay(moments[:end])
-                program.reach_end(is_new=False)
-                moments = moments[end:]
             script.replay(moments)
         return script.rest()
     except p.BrokenProgramError as error:

@@ -25,14 +25,14 @@ def waits_for(sight: Sight, children: Mapping[str, str]) -> tuple[str, ...]:
     if state.end is not None or state.started is None:
         return ()
     held = () if state.paused_at_ms is None else (_pause(sight.run, state.paused_at_ms),)
-    if state.is_delayed and not state.is_quarantined:
+    if state.is_delayed and state.parked is None and not (state.is_held_back or state.is_copied):
         return (
             *held,
             f"its start at {_time(state.started.not_before_ms or 0)}; it begins by itself",
         )
-    if sight.tail is None:
-        since = _since(state.started_at_ms)
-        who = f"a worker of queue {state.started.queue!r} {since}; it must have workflow {state.started.workflow!r}"
+    if sight.tail is None or (state.is_delayed and state.parked is None):
+        since = "" if state.is_copied else f" {_since(state.started_at_ms)}"
+        who = f"a worker of queue {state.started.queue!r}{since}; it must have workflow {state.started.workflow!r}"
         return (who, *_unread(sight))
     if state.parked is not None:
         return (_parked(sight.run, state, state.parked), *held)

@@ -19,6 +19,7 @@ from relight.subjects.ids import IdInMessage, OptionalIdInMessage, SeedInMessage
 __all__ = (
     "ENDS",
     "FACTS",
+    "FORKED",
     "LEFT",
     "NULL",
     "RESUMED",
@@ -298,6 +299,10 @@ class StepRerun(_Record, frozen=True):
     step: str
 
 
+FORKED = "forked"
+"""Reason for which a copy is parked, until a worker goes on from there: it needs nobody else."""
+
+
 class Parked(_Record, frozen=True):
     """The run needs a person or a fix. `code` is the digest of the code that could not go on."""
 
@@ -308,7 +313,7 @@ class Parked(_Record, frozen=True):
 
 
 class Unparked(_Record, frozen=True):
-    """The code goes on: by a person, by other code, or because a delayed start is due."""
+    """The code goes on: by a person, by other code, where it was copied, or because a delayed start is due."""
 
     by: str
 

@@ -10,13 +10,11 @@ from typing import Any, cast
 
 from msgspec import Raw
 
-from relight.actors.run.replay import open_end
 from relight.errors import RefusedError
 from relight.sdk._history import History, Moment, history_of, read_history
 from relight.sdk._replaying import check_values, replay_open, replay_whole
 from relight.sdk._run import Record
 from relight.sdk._workflow import Workflow
-from relight.subjects import records as r
 from relight.subjects.references import in_place
 from relight.subjects.turn import Turn
 
@@ -83,12 +81,7 @@ def with_values(history: History, values: Mapping[str, bytes]) -> History:
 
 
 def _replay(workflows: Sequence[Workflow[..., Any]], history: History) -> None:
-    """Where nobody knows yet what the code does next, it goes on from there: in a fork's copy, or after a claim."""
+    """In a fork's copy nobody knows yet what the code does next: it goes on from there."""
     started = history.started
     is_fresh = started.origin is not None and len(history.moments) <= started.origin_records
-    (replay_open if is_fresh or _ends_with_claims(history) else replay_whole)(workflows, history)
-
-
-def _ends_with_claims(history: History) -> bool:
-    end = open_end([(one.record, one.at_ms) for one in history.moments])
-    return end is not None and any(isinstance(one.record, r.Claimed) for one in history.moments[end:])
+    (replay_open if is_fresh else replay_whole)(workflows, history)

@@ -44,4 +44,4 @@ def _of_open_steps(state: RunState, cause: str | None) -> r.Claimed | None:
         return None
     if cause is None:
         return r.Claimed(r.RESUMED, state.deaths)
-    return r.Claimed(cause, 0 if cause in ("handed_over", "forked") else state.deaths + state.has_work)
+    return r.Claimed(cause, 0 if cause == "handed_over" else state.deaths + state.has_work)

@@ -55,7 +55,7 @@ def opening(
         state.started,
         arguments=asked.arguments,
         seed=seed_after(state.started.seed, generation),
-        not_before_ms=None,
+        not_before_ms=state.at_ms,  # In the next turn: this one is stored before its code runs.
         signal=None,
         unchecked=False,
         origin_records=0,

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import assert_never
 
+import msgspec
 from msgspec import Raw
 
 from relight.actors import program as p
 from relight.actors.run.continuation import opening, too_much
 from relight.actors.run.inbox import LET_GO, due, is_let_go, is_stuck_on_other_code, receive
-from relight.actors.run.last_turn import is_claim
 from relight.actors.run.length import is_refusal, is_too_long, refusal
 from relight.actors.run.parting import Consumed
-from relight.actors.run.replay import Moment, Script, is_fact, is_silent, open_end
+from relight.actors.run.replay import Script, is_fact
 from relight.actors.run.shelf import NOT_FED, Shelf
 from relight.actors.run.state import OpenStep, RunState
 from relight.config.limits import LIMITS
@@ -24,7 +24,7 @@ from relight.errors import NonDeterminismError
 from relight.subjects import messages as m
 from relight.subjects import records as r
 from relight.subjects.codec import encode
-from relight.subjects.turn import COPIED_EPOCH, Turn, opens_history
+from relight.subjects.turn import Turn
 
 __all__ = ("Draft",)
 
@@ -47,7 +47,6 @@ class Draft:
         "_beats",
         "_code",
         "_has_unseen_cancel",
-        "_held",
         "_interrupted",
         "_known",
         "_problem",
@@ -69,7 +68,6 @@ class Draft:
         self.records: list[r.Record] = []
         self.consumed: list[Consumed] = []
         self._known = 0
-        self._held: list[Turn] = []
         self.at_ms = 0
         self.is_behind = False
         self.is_opening = False
@@ -85,8 +83,10 @@ class Draft:
     # Before any code runs.
 
     def begin_again(self, started: r.RunStarted, claim: r.Claimed) -> None:
-        """Record a start whose code may have ended the worker that had it."""
-        self._write(started)
+        """Record a start whose code may have ended the worker that had it; it begins once that is stored."""
+        if started.not_before_ms is None:
+            started = msgspec.structs.replace(started, not_before_ms=self.at_ms)
+        self.record(started)
         self.claim(claim)
 
     def claim(self, claim: r.Claimed) -> None:
@@ -100,51 +100,23 @@ class Draft:
         """Do not execute the code: what comes is recorded without it."""
         self.is_behind = True
 
-    def let_begin(self, now_ms: int) -> None:
-        """Let the code of a start see it, as of then; what it asks for is of now."""
-        assert self.state.started is not None, "it was recorded"
-        self.begin_at(now_ms)
-        self._show(self.state.started, self.state.at_ms)
-
     # From a history.
 
-    def replay(self, turns: Sequence[Turn], *, is_last: bool = True) -> None:
+    def replay(self, turns: Sequence[Turn]) -> None:
         """Bring the code to the end of a history, or of a page of it. Once it can't follow, nothing more is fed.
 
         Args:
             turns: What follows what was replayed before. The draft's state, what they amount to, has them already.
-            is_last: Nothing follows them.
         """
         self.at_ms = self.state.at_ms
         if self.is_behind:
             return
-        if self._held and not is_last and is_silent(_moments(turns)):
-            # Of what the code does not see only what holds the run matters to it.
-            self._held += [turn for turn in turns if any(isinstance(one, r.Parked | r.Paused) for one in turn.records)]
-            return
-        turns, self._held = [*self._held, *turns], []
-        moments = _moments(turns)
-        end = open_end(moments)
-        if end is not None and not is_last:
-            # Only what follows says whether the history ends there.
-            place = _turn_at(turns, end)
-            turns, self._held, end = turns[:place], turns[place:], None
-            moments = _moments(turns)
         try:
-            self._replay(turns, moments, end)
+            with self.program.replaying(self.state.changes):
+                self._script.replay([(record, turn.at_ms) for turn in turns for record in turn.records])
         except (NonDeterminismError, p.BrokenProgramError) as error:
             self.is_behind = True
             self._problem = str(error)
-
-    def _replay(self, turns: Sequence[Turn], moments: list[Moment], end: int | None) -> None:
-        with self.program.replaying(self.state.changes):
-            if end is not None:
-                self._script.replay(moments[:end])
-                turn = turns[_turn_at(turns, end)]
-                # No code has seen a turn that was copied, opens a history, or claims a start.
-                self.program.reach_end(is_new=turn.epoch == COPIED_EPOCH or opens_history(turn) or is_claim(turn))
-                moments = moments[end:]
-            self._script.replay(moments)
 
     def carry_on(self) -> None:
         """After a replay: record what the code asks for beyond it, and park what can't go on."""
@@ -158,6 +130,8 @@ class Draft:
         if is_stuck_on_other_code(self.state, self._code):
             # Whoever parked it may have died before it left word for those with other code.
             self.record(r.Unparked("code"))
+        if self.state.is_held_back or self.state.is_copied:
+            self._let_begin()  # Before what came: of those who had it, it may be about what they have not recorded.
         interrupted = (step.key for step in self.state.steps.values() if step.started and step.unsafe)
         self._interrupted = dict.fromkeys(interrupted, "interrupted")
         self._ask_about_steps()
@@ -289,11 +263,18 @@ class Draft:
         self._time_out()
         if state.end is not None or state.started is None or state.is_paused:
             return
-        if state.is_delayed and not state.is_early(self.at_ms) and not state.is_quarantined:
-            self.record(r.Unparked("delay"))
+        self._let_begin()
         for fired in due(state, self.at_ms):
             if fired.timer in state.timers:
                 self.record(fired)
+
+    def _let_begin(self) -> None:
+        """Let the code begin, or go on from where it was copied, if it is time: what it asks for is of now."""
+        state = self.state
+        if self.is_opening or state.parked is not None or state.is_paused:
+            return
+        if state.is_delayed and not state.is_early(self.at_ms):
+            self.record(r.Unparked("fork" if state.is_copied else "delay"))
 
     def keep_up(self, consumed: int) -> None:
         """Take a turn for messages that led to no record: else its mailbox would fill, and be full for ever."""
@@ -397,7 +378,7 @@ class Draft:
         """Record what the code asks for at the beginning of the history that was opened by the turn before."""
         self.is_opening = False
         if self.state.end is None:
-            self._ask(self._script.rest())
+            self._let_begin()
 
     def _continue(self, asked: p.Continue) -> None:
         """Open a new history. What this turn has so far is part of the old one, of which nothing is read any more."""
@@ -424,11 +405,7 @@ class Draft:
             # A signal that was not received, for example: the new history is read, with its values, once it is stored.
             self.is_behind = True
             return
-        try:
-            self._script.replay([(record, self.at_ms) for record in records])
-        except p.BrokenProgramError as error:
-            self.is_behind = True
-            self.park("stuck", str(error))
+        self._script.replay([(record, self.at_ms) for record in records])
 
     def _note(self, record: r.Note) -> None:
         try:
@@ -455,16 +432,3 @@ class Draft:
             recorded = self.shelf.relieved(request) if type(request) in NOT_FED else request
             self.records.append(recorded)
             self.state.apply(recorded, self.at_ms)
-
-
-def _moments(turns: Sequence[Turn]) -> list[Moment]:
-    return [(record, turn.at_ms) for turn in turns for record in turn.records]
-
-
-def _turn_at(turns: Sequence[Turn], place: int) -> int:
-    """Return the index of the turn that has the record at this place."""
-    for index, turn in enumerate(turns):
-        if place < len(turn.records):
-            return index
-        place -= len(turn.records)
-    raise AssertionError("the place is in one of the turns")

@@ -14,7 +14,7 @@ from relight.errors import NonDeterminismError
 from relight.subjects import records as r
 from relight.subjects.references import identity_of
 
-__all__ = ("Moment", "Script", "in_words", "is_fact", "is_silent", "open_end")
+__all__ = ("Moment", "Script", "in_words", "is_fact", "is_request")
 
 Moment: TypeAlias = tuple[r.Record, int]
 """A record and the time of its turn."""
@@ -37,7 +37,7 @@ class Script:
         missed: Facts that were deferred when the code ended, or continued as new, at one before them.
     """
 
-    __slots__ = ("_asked", "_deferred", "_holds", "_program", "_shelf", "missed")
+    __slots__ = ("_asked", "_deferred", "_holds", "_is_called_off", "_program", "_shelf", "missed")
 
     def __init__(self, program: p.Program, shelf: Shelf | None = None) -> None:
         self._program = program
@@ -45,6 +45,7 @@ class Script:
         self._asked: deque[p.Asked] = deque()
         self.missed: list[r.Fact] = []
         self._holds: set[type] = set()
+        self._is_called_off = False
         self._deferred: list[r.Fact] = []
 
     def replay(self, moments: Sequence[Moment]) -> None:
@@ -61,7 +62,7 @@ class Script:
                 if asked and not self._holds:
                     raise NonDeterminismError(recorded=in_words(record), actual=in_words(asked[0]))
                 asked.extend(self.live(record, at_ms))
-            elif _is_request(record):
+            elif is_request(record):
                 self._match(record)
             else:
                 asked.extend(self.note(record, at_ms))
@@ -95,8 +96,9 @@ class Script:
         match record:
             case r.Parked() | r.Paused():
                 self._holds.add(type(record))
-            case r.Unparked():
+            case r.Unparked(by=by):
                 self._holds.discard(r.Parked)
+                self._is_called_off = by == "cancel"
             case r.Unpaused():
                 self._holds.discard(r.Paused)
             case _:
@@ -105,7 +107,7 @@ class Script:
 
     def _feed_deferred(self, at_ms: int) -> list[p.Asked]:
         facts, self._deferred = self._deferred, []
-        if isinstance(facts[0], r.RunStarted):
+        if self._is_called_off and isinstance(facts[0], r.RunStarted):
             facts.sort(key=lambda fact: not isinstance(fact, r.CancelRequested))  # Cancelled before it begins.
         asked: list[p.Asked] = []
         for index, fact in enumerate(facts, 1):
@@ -135,27 +137,9 @@ def is_fact(record: r.Record) -> TypeIs[r.Fact]:
     return type(record) in _FACTS
 
 
-def _is_request(record: r.Record) -> TypeIs[r.Request]:
+def is_request(record: r.Record) -> TypeIs[r.Request]:
+    """Whether the code asked for it."""
     return type(record) in _REQUESTS
-
-
-def open_end(moments: Sequence[Moment]) -> int | None:
-    """Return the place of the last record that the code sees; None if it asked for something afterwards.
-
-    What it does when it sees that one, the history does not say: a fork ends so, and what opens a history.
-    """
-    for place in range(len(moments) - 1, -1, -1):
-        record = moments[place][0]
-        if _is_request(record):
-            return None
-        if is_fact(record) or isinstance(record, r.Unparked | r.Unpaused):
-            return place
-    return None
-
-
-def is_silent(moments: Sequence[Moment]) -> bool:
-    """Whether none of these records could end a history: what came before them decides."""
-    return not any(is_fact(one) or _is_request(one) or isinstance(one, r.Unparked | r.Unpaused) for one, _ in moments)
 
 
 def _identity(request: p.Asked) -> tuple[object, ...]:

@@ -118,6 +118,8 @@ class RunState(Struct):
     has_dues: bool = False
     has_unsafe: bool = False
     is_begun: bool = False
+    is_held_back: bool = False
+    is_copied: bool = False
 
     def apply(self, record: r.Record, at_ms: int) -> None:
         """Take one record of the turn of `at_ms` into account."""
@@ -145,8 +147,10 @@ class RunState(Struct):
 
     @property
     def is_delayed(self) -> bool:
-        """Whether the code may not begin yet."""
-        return self.started is not None and self.started.not_before_ms is not None and not self.is_begun
+        """Whether the code has not begun yet, or has not gone on from where it was copied."""
+        if self.started is None:
+            return False
+        return self.is_copied or (self.started.not_before_ms is not None and not self.is_begun)
 
     def is_early(self, at_ms: int) -> bool:
         """Whether the time at which the code may begin is yet to come."""
@@ -155,7 +159,7 @@ class RunState(Struct):
     @property
     def has_work(self) -> bool:
         """Whether a step is under way or due to be tried: only an owner can bring the run forward."""
-        if self.parked is not None or self.is_paused:
+        if self.is_held:
             return False
         return any(step.retry_at_ms <= self.at_ms and not step.is_exhausted for step in self.steps.values())
 
@@ -211,7 +215,7 @@ class RunState(Struct):
     @property
     def is_held(self) -> bool:
         """Whether its code does not see what is recorded, until it goes on."""
-        return self.parked is not None or self.is_paused
+        return self.parked is not None or self.is_paused or self.is_delayed
 
     def open_suspension(self, name: str) -> int | None:
         """The number of the wait that an answer of this name would resolve."""
@@ -240,6 +244,7 @@ def _started(state: RunState, record: r.RunStarted) -> None:
     state.started = record
     is_limited = record.timeout_ms is not None or record.deadline_ms is not None
     state.has_dues = is_limited or record.not_before_ms is not None
+    state.is_held_back = record.not_before_ms is not None and record.not_before_ms <= state.at_ms
     state.since_ms = state.at_ms
     if state.generation == 1:
         state.started_at_ms = state.at_ms
@@ -411,20 +416,24 @@ def _go_on(state: RunState) -> None:
 
 def _parked(state: RunState, record: r.Parked) -> None:
     _hold(state)
-    state.parked = record
+    state.is_copied = record.reason == r.FORKED
+    state.parked = None if state.is_copied else record
     state.has_dues = True
     state.since_ms = state.at_ms
 
 
 def _unparked(state: RunState, record: r.Unparked) -> None:
-    if state.parked is not None:
-        state.parked = None
+    if state.is_delayed and not state.is_copied and state.generation == 1:
+        state.started_at_ms = state.at_ms
+    # That its time has come says nothing about code that may have ended those who had it.
+    deaths = state.deaths if state.parked is None and (state.is_held_back or state.is_copied) else 0
+    is_let_go = state.parked is not None or state.is_copied
+    state.parked, state.is_copied, state.is_begun = None, False, True
+    if is_let_go:
         _go_on(state)
     state.records_unparked = state.records
-    if state.is_delayed:
-        state.started_at_ms = state.at_ms
-    state.is_begun = True
     _progress(state)
+    state.deaths = deaths
 
 
 def _paused(state: RunState, record: r.Paused) -> None:
