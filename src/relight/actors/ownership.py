@@ -404,9 +404,10 @@ class Ownership:
 
         Else one whose mailbox holds what no turn can hold would be claimed each time that this is tried.
         """
-        if history.state.is_delayed or not history.state.is_held or claimed_by(last) != r.RESUMED:
+        state = history.state
+        if (state.parked is None and not state.is_paused) or claimed_by(last) != r.RESUMED:
             return False
-        if is_stuck_on_other_code(history.state, self._code):
+        if is_stuck_on_other_code(state, self._code):
             return False
         _, _, _, _, queue, run = delivery.subject.split(".")
         return not await self._has_mail(queue, run, last.cursor, is_decision)

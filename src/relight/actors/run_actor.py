@@ -268,6 +268,8 @@ class RunActor:
                 await self._come_in()
                 if self._draft.records:
                     await self._append()
+                if self._draft.begins_anew(self._attempts.running):
+                    raise Displaced(None)
         draft, attempts, bells = self._draft, self._attempts, self._doorbells
         while True:
             if self._is_back:

@@ -30,7 +30,7 @@ def waits_for(sight: Sight, children: Mapping[str, str]) -> tuple[str, ...]:
             *held,
             f"its start at {_time(state.started.not_before_ms or 0)}; it begins by itself",
         )
-    if sight.tail is None or (state.is_delayed and state.parked is None):
+    if sight.tail is None or (state.is_delayed and state.parked is None and not held):
         since = "" if state.is_copied else f" {_since(state.started_at_ms)}"
         who = f"a worker of queue {state.started.queue!r}{since}; it must have workflow {state.started.workflow!r}"
         return (who, *_unread(sight))

@@ -26,6 +26,9 @@ __all__ = ("GoldenFailure", "check_golden")
 _WORK = (r.Claimed, r.StepHeartbeat)
 """Records of who worked and how far, not of what the workflow did."""
 
+_BEGUN = r.Unparked("delay")
+"""A start that was claimed before its code ran has one."""
+
 _CHANCE = frozenset({"place", "seed", "client", "by", "due_ms", "retry_at_ms", "not_before_ms", "code"})
 
 
@@ -59,7 +62,7 @@ def check_golden(history: History, file: Path, *, workflows: Sequence[Workflow[.
 
 
 def _facts(history: History) -> list[str]:
-    return [_in_words(one) for one in history.moments if not isinstance(one.record, _WORK)]
+    return [_in_words(one) for one in history.moments if not isinstance(one.record, _WORK) and one.record != _BEGUN]
 
 
 def _in_words(moment: Moment) -> str:

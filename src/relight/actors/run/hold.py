@@ -46,8 +46,10 @@ def _without_answers(placed: Sequence[_Placed]) -> list[_Placed] | None:
 
 def _held(placed: list[_Placed], turns: Sequence[_Turn], *, has_answers: bool) -> list[_Placed]:
     state = _state(placed, turns)
-    if state.is_delayed and state.parked is None and not state.is_paused:
+    if state.is_copied:
         return placed
+    if state.is_delayed:  # It begins anew, whatever held it.
+        return [one for one in placed if not isinstance(one[1], r.Claimed | r.Parked | r.Paused | r.Unpaused)]
     last = placed[-1][0]
     if state.is_held or has_answers:
         unpaused = [(last, r.Unpaused("fork"))] if state.is_paused else []

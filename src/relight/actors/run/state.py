@@ -179,7 +179,7 @@ class RunState(Struct):
         if self.started is None:
             return None
         latest_ms, timeout_ms = self.started.deadline_ms, self.started.timeout_ms
-        if timeout_ms is None or self.is_delayed:
+        if timeout_ms is None or (self.is_delayed and not self.is_copied and self.generation == 1):
             return latest_ms
         own_ms = self.started_at_ms + timeout_ms
         return own_ms if latest_ms is None else min(own_ms, latest_ms)
