@@ -56,6 +56,10 @@ class SeveredDoor:
     def is_spread(self) -> bool:
         return self._door.is_spread
 
+    @property
+    def payload_bytes_max(self) -> int:
+        return self._door.payload_bytes_max
+
     def sever(self) -> None:
         self.is_severed = True
 

@@ -164,3 +164,29 @@ async def test_no_step_is_launched_after_a_time_out_that_passed_while_the_claim_
     await site.add(hangs_in_a_step)
     await site.until(lambda: bool(site.records(run.id, r.RunTimedOut)))
     assert executed == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_tries_that_store_nothing_leave_nothing_behind_and_come_less_and_less_often(
+    site: WorkersInMemory, workers: int
+) -> None:
+    codec, given_back = Failing(), list[int]()
+    async with site.another_client(codec) as client:
+        for _ in range(workers):
+            await site.add(works_and_waits, codecs=[codec])
+        run = await site.result(client.start(works_and_waits))
+        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+        await site.pass_time(60)
+        await site.result(run.resume("go"))
+        codec.fails_times = 1_000_000
+
+        def count(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+            if now == "before" and operation.name in ("nak", "publish"):
+                given_back.append(site.server.clock.now_ms())
+
+        await site.pass_time(600)
+        site.server.on_operation = count
+        await site.pass_time(600)
+        assert len(given_back) <= 20
+        codec.fails_times = 0
+        await site.result(run.result())

@@ -82,12 +82,12 @@ async def is_limited_anew(ctx: WorkflowContext, rounds: int) -> None:
     ctx.continue_as_new(rounds - 1)
 
 
-@workflow(name="is_deadly_and_limited", timeout=100)
+@workflow(name="is_deadly_and_limited", timeout=5_000)
 async def is_deadly_and_limited(ctx: WorkflowContext) -> None:
     die(ctx.run_id)
 
 
-@workflow(name="is_deadly_and_limited", timeout=100)
+@workflow(name="is_deadly_and_limited", timeout=5_000)
 async def is_mended_and_limited(ctx: WorkflowContext) -> None:
     await works()
     await ctx.suspend("go")
@@ -146,9 +146,17 @@ async def test_the_fork_of_a_quarantined_start_begins_anew(site: WorkersInMemory
     await site.until(lambda: bool(site.records(run.id, r.Suspended)))
 
     fork = await site.result(run.restart_from("works#1"))
-    await site.pass_time(50)
+    await site.pass_time(4_500)
     assert (await site.result(fork.describe())).status == "waiting"
     assert not site.records(fork.id, r.Claimed, r.Parked)
+
+
+async def test_a_quarantined_start_times_out(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(is_deadly_and_limited))
+    await is_quarantined(site, run, is_deadly_and_limited, deaths_more=3)
+
+    await site.pass_time(5_000)
+    assert (await site.result(run.describe())).status == "timed_out"
 
 
 async def test_a_paused_start_that_is_due_waits_for_who_paused_it(site: WorkersInMemory) -> None:
@@ -202,6 +210,7 @@ async def test_a_fork_of_a_claimed_start_is_quarantined_after_three_deaths(site:
     await dies_before(site, await site.add(works_and_waits), "publish")
     worker = await site.add(works_and_waits)
     await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+    await site.pass_time(5)
     worker.kill()
 
     fork = await site.result(run.restart_from("works#1"))

@@ -124,7 +124,7 @@ async def test_a_run_whose_code_still_cannot_go_on_is_stuck_once_more(site: Work
     await site.result(run.retry())
     await site.pass_time(60)
 
-    assert [type(one) for one in site.records(run.id)[before:]] == [r.Parked, r.Parked]
+    assert [type(one) for one in site.records(run.id)[before:]] == [r.Parked]
     [said] = (await site.result(run.describe())).waits_for
     assert "it was let go on" not in said
     assert "a worker with mended code goes on, or run.retry" in said

@@ -42,7 +42,7 @@ async def test_it_does_not_acknowledge_what_it_could_not_understand(site: Worker
     # Wakes go to the two workers in turn.
     await site.result(run.signal("go", 1, id="once"))
     await site.pass_time(0.02)
-    assert [type(one) for one in site.turns("run")[-1].records] == [r.SignalReceived, r.Parked]
+    assert [type(one) for one in site.turns("run")[-1].records] == [r.Parked, r.SignalReceived]
     await site.result(other.signal("word", 1))
     await site.pass_time(0.8)
     await site.result(run.signal("go", 1, id="once"))

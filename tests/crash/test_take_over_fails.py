@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 from typing import Any, cast
 
+import pytest
 from tests.crash.workers_in_memory import MemoryWorker, WorkersInMemory, workers_in_memory
+from tests.crash.workflows import LARGE
 
 from relight import Run, WorkflowContext, workflow
-from relight.actors.door import Door
+from relight.actors import journal
+from relight.actors.door import Door, Stored
 from relight.config.limits import LIMITS
 from relight.errors import UnavailableError
 
@@ -24,9 +27,7 @@ async def waits_for_go(ctx: WorkflowContext) -> str:
     return "gone"
 
 
-class _UnavailableDoor:
-    """A door that can't send what a new owner sends before its claim, once."""
-
+class _Door:
     def __init__(self, worker: MemoryWorker) -> None:
         self._worker = worker
         self.failures: int = 0
@@ -35,18 +36,24 @@ class _UnavailableDoor:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._worker.door, name)
 
-    async def publish(self, subject: str, data: bytes, **fence: Any) -> int:
-        if b'"Relit"' in data and self.failures == 0:
+
+class _UnavailableDoor(_Door):
+    """A door that can't read a large value, once."""
+
+    async def last(self, subject: str) -> Stored | None:
+        if ".M." in subject and self.failures == 0:
             self.failures += 1
             raise UnavailableError("no leader")
-        return await self._worker.door.publish(subject, data, **fence)
+        return await self._worker.door.last(subject)
 
 
-async def _taken_over_by(site: WorkersInMemory, kind: type[_UnavailableDoor]) -> tuple[Run[str], _UnavailableDoor]:
+async def _taken_over_by(site: WorkersInMemory, kind: type[_Door]) -> tuple[Run[str], _Door]:
     """Return a run that waited, was left by its owner and sent what it waits for, and the door of who takes it over."""
     owner = await site.add(waits_for_go)
     run = await site.client.start(waits_for_go)
     await site.until(lambda: len(site.turns(run.id)) == 1)
+    await run.signal("unread", "x" * LARGE)
+    await site.until(lambda: len(site.turns(run.id)) == 2)
     await site.pass_time(2 * LIMITS.linger_s)
     owner.kill()
     await run.signal("go", 1)
@@ -58,7 +65,10 @@ async def _taken_over_by(site: WorkersInMemory, kind: type[_UnavailableDoor]) ->
     return run, door
 
 
-async def test_code_that_was_replayed_for_a_take_over_that_failed_never_runs_on() -> None:
+async def test_code_that_was_replayed_for_a_take_over_that_failed_never_runs_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "_PAGE_TURNS", 1)
     _left.clear()
     async with workers_in_memory() as site:
         run, door = await _taken_over_by(site, _UnavailableDoor)
@@ -73,7 +83,7 @@ async def test_code_that_was_replayed_for_a_take_over_that_failed_never_runs_on(
         assert _left == ["left"]
 
 
-class _BrokenDoor(_UnavailableDoor):
+class _BrokenDoor(_Door):
     """A door on which each turn fails, in a way that nobody foresaw."""
 
     async def publish(self, subject: str, data: bytes, **fence: Any) -> int:

@@ -10,9 +10,10 @@ import pytest
 from tests.crash.deadly import deaths, dies_at_once, dies_before, dies_behind_a_turn, fresh, is_quarantined
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import Retry, Run, WorkflowContext, step, workflow
+from relight import Retry, Run, Workflow, WorkflowContext, step, workflow
 from relight.subjects import records as r
 from relight.testing.memory import Faults, Operation
+from relight.testing.replaying import replay_history
 
 HOUR_S = 3600
 
@@ -84,6 +85,38 @@ async def waits_behind_a_step_beside_one_that_fails(ctx: WorkflowContext) -> str
     await works_late()
     answer = await waits_ten_seconds(ctx)
     return answer + await failing
+
+
+@workflow(name="waits_first")
+async def breaks_first(ctx: WorkflowContext) -> None:
+    while True:
+        await asyncio.sleep(0)
+
+
+@workflow(name="waits_behind_a_step")
+async def breaks_behind_a_step(ctx: WorkflowContext) -> None:
+    await works()
+    while True:
+        await asyncio.sleep(0)
+
+
+@workflow(name="waits_behind_a_step")
+async def works_behind_a_step(ctx: WorkflowContext) -> str:
+    return await works() + await works()
+
+
+@workflow(name="waits_behind_an_answer")
+async def breaks_behind_an_answer(ctx: WorkflowContext) -> None:
+    await ctx.suspend("first")
+    while True:
+        await asyncio.sleep(0)
+
+
+@workflow(name="waits_behind_an_answer")
+async def waits_behind_an_answer(ctx: WorkflowContext) -> str:
+    await ctx.suspend("first")
+    await ctx.wait_for_signal("word", type=str)
+    return await waits_ten_seconds(ctx)
 
 
 @workflow
@@ -221,3 +254,64 @@ async def test_the_time_of_a_fork_is_that_of_a_run_wherever_it_is_cut(
     assert (await site.result(fork.describe())).status == "waiting"
     await site.pass_time(10)
     assert (await site.result(fork.describe())).status == "timed_out"
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+@pytest.mark.parametrize(
+    ("breaks", "mends"), [(breaks_first, waits_first), (breaks_behind_a_step, waits_behind_a_step)]
+)
+async def test_what_broken_code_could_not_take_mended_code_sees_when_it_goes_on(
+    site: WorkersInMemory, breaks: Workflow[..., None], mends: Workflow[..., str], tries: int
+) -> None:
+    worker = await site.add(breaks)
+    run = await site.result(site.client.start(breaks))
+    await site.until(lambda: len(site.records(run.id, r.Parked)) == 1)
+    for _ in range(tries - 1):
+        await site.pass_time(HOUR_S / 2)
+        await site.result(run.retry())
+        await site.pass_time(60)
+        assert (await site.result(run.describe())).parked == "stuck"
+    await site.pass_time(HOUR_S)
+    worker.kill()
+
+    await site.add(mends, code="mended")
+    await site.result(run.retry())
+    await is_waiting(site, site.client.get_run(run.id, type=str))
+    replay_history([mends], run.id, site.turns(run.id))
+
+
+async def test_also_in_a_fork_of_what_it_did_then(site: WorkersInMemory) -> None:
+    worker = await site.add(breaks_behind_a_step)
+    run = await site.result(site.client.start(breaks_behind_a_step))
+    await site.until(lambda: bool(site.records(run.id, r.Parked)))
+    worker.kill()
+    await site.pass_time(HOUR_S)
+    await site.add(works_behind_a_step, code="mended")
+    await site.result(run.retry())
+    await site.until(lambda: isinstance(site.records(run.id)[-1], r.RunCompleted))
+    site.workers[-1].kill()
+    await site.pass_time(HOUR_S)
+
+    fork = await site.result(run.restart_from("works#2"))
+    await site.add(waits_behind_a_step, code="other")
+    await is_waiting(site, site.client.get_run(fork.id, type=str))
+
+
+async def test_a_paused_run_that_breaks_when_it_goes_on_sees_it_all_when_it_is_mended(site: WorkersInMemory) -> None:
+    worker = await site.add(breaks_behind_an_answer)
+    run = await site.result(site.client.start(breaks_behind_an_answer))
+    await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+    await site.result(run.pause())
+    await site.result(run.resume("first"))
+    await site.result(run.signal("word", "heard"))
+    await site.pass_time(60)
+    await site.result(run.unpause())
+    await site.until(lambda: bool(site.records(run.id, r.Parked)))
+    await site.pass_time(HOUR_S)
+    worker.kill()
+
+    await site.add(waits_behind_an_answer, code="mended")
+    await site.result(run.retry())
+    await is_waiting(site, site.client.get_run(run.id, type=str))
+    assert not (await site.result(run.describe())).waits_for
+    replay_history([waits_behind_an_answer], run.id, site.turns(run.id))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from tests.crash.deadly import drained
 from tests.crash.workers_in_memory import WorkersInMemory
 
 from relight import Run, WorkflowContext, step, workflow
 from relight.subjects import records as r
+from relight.testing.memory import MemoryDoor, Operation
 from relight.testing.memory import door as memory_door
 
 executed: list[str] = []
@@ -77,3 +80,17 @@ async def test_workers_that_try_it_and_leave_in_order_are_not_taken_for_dead(
     await site.pass_time(300)
 
     assert (await site.result(run.describe())).parked == "stuck"
+
+
+async def test_nor_do_their_tries_leave_messages_behind(site: WorkersInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    await unfit(site, monkeypatch, workers=2)
+    await site.pass_time(600)
+    published: list[str] = []
+
+    def count(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+        if now == "before" and operation.name == "publish":
+            published.append(operation.subject)
+
+    site.server.on_operation = count
+    await site.pass_time(600)
+    assert published == []

@@ -182,6 +182,11 @@ class Door(Protocol):
         """Whether its server is one of several: what one of them sends may overtake what another has sent before."""
         ...
 
+    @property
+    def payload_bytes_max(self) -> int:
+        """No larger message can be stored."""
+        ...
+
     # Writing. An acknowledged publish is stored.
 
     def publish(

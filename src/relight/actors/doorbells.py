@@ -112,6 +112,12 @@ class Doorbells:
             return 0
         return max((one.sequence for one in self.rung.values() if one.sequence > cursor and is_wake(one)), default=0)
 
+    def needless_below(self, cursor: int) -> int:
+        """Up to where the mailbox may be purged: what was consumed, but not the message that is the lease."""
+        if self.lease is None or not is_wake(self.lease):
+            return cursor + 1
+        return min(cursor + 1, self.lease.sequence)
+
     def postpone(self) -> None:
         """Have all of them come again, later each time: each try may have left a fresh one."""
         held = self.held()

@@ -7,7 +7,6 @@ import itertools
 from relight.actors.arrival import Arrival
 from relight.actors.crew import Crew
 from relight.actors.door import Delivery
-from relight.actors.doorbells import relit_in
 from relight.actors.journal import Journal, Tail
 from relight.actors.live_runs import LiveRuns
 from relight.actors.run.draft import Draft
@@ -84,15 +83,10 @@ class Entrance:
             # Who opened this history died before it had removed the older one.
             await self._door.purge(self._subjects.log(run), below=history.opened)
         epoch, cursor = self.epoch_after(history.last), history.last.cursor
-        # A fresh lease may come late, or here: if each led to the next one at once, there would be no end. Its actor
-        # asks for another, before its first append, if there is something to do under it.
-        is_fresh_lease = delivery.delivered == 1 and relit_in(delivery) is not None
-        if not is_fresh_lease:
-            await self.relight(delivery, run, epoch)
         if self._is_free(delivery, run):
             arrival.given()
             actor = self._actor(run, draft, history.tail, epoch=epoch, cursor=cursor, bytes=history.bytes)
-            actor.resume(delivery, claim, arrival, has_asked=not is_fresh_lease)
+            actor.resume(delivery, claim, arrival)
         return True
 
     def arrival(self, run: str) -> Arrival:

@@ -8,7 +8,7 @@ If the first attempt arrives after all, the second one is refused, and the last 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -148,12 +148,14 @@ class Journal:
         family: bool = False,
         values: bool = False,
         consumed: Sequence[Consumed] = (),
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Append `records` as one turn, or as several if one message can't hold them.
 
         Waits as long as it takes: with back-off while the server is away or can't store, and, where the run is held,
         while its data key is not at hand. Of several parts each carries the cursor up to which its records, and those
         before, have `consumed` the mailbox; the last one `cursor`. What opens a history must fit into one message.
+        `before` is awaited when a first message is ready to be sent, and fits.
 
         Raises:
             Displaced: Another owner has appended. Of several messages, those before it were written.
@@ -176,6 +178,8 @@ class Journal:
             values=values,
         )
         data, refused = await self._stored(seal, encode(turn))
+        if refused is None and len(data) > self._door.payload_bytes_max:
+            refused = PayloadTooLargeError("a turn", size_bytes=len(data), limit_bytes=self._door.payload_bytes_max)
         if len(data) > LIMITS.turn_bytes_max and not opens_history(turn):
             cuts = cuts_of(records, LIMITS.turn_bytes_max // (1 if seal is None else 3), consumed)
             known = (Consumed(0, 0, self.cursor), *consumed)
@@ -189,11 +193,14 @@ class Journal:
                     family=family,
                     values=values,
                     consumed=within(begin, end, consumed),
+                    before=None if begin else before,
                 )
             if len(cuts) > 1:
                 return
         if refused is not None:
             raise Unfit(str(refused)) from refused
+        if before is not None:
+            await before()
         try:
             sequence = await self._door.publish(self._subject, data, fence=tail.sequence)
         except (FencedError, UnavailableError):

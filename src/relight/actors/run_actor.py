@@ -24,7 +24,7 @@ from relight.actors.arrival import Arrival
 from relight.actors.attempts import Attempts, Beats
 from relight.actors.crew import Crew
 from relight.actors.door import Delivery, Handle, KeyDestroyedError
-from relight.actors.doorbells import Doorbells, is_wake
+from relight.actors.doorbells import Doorbells, is_wake, relit_in
 from relight.actors.due_alarm import DueAlarm
 from relight.actors.family import has_family, tell_family
 from relight.actors.journal import Displaced, Journal, Unfit
@@ -82,6 +82,7 @@ class RunActor:
         "_reads_mailbox",
         "_rung",
         "_taken_s",
+        "_takes_over",
         "_task",
         "_title",
         "_tried_up_to",
@@ -92,8 +93,7 @@ class RunActor:
         self.run, self._queue = run, ""
         self._crew, self._door = crew, crew.door
         self._journal = journal
-        self._epoch, self._cursor = epoch, cursor
-        self._consumed = 0
+        self._epoch, self._cursor, self._consumed = epoch, cursor, 0
         self._doorbells = Doorbells(crew.door, run)
         self._is_resumed = self._is_back = self._hands_back = self._holds_first_turn = self._comes_in = False
         self._arrival: Arrival | None = None
@@ -101,7 +101,7 @@ class RunActor:
         self._drive_by(draft)
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
-        self._reads_mailbox = self._rung = False
+        self._reads_mailbox = self._rung = self._takes_over = False
         self._claim: Handle | None = None
         self._alarm = DueAlarm(crew.door.clock)
         self._mailbox_alarm: Handle | None = None
@@ -162,10 +162,10 @@ class RunActor:
         self._reads_mailbox = self._comes_in = True
         self._go()
 
-    def resume(self, lease: Delivery, claim: r.Claimed | None, arrival: Arrival, *, has_asked: bool) -> None:
+    def resume(self, lease: Delivery, claim: r.Claimed | None, arrival: Arrival) -> None:
         """Drive a run whose history the draft has replayed; or, after `claim` is stored, the `arrival` will."""
         self._doorbells.take(lease, owner=self._crew.worker, epoch=self._epoch)
-        self._doorbells.changes_lease &= not has_asked  # Then a fresh one is on its way.
+        self._takes_over = lease.delivered != 1 or relit_in(lease) is None
         self._title.proven_s = arrival.history.began_s
         self._is_resumed = True
         self._armed.suppose(self.state)
@@ -277,7 +277,7 @@ class RunActor:
             if self._hands_back and not attempts.running and not draft.records:
                 return await self._hand_over()
             await self._take()
-            if bells.changes_lease and (draft.records or self._has_local_work() or bells.is_distrusted):
+            if bells.changes_lease and not draft.records and (self._has_local_work() or bells.is_distrusted):
                 # A doubtful delivery that leads to nothing needs none: the next one might be as doubtful, and so on.
                 await self._ask_for_fresh_lease()
             if appends := bool(draft.records) and not self._holds_first_turn:
@@ -302,20 +302,15 @@ class RunActor:
 
     async def _come_in(self) -> None:
         """Store that the run is taken over before any of its code runs: that may have ended who had it before."""
-        if self._doorbells.changes_lease:
-            await self._ask_for_fresh_lease()
         await self._append()
         end, self._claimed_as = self._journal.tail.sequence, self._journal.tail.number
         if self.state.is_quarantined:
             self._tried_up_to = end
-        elif self._arrival is None:
-            self._draft.begin_at(self._door.clock.now_ms())
-            self._draft.carry_on()
-        elif (draft := await self._arrival.replayed(end)) is None:
-            raise Displaced(None)
         else:
-            if draft is not self._draft:
-                self._drive_by(draft)
+            draft = self._draft if self._arrival is None else await self._arrival.replayed(end)
+            if draft is None:
+                raise Displaced(None)
+            self._drive_by(draft)
             draft.begin_at(self._door.clock.now_ms())
             draft.carry_on()
         self._comes_in, self._arrival = False, None
@@ -416,6 +411,8 @@ class RunActor:
             # Who had it before may have stored what it did not live to record.
             values=state.end is not None and (draft.shelf.is_used or state.was_claimed),
             consumed=consumed,
+            # Not earlier: each try that stores nothing would leave one more, and each of them leads to the next try.
+            before=self._ask_for_fresh_lease if self._doorbells.changes_lease else None,
         )
         self._title.proven_s = self._taken_s
         now_s = clock.elapsed_s()
@@ -474,16 +471,16 @@ class RunActor:
     async def _purge_mailbox(self) -> None:
         """Remove what the journal has taken over; never the message that is held as the lease."""
         self._consumed = 0
-        below = self._cursor + 1
-        if self.lease is not None and is_wake(self.lease):
-            below = min(below, self.lease.sequence)
+        below = self._doorbells.needless_below(self._cursor)
         mailbox = self._crew.subjects.wake(self._queue, self.run)
         await self._title.eventually(lambda: self._door.purge(mailbox, below=below))
 
     async def _ask_for_fresh_lease(self) -> None:
         relights = self._crew.relights
         if self._journal.tail.number > 0 and self._doorbells.take_doubt(relights):
-            await self._title.while_owned(lambda: relights.publish_in_doubt(self._queue, self.run, self._epoch))
+            publish = relights.publish if self._takes_over else relights.publish_in_doubt
+            self._takes_over = False
+            await self._title.while_owned(lambda: publish(self._queue, self.run, self._epoch))
 
     async def _hold_again(self) -> None:
         self._is_back = False
@@ -588,14 +585,14 @@ class RunActor:
     async def _hand_over(self) -> None:
         """Give the leases back. Who gets them may ask when this worker is gone, and must not take it for dead."""
         if (self.state.has_work or self.state.is_suspect) and self._journal.tail.number > 0:
-            await self._ask_for_fresh_lease()
             await self._append_notes(r.Claimed(r.LEFT))
         self._doorbells.give_back()
         self._leave(())
 
     async def _append_notes(self, *notes: r.Note) -> None:
-        lease, now_ms = 0 if self.lease is None else self.lease.sequence, self._draft.at_ms
-        await self._journal.append(notes, epoch=self._epoch, lease=lease, cursor=self._journal.cursor, at_ms=now_ms)
+        lease, cursor, at_ms = 0 if self.lease is None else self.lease.sequence, self._journal.cursor, self._draft.at_ms
+        before = self._ask_for_fresh_lease
+        await self._journal.append(notes, epoch=self._epoch, lease=lease, cursor=cursor, at_ms=at_ms, before=before)
 
     def _leave(self, unfinished: Sequence[Delivery]) -> None:
         self._doorbells.drop()

@@ -139,6 +139,11 @@ class SealingDoor:
         """See `Door.is_spread`."""
         return self._door.is_spread
 
+    @property
+    def payload_bytes_max(self) -> int:
+        """See `Door.payload_bytes_max`."""
+        return self._door.payload_bytes_max
+
     # Writing.
 
     async def publish(

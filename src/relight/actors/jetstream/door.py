@@ -103,6 +103,11 @@ class JetStreamDoor:
         """See `Door.is_spread`."""
         return self._connection.is_spread
 
+    @property
+    def payload_bytes_max(self) -> int:
+        """See `Door.payload_bytes_max`."""
+        return self._connection.max_payload
+
     @classmethod
     async def open(cls, options: DoorOptions, *, keeper: LeaseKeeper | None = None) -> JetStreamDoor:
         """Connect, and find or make the streams.

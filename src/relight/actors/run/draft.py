@@ -28,6 +28,9 @@ from relight.subjects.turn import Turn
 
 __all__ = ("Draft",)
 
+_NEVER_BEHIND_A_HOLD = (r.RunStarted, r.Unparked)
+"""A history begins with the one; the other would let the run go on."""
+
 
 class Draft:
     """Makes the turns of one run.
@@ -84,10 +87,14 @@ class Draft:
 
     def begin_again(self, started: r.RunStarted, claim: r.Claimed) -> None:
         """Record a start whose code may have ended the worker that had it; it begins once that is stored."""
-        if started.not_before_ms is None:
-            started = msgspec.structs.replace(started, not_before_ms=self.at_ms)
-        self.record(started)
+        self.record(self._held_back(started))
         self.claim(claim)
+
+    def _held_back(self, started: r.RunStarted) -> r.RunStarted:
+        """Return the start such that its code does not see it in this turn."""
+        if started.not_before_ms is not None:
+            return started
+        return msgspec.structs.replace(started, not_before_ms=self.at_ms)
 
     def claim(self, claim: r.Claimed) -> None:
         """Record that the run is taken over. After too many deaths its code is left alone."""
@@ -169,27 +176,38 @@ class Draft:
 
     def record(self, record: r.Record, value: object = p.NOT_DECODED) -> None:
         """Add a record, and what the code asks for when it sees it."""
-        self._write(record)
+        if self.is_behind:
+            self._has_unseen_cancel = self._has_unseen_cancel or isinstance(record, r.CancelRequested)
+            self._write(record)
+            return
+        try:
+            asked = self.program.gated(self._shown(record, value))
+        except p.BrokenProgramError as error:
+            self._break(error, record)
+        else:
+            self._write(record)
+            self._add(asked)
+
+    def _shown(self, record: r.Record, value: object) -> list[p.Asked]:
         if is_fact(record):
-            if self.is_behind:
-                self._has_unseen_cancel = self._has_unseen_cancel or isinstance(record, r.CancelRequested)
-            else:
-                self._show(record, self.at_ms, value)
-        elif isinstance(record, r.Parked | r.Unparked | r.Paused | r.Unpaused) and not self.is_behind:
-            self._note(record)
+            return self._script.live(record, self.at_ms, value)
+        if isinstance(record, r.Parked | r.Unparked | r.Paused | r.Unpaused):
+            return self._script.note(record, self.at_ms)
+        return []
+
+    def _break(self, error: p.BrokenProgramError, record: r.Record) -> None:
+        """Park the run before what its code could not take: other code sees it when the run goes on, at that time."""
+        self.is_behind = True
+        if isinstance(record, r.RunStarted):
+            self._write(self._held_back(record))
+        self.park("stuck", str(error))
+        if not isinstance(record, _NEVER_BEHIND_A_HOLD):
+            self._write(record)
 
     def _write(self, record: r.Record) -> None:
         self.records.append(record)
         self._known = len(self.records)
         self.state.apply(record, self.at_ms)
-
-    def _show(self, fact: r.Fact, at_ms: int, value: object = p.NOT_DECODED) -> None:
-        try:
-            requests = self._script.live(fact, at_ms, value)
-        except p.BrokenProgramError as error:
-            self._break(error)
-        else:
-            self._ask(requests)
 
     def park(self, reason: str, message: str, step: str = "") -> None:
         self.record(r.Parked(reason, self.program.redacted(message)[:4000], step, self._code))
@@ -389,7 +407,8 @@ class Draft:
         size = sum(len(encode(one)) for one in records)
         bytes_max = LIMITS.turn_bytes_max // (2 if missed else 1)
         if size > bytes_max:  # The code, which could not see what came since it asked, was not refused.
-            self._break(p.BrokenProgramError(too_much(size, bytes_max)))
+            self.is_behind = True
+            self.park("stuck", too_much(size, bytes_max))
             return
         started = records[-1]
         assert isinstance(started, r.RunStarted), "the last one of an opening"
@@ -407,24 +426,14 @@ class Draft:
             return
         self._script.replay([(record, self.at_ms) for record in records])
 
-    def _note(self, record: r.Note) -> None:
-        try:
-            requests = self._script.note(record, self.at_ms)
-        except p.BrokenProgramError as error:
-            self._break(error)
-        else:
-            self._ask(requests)
-
-    def _break(self, error: p.BrokenProgramError) -> None:
-        self.is_behind = True
-        self.park("stuck", str(error))
-
     def _ask(self, requests: list[p.Asked]) -> None:
         try:
-            allowed = self.program.gated(requests)
+            self._add(self.program.gated(requests))
         except p.BrokenProgramError as error:
-            self._break(error)
-            return
+            self.is_behind = True
+            self.park("stuck", str(error))
+
+    def _add(self, allowed: list[p.Asked]) -> None:
         for request in allowed:
             if isinstance(request, p.Continue):
                 self._continue(request)

@@ -152,6 +152,11 @@ class RunState(Struct):
             return False
         return self.is_copied or (self.started.not_before_ms is not None and not self.is_begun)
 
+    @property
+    def is_unbegun(self) -> bool:
+        """Whether no code of it has begun, of any of its histories."""
+        return self.is_delayed and not self.is_copied and self.generation == 1
+
     def is_early(self, at_ms: int) -> bool:
         """Whether the time at which the code may begin is yet to come."""
         return self.started is not None and self.is_delayed and (self.started.not_before_ms or 0) > at_ms
@@ -179,7 +184,7 @@ class RunState(Struct):
         if self.started is None:
             return None
         latest_ms, timeout_ms = self.started.deadline_ms, self.started.timeout_ms
-        if timeout_ms is None or (self.is_delayed and not self.is_copied and self.generation == 1):
+        if timeout_ms is None or (self.is_unbegun and self.parked is None):
             return latest_ms
         own_ms = self.started_at_ms + timeout_ms
         return own_ms if latest_ms is None else min(own_ms, latest_ms)
@@ -423,7 +428,7 @@ def _parked(state: RunState, record: r.Parked) -> None:
 
 
 def _unparked(state: RunState, record: r.Unparked) -> None:
-    if state.is_delayed and not state.is_copied and state.generation == 1:
+    if state.is_unbegun:
         state.started_at_ms = state.at_ms
     # That its time has come says nothing about code that may have ended those who had it.
     deaths = state.deaths if state.parked is None and (state.is_held_back or state.is_copied) else 0

@@ -57,6 +57,11 @@ class MemoryDoor:
         """See `Door.is_spread`."""
         return self._server.is_spread
 
+    @property
+    def payload_bytes_max(self) -> int:
+        """See `Door.payload_bytes_max`."""
+        return _PAYLOAD_BYTES_MAX
+
     # The process.
 
     def kill(self) -> None:
