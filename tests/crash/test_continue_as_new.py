@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 from msgspec import Raw
@@ -191,9 +192,17 @@ async def test_messages_that_were_read_together_go_one_by_one_to_the_histories_t
     run = await site.result(site.client.start(collects, ""))
     for word in "abc":
         await run.signal("word", word)
+    ends_of_openings: list[type[object]] = []
 
+    def look(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+        if now == "after" and operation.name == "publish" and ".log." in operation.subject:
+            records = site.turns(run.id)[-1].records
+            ends_of_openings.extend(type(records[-1]) for one in records if isinstance(one, r.Continued))
+
+    site.server.on_operation = look
     worker = await site.add(collects)
     assert await site.result(run.result()) == "abc"
+    assert set(ends_of_openings) == {r.RunStarted}
 
     worker.kill()
     replay([one async for one in run.history()], workflows=[collects])

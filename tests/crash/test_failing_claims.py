@@ -11,7 +11,7 @@ import pytest
 from tests.crash.deadly import dies_before, dies_behind_a_turn, fresh
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 
-from relight import WorkflowContext, step, workflow
+from relight import RunTerminated, RunTimedOut, WorkflowContext, step, workflow
 from relight.subjects import records as r
 from relight.testing.memory import Faults, MemoryDoor, Operation
 from relight.testing.memory import door as memory_door
@@ -67,6 +67,11 @@ async def hangs() -> None:
 @workflow
 async def hangs_in_a_step(ctx: WorkflowContext) -> None:
     await hangs()
+
+
+@workflow(timeout=300)
+async def waits_five_minutes(ctx: WorkflowContext) -> None:
+    await ctx.suspend("go")
 
 
 @workflow
@@ -190,3 +195,29 @@ async def test_tries_that_store_nothing_leave_nothing_behind_and_come_less_and_l
         assert len(given_back) <= 20
         codec.fails_times = 0
         await site.result(run.result())
+
+
+@pytest.mark.parametrize("has_code", [True, False])
+async def test_nor_do_tries_to_end_a_run_leave_anything_behind(site: WorkersInMemory, *, has_code: bool) -> None:
+    codec, given_back = Failing(), list[int]()
+    async with site.another_client(codec) as client:
+        worker = await site.add(waits_five_minutes, codecs=[codec])
+        run = await site.result(client.start(waits_five_minutes))
+        await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+        await site.pass_time(60)
+        worker.kill()
+        await site.add(waits_five_minutes if has_code else listens, codecs=[codec])
+        codec.fails_times = 1_000_000
+
+        def count(door: MemoryDoor, operation: Operation, now: Literal["before", "after"]) -> None:
+            if now == "before" and operation.name in ("nak", "publish"):
+                given_back.append(site.server.clock.now_ms())
+                assert len(given_back) < 100
+
+        site.server.on_operation = count
+        if has_code:
+            await site.result(run.terminate())
+        await site.pass_time(900)
+        codec.fails_times = 0
+        with pytest.raises(RunTerminated if has_code else RunTimedOut):
+            await site.result(run.result())

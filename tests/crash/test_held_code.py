@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from tests.crash.deadly import die, dies_before, dies_behind_a_turn, fresh, is_quarantined
+from tests.crash.deadly import deaths, die, dies_before, dies_behind_a_turn, fresh, is_quarantined
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
 from tests.crash.workflows import LARGE
 
-from relight import WorkflowContext, step, workflow
+from relight import RunCancelled, WorkflowContext, step, workflow
 from relight.sdk._history import History, history_of
 from relight.subjects import records as r
 from relight.testing.golden import check_golden
@@ -49,6 +49,34 @@ async def works_and_waits(ctx: WorkflowContext) -> None:
 @workflow(name="works_and_waits")
 async def dies_first(ctx: WorkflowContext) -> None:
     die(ctx.run_id)
+
+
+@workflow(name="is_delayed", timeout=600)
+async def breaks(ctx: WorkflowContext) -> None:
+    while True:
+        await asyncio.sleep(0)
+
+
+@workflow(name="is_delayed", timeout=600)
+async def dies(ctx: WorkflowContext) -> None:
+    die(ctx.run_id)
+
+
+done: list[str] = []
+
+
+@step
+async def does(what: str) -> None:
+    done.append(what)
+
+
+@workflow(name="is_delayed")
+async def does_and_cleans_up(ctx: WorkflowContext) -> None:
+    try:
+        await does("did")
+        await ctx.suspend("go")
+    finally:
+        await does("cleaned")
 
 
 @workflow
@@ -215,3 +243,40 @@ async def test_a_fork_of_a_claimed_start_is_quarantined_after_three_deaths(site:
 
     fork = await site.result(run.restart_from("works#1"))
     await is_quarantined(site, fork, dies_first, deaths_more=3)
+
+
+async def test_the_time_of_a_delayed_start_that_breaks_counts_from_when_it_was_to_begin(site: WorkersInMemory) -> None:
+    await site.add(breaks)
+    run = await site.result(site.client.start(breaks, delay=3600))
+    await site.pass_time(3660)
+    assert (await site.result(run.describe())).parked == "stuck"
+    await site.pass_time(600)
+    assert (await site.result(run.describe())).status == "timed_out"
+
+
+async def test_so_does_that_of_one_that_is_quarantined(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies, delay=3600))
+    worker = await site.add(dies)
+    await site.until(lambda: len(deaths) == 1)
+    worker.kill()
+    await is_quarantined(site, run, dies, deaths_more=2)
+
+
+async def test_a_claimed_start_that_breaks_and_is_cancelled_undoes_what_was_done(site: WorkersInMemory) -> None:
+    done.clear()
+    run = await site.result(site.client.start(does_and_cleans_up))
+    await dies_before(site, await site.add(does_and_cleans_up), "publish")
+    assert done == ["did"]
+    worker = await site.add(breaks, code="broken")
+    await site.until(lambda: bool(site.records(run.id, r.Parked)))
+    await site.pass_time(600)
+    await site.result(run.cancel())
+    await site.pass_time(60)
+    assert (await site.result(run.describe())).parked == "stuck"
+    worker.kill()
+
+    await site.add(does_and_cleans_up, code="mended")
+    await site.result(run.retry())
+    with pytest.raises(RunCancelled):
+        await site.result(run.result())
+    assert done[-1] == "cleaned"

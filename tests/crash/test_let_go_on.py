@@ -201,3 +201,27 @@ async def test_who_takes_it_over_from_a_dead_worker_goes_on_without_another_word
     await site.result(run.signal("word", "hello"))
 
     assert await site.result(run.result()) == ["worked", "quick", "hello"]
+
+
+@workflow
+async def breaks_when_cancelled(ctx: WorkflowContext) -> None:
+    try:
+        await works()
+    finally:
+        while is_broken:
+            await asyncio.sleep(0)
+
+
+async def test_a_cancel_that_the_code_could_not_take_does_not_wait_for_what_is_under_way(site: WorkersInMemory) -> None:
+    await site.add(breaks_when_cancelled)
+    run = await site.result(site.client.start(breaks_when_cancelled))
+    await site.until(lambda: bool(executed))
+    await site.result(run.cancel())
+    await site.until(lambda: bool(site.records(run.id, r.CancelRequested)))
+    assert (await site.result(run.describe())).parked == "stuck"
+
+    is_broken.clear()
+    await site.result(run.retry())
+    with pytest.raises(RunCancelled):
+        await site.result(run.result())
+    assert executed == ["begun", "stopped"]

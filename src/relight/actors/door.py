@@ -184,7 +184,7 @@ class Door(Protocol):
 
     @property
     def payload_bytes_max(self) -> int:
-        """No larger message can be stored."""
+        """No larger message can be stored, with a fence on its subject."""
         ...
 
     # Writing. An acknowledged publish is stored.

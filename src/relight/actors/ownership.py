@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from msgspec import Raw
@@ -457,8 +458,6 @@ class Ownership:
         ending = await foreseen_ending(mailbox, state, cursor=cursor, now_ms=None if has_code else now_ms)
         if ending is None:
             return False
-        if not opening:  # Without a journal it would say that one was lost; and nobody acknowledges a start yet.
-            await self._entrance.relight(delivery, run, epoch)
         journal = self._entrance.journal(run, tail)
         try:
             await journal.append(
@@ -469,6 +468,8 @@ class Ownership:
                 at_ms=now_ms,
                 family=has_family(state),
                 values=True,  # Nobody has looked: they are looked for when it is retired.
+                # Without a journal it would say that one was lost; and nobody acknowledges a start yet.
+                before=None if opening else partial(self._entrance.relight, delivery, run, epoch),
             )
         except Displaced:
             self._later(delivery)

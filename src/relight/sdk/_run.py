@@ -359,8 +359,9 @@ class Run(Generic[R]):
         """Start a new run from a copy of this one's history, up to the outcome of step `after`. This one is untouched.
 
         Steps of the copied part are never executed again; those after it are, under the new run's idempotency keys, by
-        today's code. If that asks for something else than the copied part has, the new run is parked as stuck. Returns
-        when durable; with an `id`, repeating it completes it or finds it done.
+        today's code, which sees the time at which it goes on there: time-outs that it sets count from then. If it asks
+        for something else than the copied part has, the new run is parked as stuck. Returns when durable; with an `id`,
+        repeating it completes it or finds it done.
 
         Args:
             after: Key of a step that has an outcome, for example `charge_card#1`.

@@ -36,6 +36,8 @@ __all__ = ("DoorOptions", "JetStreamDoor", "LeaseKeeper")
 _PAUSED = 1.5
 """How many of its time-outs a question takes only if this worker's loop stood still meanwhile."""
 
+_FENCE_BYTES_MAX = len(fence_headers(2**63, None))
+
 _log = structlog.stdlib.get_logger("relight.door")
 
 
@@ -106,7 +108,7 @@ class JetStreamDoor:
     @property
     def payload_bytes_max(self) -> int:
         """See `Door.payload_bytes_max`."""
-        return self._connection.max_payload
+        return self._connection.max_payload - _FENCE_BYTES_MAX
 
     @classmethod
     async def open(cls, options: DoorOptions, *, keeper: LeaseKeeper | None = None) -> JetStreamDoor:

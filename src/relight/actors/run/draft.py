@@ -202,7 +202,7 @@ class Draft:
             self._write(self._held_back(record))
         self.park("stuck", str(error))
         if not isinstance(record, _NEVER_BEHIND_A_HOLD):
-            self._write(record)
+            self.record(record)
 
     def _write(self, record: r.Record) -> None:
         self.records.append(record)

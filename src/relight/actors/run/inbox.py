@@ -91,6 +91,8 @@ def _cancel(state: RunState, reason: str) -> tuple[r.Record, ...]:
 def _cancel_unpaused(state: RunState, reason: str) -> tuple[r.Record, ...]:
     if state.cancel_requested:
         return ()
+    if state.parked is not None and state.parked.reason == "stuck":
+        return (r.CancelRequested(reason),)  # What its code may have done before it broke, mended code undoes.
     if state.is_delayed:
         return (r.CancelRequested(reason), r.Unparked("cancel"))
     if state.parked is not None and state.parked.reason in (*_RESOLVABLE, "quarantined"):

@@ -186,7 +186,10 @@ class RunState(Struct):
         latest_ms, timeout_ms = self.started.deadline_ms, self.started.timeout_ms
         if timeout_ms is None or (self.is_unbegun and self.parked is None):
             return latest_ms
-        own_ms = self.started_at_ms + timeout_ms
+        since_ms = self.started_at_ms
+        if self.is_unbegun:
+            since_ms = max(since_ms, self.started.not_before_ms or 0)
+        own_ms = since_ms + timeout_ms
         return own_ms if latest_ms is None else min(own_ms, latest_ms)
 
     def next_due_ms(self, launched_until_ms: int = 0) -> int | None:
