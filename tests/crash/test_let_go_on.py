@@ -130,6 +130,36 @@ async def test_a_run_whose_code_still_cannot_go_on_is_stuck_once_more(site: Work
     assert "a worker with mended code goes on, or run.retry" in said
 
 
+@workflow(name="turns")
+async def turns_left(ctx: WorkflowContext) -> None:
+    await is_quick()
+    await ctx.suspend("on")
+
+
+@workflow(name="turns")
+async def turns_right(ctx: WorkflowContext) -> None:
+    await ctx.suspend("on")
+
+
+async def test_so_is_one_whose_code_still_asks_for_something_else(site: WorkersInMemory) -> None:
+    worker = await site.add(turns_left)
+    run = await site.result(site.client.start(turns_left))
+    await site.until(lambda: bool(site.records(run.id, r.Suspended)))
+    await site.pass_time(5)
+    worker.kill()
+    await site.add(turns_right, code="other")
+    await site.result(run.resume("on"))
+    await site.until(lambda: bool(site.records(run.id, r.Parked)))
+    before = len(site.records(run.id))
+
+    await site.result(run.retry())
+    await site.pass_time(60)
+
+    assert [type(one) for one in site.records(run.id)[before:]] == [r.Parked, r.Parked]
+    [said] = (await site.result(run.describe())).waits_for
+    assert "it was let go on" not in said
+
+
 async def test_nothing_happens_while_it_waits(site: WorkersInMemory) -> None:
     run = await stuck(site)
     await site.result(run.retry())

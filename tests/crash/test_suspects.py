@@ -22,6 +22,7 @@ from tests.crash.deadly import (
     kill_workers,
 )
 from tests.crash.workers_in_memory import WorkersInMemory, workers_in_memory
+from tests.crash.workflows import LARGE
 
 from relight import Retry, Run, WorkflowContext, step, workflow
 from relight.actors import journal
@@ -67,6 +68,12 @@ async def fails() -> None:
 
 @step
 async def works() -> None: ...
+
+
+@workflow
+async def tells_and_waits(ctx: WorkflowContext) -> None:
+    ctx.set_details("x" * LARGE)
+    await ctx.suspend("go")
 
 
 @workflow(name="is_forked")
@@ -123,7 +130,8 @@ async def test_runs_that_are_woken_beside_deadly_code_are_not_quarantined(site: 
 
 @pytest.mark.parametrize("order", ["AB", "BACD"])
 async def test_nor_are_starts(site: WorkersInMemory, order: str) -> None:
-    runs = [await site.result(site.client.start(dies_at_once if name == "A" else waits)) for name in order]
+    # Others store large values before their turn: whoever comes in next must not end the worker before that.
+    runs = [await site.result(site.client.start(dies_at_once if name == "A" else tells_and_waits)) for name in order]
 
     assert await how_they_end(site, runs) == {order.index("A"): "quarantined"}
     assert all(site.records(run.id, r.Suspended) for run, name in zip(runs, order, strict=True) if name != "A")
@@ -133,10 +141,10 @@ async def how_they_end(site: WorkersInMemory, runs: list[Run[None]]) -> dict[int
     """Let three workers die; return which runs are parked by the fourth one, and why."""
     for _ in range(3):
         before = len(deaths)
-        worker = await site.add(waits, dies_when_woken, dies_at_once)
+        worker = await site.add(waits, tells_and_waits, dies_when_woken, dies_at_once)
         await site.until(lambda before=before: len(deaths) > before)  # type: ignore[misc]
         worker.kill()
-    await site.add(waits, dies_when_woken, dies_at_once)
+    await site.add(waits, tells_and_waits, dies_when_woken, dies_at_once)
     await site.pass_time(60)
     assert len(deaths) == 3
     described = [await site.result(run.describe()) for run in runs]

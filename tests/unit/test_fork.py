@@ -9,7 +9,7 @@ from relight import RefusedError
 from relight.actors.fork import Arguments, Cut, cut_after, cut_before, planned
 from relight.actors.journal import History, Page, Tail
 from relight.actors.reading import Reading
-from relight.actors.run.state import RunState
+from relight.actors.run.state import RunState, fold
 from relight.subjects import records as r
 from relight.subjects.turn import VERSION, Turn
 
@@ -108,6 +108,14 @@ def test_nor_does_it_see_in_the_copy_by_what_it_went_on_there() -> None:
     made = plan(cut_before("d#1"), FIRST, held, THIRD[:1], (r.Unparked("code"), r.StepScheduled("d#1", "z")))
 
     assert made[-1] == (3_000, (THIRD[0], HOLD))
+
+
+def test_it_does_not_inherit_deaths() -> None:
+    claimed = (r.Claimed("owner_gone", deaths=2),)
+    held = (*SECOND[:2], r.Parked("stuck", "other code"))
+    made = plan(cut_before("d#1"), FIRST, held, claimed, (r.Unparked("code"), r.StepScheduled("d#1", "z")))
+
+    assert fold(made).deaths == 0
 
 
 @pytest.mark.parametrize(
