@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +17,8 @@ __all__ = ("Forked", "become")
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.preloaded"])
+_looks = threading.Lock()
+"""Each start looks at all processes; of two that read one's exit code at once, one is told 255."""
 
 
 @final
@@ -30,7 +34,8 @@ class Forked:
         self._process = _forks.Process(target=work, args=arguments, daemon=True)
         mark = os.environ.pop(MARK, None)  # Whoever forks outlives the test.
         try:
-            self._process.start()
+            with _looks:
+                self._process.start()
         finally:
             if mark is not None:
                 os.environ[MARK] = mark
@@ -42,7 +47,8 @@ class Forked:
 
     @property
     def returncode(self) -> int | None:
-        return self._process.exitcode
+        with _looks:
+            return self._process.exitcode
 
     def kill(self) -> None:
         self._process.kill()
@@ -52,9 +58,10 @@ class Forked:
 
     def join(self) -> int:
         """Wait for its end and return its exit code."""
-        self._process.join()
-        assert self._process.exitcode is not None, "it has ended"
-        return self._process.exitcode
+        wait([self._process.sentinel])
+        code = self.returncode
+        assert code is not None, "it has ended"
+        return code
 
 
 def become(environment: Mapping[str, str], *, out: Path, err: Path) -> None:
