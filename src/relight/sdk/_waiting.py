@@ -25,7 +25,7 @@ def waits_for(sight: Sight, children: Mapping[str, str]) -> tuple[str, ...]:
     if state.end is not None or state.started is None:
         return ()
     held = () if state.paused_at_ms is None else (_pause(sight.run, state.paused_at_ms),)
-    if state.is_delayed and state.parked is None and not (state.is_held_back or state.is_copied):
+    if state.is_delayed and state.parked is None and not state.goes_on_at_once:
         return (
             *held,
             f"its start at {_time(state.started.not_before_ms or 0)}; it begins by itself",

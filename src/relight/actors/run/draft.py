@@ -137,7 +137,7 @@ class Draft:
         if is_stuck_on_other_code(self.state, self._code):
             # Whoever parked it may have died before it left word for those with other code.
             self.record(r.Unparked("code"))
-        if self.state.is_held_back or self.state.is_copied:
+        if self.state.goes_on_at_once:
             self._let_begin()  # Before what came: of those who had it, it may be about what they have not recorded.
         interrupted = (step.key for step in self.state.steps.values() if step.started and step.unsafe)
         self._interrupted = dict.fromkeys(interrupted, "interrupted")

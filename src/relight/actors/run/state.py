@@ -148,9 +148,13 @@ class RunState(Struct):
     @property
     def is_delayed(self) -> bool:
         """Whether the code has not begun yet, or has not gone on from where it was copied."""
-        if self.started is None:
-            return False
-        return self.is_copied or (self.started.not_before_ms is not None and not self.is_begun)
+        is_to_begin = self.started is not None and self.started.not_before_ms is not None and not self.is_begun
+        return self.is_copied or is_to_begin
+
+    @property
+    def goes_on_at_once(self) -> bool:
+        """Whether its code, held until a later turn, waits for nothing but a worker: no time that is yet to come."""
+        return self.is_held_back or self.is_copied
 
     @property
     def is_unbegun(self) -> bool:
@@ -186,10 +190,8 @@ class RunState(Struct):
         latest_ms, timeout_ms = self.started.deadline_ms, self.started.timeout_ms
         if timeout_ms is None or (self.is_unbegun and self.parked is None):
             return latest_ms
-        since_ms = self.started_at_ms
-        if self.is_unbegun:
-            since_ms = max(since_ms, self.started.not_before_ms or 0)
-        own_ms = since_ms + timeout_ms
+        begins_ms = (self.started.not_before_ms or 0) if self.is_unbegun else 0
+        own_ms = max(self.started_at_ms, begins_ms) + timeout_ms
         return own_ms if latest_ms is None else min(own_ms, latest_ms)
 
     def next_due_ms(self, launched_until_ms: int = 0) -> int | None:
@@ -434,11 +436,9 @@ def _unparked(state: RunState, record: r.Unparked) -> None:
     if state.is_unbegun:
         state.started_at_ms = state.at_ms
     # That its time has come says nothing about code that may have ended those who had it.
-    deaths = state.deaths if state.parked is None and (state.is_held_back or state.is_copied) else 0
-    is_let_go = state.parked is not None or state.is_copied
+    deaths = state.deaths if state.parked is None and state.goes_on_at_once else 0
     state.parked, state.is_copied, state.is_begun = None, False, True
-    if is_let_go:
-        _go_on(state)
+    _go_on(state)  # One that was not parked has no step yet.
     state.records_unparked = state.records
     _progress(state)
     state.deaths = deaths
