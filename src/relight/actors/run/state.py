@@ -252,8 +252,7 @@ def fold(history: Iterable[tuple[int, Iterable[r.Record]]]) -> RunState:
 
 def _started(state: RunState, record: r.RunStarted) -> None:
     state.started = record
-    is_limited = record.timeout_ms is not None or record.deadline_ms is not None
-    state.has_dues = is_limited or record.not_before_ms is not None
+    state.has_dues = any(one is not None for one in (record.timeout_ms, record.deadline_ms, record.not_before_ms))
     state.is_held_back = record.not_before_ms is not None and record.not_before_ms <= state.at_ms
     state.since_ms = state.at_ms
     if state.generation == 1:
