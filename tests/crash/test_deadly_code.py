@@ -336,6 +336,44 @@ async def test_the_cancel_that_ended_them_does_not_let_it_go_on(site: WorkersInM
     assert len(deaths) == 3
 
 
+@step(retry=Retry(attempts=1), on_exhausted="park")
+async def fails_for_good() -> None:
+    raise OSError("for good")
+
+
+@workflow
+async def dies_when_let_go_on(ctx: WorkflowContext) -> None:
+    failing = asyncio.ensure_future(fails_for_good())
+    await ctx.suspend("go")
+    die(ctx.run_id)
+    await failing
+
+
+@workflow(name="dies_when_let_go_on")
+async def does_without(ctx: WorkflowContext) -> None:
+    failing = asyncio.ensure_future(fails_for_good())
+    await ctx.suspend("go")
+    failing.cancel()
+
+
+async def test_a_retry_that_ended_them_is_not_taken_for_one_that_is_still_to_come(site: WorkersInMemory) -> None:
+    worker = await site.add(dies_when_let_go_on)
+    run = await site.result(site.client.start(dies_when_let_go_on))
+    await site.until(lambda: bool(site.records(run.id, r.Parked)))
+    await site.result(run.resume("go"))
+    await site.until(lambda: bool(site.records(run.id, r.AnswerReceived)))
+    await site.pass_time(60)
+    worker.kill()
+    await site.result(run.retry())
+    await is_quarantined(site, run, dies_when_let_go_on, deaths_more=3)
+    site.workers[-1].kill()
+    await site.add(does_without, code="mended")
+
+    await site.result(run.retry())
+    await site.result(run.result())
+    assert len(deaths) == 3
+
+
 async def test_a_quarantined_run_is_ended_without_its_code(site: WorkersInMemory) -> None:
     run = await site.result(site.client.start(dies_at_once))
     await is_quarantined(site, run, dies_at_once, deaths_more=3)

@@ -33,7 +33,7 @@ from relight.sdk._execution import Launcher, RunningAttempt
 from relight.sdk._failures import failure_of, step_failed
 from relight.sdk._gate_of_turns import gated
 from relight.sdk._loop import EndlessTurnError, RunLoop
-from relight.sdk._place import caller
+from relight.sdk._place import caller, place_of_error
 from relight.sdk._request import Requests
 from relight.sdk._scope import SCOPE
 from relight.sdk._sending import CHILD_HAS_ENDED, START_CHILD
@@ -131,7 +131,11 @@ class Activation:
                 self.unawaited.prune()
         except EndlessTurnError as error:
             raise p.BrokenProgramError(str(error)) from error
-        except (Exception, KeyboardInterrupt):
+        except KeyboardInterrupt as error:
+            if not self._launcher.has_sigint:
+                raise  # Somebody stops a test, for example.
+            raise p.BrokenProgramError(f"the workflow raised KeyboardInterrupt at {place_of_error(error)}") from error
+        except Exception:
             raise
         except BaseException as error:
             # What a class of the user's raises while pydantic reads or writes it can be a panic, past all supervisors.

@@ -61,6 +61,7 @@ class Launcher:
         self.carried_bytes_max = carried_bytes_max
         self.deps: object = None
         self.has_deps = False
+        self.has_sigint = False  # Where a worker takes it, a KeyboardInterrupt is none of a person.
         self.interceptors = tuple(interceptors)
         self.sender = sender
         self.secrets = Secrets(secrets)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Coroutine
 from functools import lru_cache
 from types import FrameType
 from typing import Any
 
-__all__ = ("caller", "place_of_task")
+__all__ = ("caller", "place_of_error", "place_of_task")
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _ASYNCIO = os.path.dirname(os.path.abspath(asyncio.__file__)) + os.sep
@@ -43,6 +44,12 @@ def place_of_task(coroutine: Coroutine[Any, Any, Any]) -> str:
     if code is not None and (code.co_name == _KNOWS_ITS_PLACE or _short(code.co_filename)):
         return ""
     return caller()
+
+
+def place_of_error(error: BaseException) -> str:
+    """Return file:line of the innermost frame that is neither ours nor asyncio's, of those through which it came."""
+    places = [f"{_short(frame.f_code.co_filename)}:{line}" for frame, line in traceback.walk_tb(error.__traceback__)]
+    return next((place for place in reversed(places) if not place.startswith(":")), "")
 
 
 @lru_cache(maxsize=4096)

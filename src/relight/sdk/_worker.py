@@ -117,6 +117,7 @@ class Worker:
 
         # Not by the loop, which would set the default for a moment when it takes its handlers away.
         before = {one: signal.signal(one, told) for one in (signal.SIGTERM, signal.SIGINT)}
+        self._launcher.has_sigint = True
         try:
             async with self:
                 named = {"version": self.version} if self.version else {}
@@ -127,6 +128,7 @@ class Worker:
                 await self._drain_unless(second)
             log.info("worker_stopped", worker=self.id)
         finally:
+            self._launcher.has_sigint = False
             for one, handler in before.items():
                 signal.signal(one, handler or signal.SIG_DFL)  # None: it was not set by Python.
 

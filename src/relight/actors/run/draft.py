@@ -235,7 +235,10 @@ class Draft:
             if self.state.end is not None or self.is_opening != was_opening:
                 break
             if self.is_behind and isinstance(record, r.Unparked):
-                if not (is_tried and self.state.is_quarantined):
+                if is_tried and self.state.is_quarantined:
+                    # Without a record nobody could tell that it was consumed, and not what it does.
+                    self.record(r.Claimed(cause=r.RESUMED, deaths=self.state.deaths))
+                else:
                     self._let_go()
             elif not (isinstance(record, r.StepRerun | r.StepCompleted | r.StepFailed) and self._is_left(record.step)):
                 self.record(record)
