@@ -249,7 +249,8 @@ class RunNotFoundError(RefusedError, LookupError):
     """No run with this id is stored: it was never started, or it was retired."""
 
     def __init__(self, run_id: str) -> None:
-        super().__init__(f"no run {run_id!r} is known; it was never started here, or it was retired")
+        unknown = f"no run {run_id!r} is known; it was never started here, or it was retired"
+        super().__init__(f"{unknown}; check the id and the namespace")
         self.run_id = run_id
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 from tests.crash.workers_in_memory import WorkersInMemory
 
-from relight import MailboxFullError, RunCancelled, RunTerminated, WorkflowContext, workflow
+from relight import AlreadyAnsweredError, MailboxFullError, Run, RunCancelled, RunTerminated, WorkflowContext, workflow
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
 from relight.subjects.codec import encode
@@ -20,12 +20,16 @@ async def waits(ctx: WorkflowContext) -> None:
     await ctx.suspend("never")
 
 
-@pytest.mark.parametrize(("way", "ended"), [("cancel", RunCancelled), ("terminate", RunTerminated)])
-async def test_a_run_with_a_full_mailbox_can_be_ended(site: WorkersInMemory, way: str, ended: type[Exception]) -> None:
-    run = await site.result(site.client.start(waits))
+async def fill_mailbox(site: WorkersInMemory, run: Run[None]) -> None:
     mailbox, message = site.client.subjects.wake("default", run.id), encode(Signal(name="unread", data=Raw(b"1")))
     for _ in range(LIMITS.mailbox_messages_max // 1_000):
         await site.result(asyncio.gather(*(site.client.door.publish(mailbox, message) for _ in range(1_000))))
+
+
+@pytest.mark.parametrize(("way", "ended"), [("cancel", RunCancelled), ("terminate", RunTerminated)])
+async def test_a_run_with_a_full_mailbox_can_be_ended(site: WorkersInMemory, way: str, ended: type[Exception]) -> None:
+    run = await site.result(site.client.start(waits))
+    await fill_mailbox(site, run)
     with pytest.raises(MailboxFullError):
         await site.result(run.signal("unread", 1))
 
@@ -34,6 +38,33 @@ async def test_a_run_with_a_full_mailbox_can_be_ended(site: WorkersInMemory, way
     await site.add(waits)
     with pytest.raises(ended):
         await site.result(run.result())
+
+
+async def test_a_full_mailbox_takes_no_answers(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(waits))
+    await site.result(run.resume("early"))
+    await fill_mailbox(site, run)
+
+    with pytest.raises(MailboxFullError):
+        await site.result(run.resume("never"))
+    with pytest.raises(AlreadyAnsweredError):
+        await site.result(run.resume("early"))
+
+    await site.add(waits)
+    await site.until(lambda: len(site.records(run.id, r.SignalReceived)) == LIMITS.mailbox_messages_max)
+    await site.result(run.resume("never"))
+    await site.result(run.result())
+
+
+async def test_what_a_person_decides_a_full_mailbox_takes(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(waits))
+    await site.result(run.pause())
+    await fill_mailbox(site, run)
+
+    await site.result(run.unpause())
+
+    await site.add(waits)
+    await site.until(lambda: bool(site.records(run.id, r.Unpaused)))
 
 
 @workflow

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.runs import recorded, suspended, until
+from tests.runs import kinds, recorded, suspended, until
 
 from relight import (
     InvalidIdError,
@@ -34,6 +34,7 @@ from relight import (
 from relight.config.guarded import find_binary
 from relight.config.limits import LIMITS
 from relight.subjects import records as r
+from relight.testing import TestEnvironment
 
 LIMIT = LIMITS.payload_bytes_max
 
@@ -127,6 +128,35 @@ async def test_a_bad_name_is_refused_everywhere(client: Relight, bad: str) -> No
         workflow(name=bad)(pauses.function)
     with pytest.raises(InvalidIdError, match="printable text"):
         gives.options(name=bad)
+
+
+@workflow
+async def names(ctx: WorkflowContext, bad: str, way: str) -> None:
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        "suspend": lambda: ctx.suspend(bad),
+        "wait_for_signal": lambda: ctx.wait_for_signal(bad, type=int),
+        "signals": lambda: anext(aiter(ctx.signals(bad, type=int))),
+        "requests": lambda: anext(aiter(ctx.requests(bad, type=int))),
+        "signal": lambda: ctx.signal("another", bad),
+        "step": lambda: ctx.step(bad, str),
+        "start": lambda: ctx.start(bad, type=int),
+        "tags": lambda: ctx.start("child", type=int, tags={bad: "value"}),
+    }
+    await ways[way]()
+
+
+@pytest.mark.parametrize("bad", ["", "a\nb", "x" * 129], ids=repr)
+@pytest.mark.parametrize(
+    "way", ["suspend", "wait_for_signal", "signals", "requests", "signal", "step", "start", "tags"]
+)
+async def test_so_is_one_that_a_workflow_gives(bad: str, way: str) -> None:
+    async with TestEnvironment([names]) as environment:
+        run = await environment.client.start(names, bad, way)
+
+        with pytest.raises(RunFailed, match="must be printable text of 1 to 128 characters") as refused:
+            await run.result()
+        assert refused.value.error_type == "relight.errors.InvalidIdError"
+        assert await kinds(run) == ["RunStarted", "RunFailed"]
 
 
 @pytest.mark.parametrize("bad", [5, None, b"bytes"], ids=repr)

@@ -293,6 +293,7 @@ class Letterbox:
         Raises:
             AlreadyAnsweredError: There is an answer already.
             InvalidIdError: The run has not made the awakeable.
+            MailboxFullError: It has too many unread messages.
             SealedError: There is an unread message that can't be opened here: it may be the first answer.
             RunNotFoundError: As `post`. If the run was retired since this was called, the answer may have counted.
             RefusedError, UnavailableError: As `post`. After `UnavailableError` the answer may count.
@@ -370,6 +371,8 @@ class Letterbox:
         if not receive(seen.state, wake, code=""):
             await self._check_was_made(wake, seen.state)
             raise AlreadyAnsweredError(self._run, name)
+        if len(seen.unread) >= LIMITS.mailbox_messages_max:
+            raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 
     async def _check_parked(self, wake: m.Wake, seen: Foresight) -> None:
         if receive(seen.state, wake, code=""):

@@ -43,7 +43,7 @@ class Limits:
     """Of an end that travels with its notice; a larger one is read by those who wait for it."""
 
     mailbox_messages_max: int = 10_000
-    """Unread messages in the mailbox of one run. The next one is refused."""
+    """Unread messages in the mailbox of one run. The next one is refused, but no decision of a person on it."""
 
     mailbox_purge: int = 1_000
     """Consumed messages after which a run's mailbox is purged up to its cursor."""

@@ -566,6 +566,7 @@ class Relight:
             InvalidIdError: It is no token of an awakeable that its run has made.
             RunNotFoundError: Its run is not known.
             AlreadyAnsweredError, RunEndedError: It was answered, or its run has ended.
+            MailboxFullError: Its run has `limits.mailbox_messages_max` unread messages.
         """
         data = Raw(encode_sent(value, what="the answer", bytes_max=self.settings.value_bytes_max))
         await self._answer_awakeable(token, AnswerAwakeable(token=token, data=data))

@@ -165,6 +165,7 @@ class Run(Generic[R]):
 
         Raises:
             AlreadyAnsweredError: It was answered already, or has timed out.
+            MailboxFullError: The run has `limits.mailbox_messages_max` unread messages.
             RunEndedError: The run has ended.
             RunNotFoundError: The run is not known.
             InvalidValueError: The data can't be written as JSON, or would not be read as it is.
