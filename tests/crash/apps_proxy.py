@@ -109,6 +109,11 @@ class Proxy:
         while not all(any(one.name.endswith(name) for one in self.connections) for name in names):
             await asyncio.sleep(0.005)
 
+    async def has_said(self, part: str, words: str) -> None:
+        """Return when the newest connection of this part has sent these words to the server."""
+        while words.encode() not in self.part(part).said:
+            await asyncio.sleep(0.005)
+
     def cut(self) -> None:
         """Close all connections."""
         for one in self.connections:

@@ -196,7 +196,9 @@ async def test_the_owner_keeps_the_run_when_its_connections_blinked(
         await fleet.worker("gated")
 
         proxy.cut()
-        await asyncio.wait_for(proxy.connected(f"{owner.id}/main", f"{owner.id}/keeper"), 20)
+        async with asyncio.timeout(20):
+            await proxy.connected(f"{owner.id}/main", f"{owner.id}/keeper")
+            await proxy.has_said("keeper", f"SUB {fleet.relight.subjects.owner(owner.id)} ")  # Else nobody answers.
         for number in range(2, 5):
             await say(fleet, token, b"-NAK")
             if not await is_delivered_or_changed(fleet, number):
