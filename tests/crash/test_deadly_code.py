@@ -297,15 +297,19 @@ async def test_a_retry_lets_it_go_on_until_three_more_have_died(site: WorkersInM
     await is_quarantined(site, run, dies_at_once, deaths_more=3)
 
 
-async def test_with_other_code_a_retry_helps(site: WorkersInMemory) -> None:
-    run = await site.result(site.client.start(dies_at_once))
-    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+async def a_retry_helps(site: WorkersInMemory, run: Run[None], mended: Workflow[..., None]) -> None:
     site.workers[-1].kill()
-    await site.add(begins, code="mended")
+    await site.add(mended, code="mended")
 
     await site.result(run.retry())
     await site.result(run.result())
     assert len(deaths) == 3
+
+
+async def test_with_other_code_a_retry_helps(site: WorkersInMemory) -> None:
+    run = await site.result(site.client.start(dies_at_once))
+    await is_quarantined(site, run, dies_at_once, deaths_more=3)
+    await a_retry_helps(site, run, begins)
 
 
 async def test_a_start_that_is_cancelled_after_that_undoes_what_it_may_have_done(site: WorkersInMemory) -> None:
@@ -366,12 +370,7 @@ async def test_a_retry_that_ended_them_is_not_taken_for_one_that_is_still_to_com
     worker.kill()
     await site.result(run.retry())
     await is_quarantined(site, run, dies_when_let_go_on, deaths_more=3)
-    site.workers[-1].kill()
-    await site.add(does_without, code="mended")
-
-    await site.result(run.retry())
-    await site.result(run.result())
-    assert len(deaths) == 3
+    await a_retry_helps(site, run, does_without)
 
 
 async def test_a_quarantined_run_is_ended_without_its_code(site: WorkersInMemory) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -371,8 +371,7 @@ class Letterbox:
         if not receive(seen.state, wake, code=""):
             await self._check_was_made(wake, seen.state)
             raise AlreadyAnsweredError(self._run, name)
-        if len(seen.unread) >= LIMITS.mailbox_messages_max:
-            raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
+        self._check_holds(seen.unread)
 
     async def _check_parked(self, wake: m.Wake, seen: Foresight) -> None:
         if receive(seen.state, wake, code=""):
@@ -442,7 +441,10 @@ class Letterbox:
 
     async def _check_room(self) -> None:
         last = (await self._history()).last
-        unread = await self._unread(last.cursor if last is not None else 0)
+        self._check_holds(await self._unread(last.cursor if last is not None else 0))
+
+    def _check_holds(self, unread: Sequence[Stored]) -> None:
+        """Raise `MailboxFullError` if there is no room beside these."""
         if len(unread) >= LIMITS.mailbox_messages_max:
             raise MailboxFullError(self._run, limit=LIMITS.mailbox_messages_max)
 

@@ -564,8 +564,7 @@ class Relight:
 
         Raises:
             InvalidIdError: It is no token of an awakeable that its run has made.
-            RunNotFoundError: Its run is not known.
-            AlreadyAnsweredError, RunEndedError: It was answered, or its run has ended.
+            AlreadyAnsweredError, RunEndedError, RunNotFoundError: It was answered; its run ended, or is not known.
             MailboxFullError: Its run has `limits.mailbox_messages_max` unread messages.
         """
         data = Raw(encode_sent(value, what="the answer", bytes_max=self.settings.value_bytes_max))

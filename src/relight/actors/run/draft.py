@@ -236,8 +236,7 @@ class Draft:
                 break
             if self.is_behind and isinstance(record, r.Unparked):
                 if is_tried and self.state.is_quarantined:
-                    # Without a record nobody could tell that it was consumed, and not what it does.
-                    self.record(r.Claimed(cause=r.RESUMED, deaths=self.state.deaths))
+                    self._bring_cursor_forward()
                 else:
                     self._let_go()
             elif not (isinstance(record, r.StepRerun | r.StepCompleted | r.StepFailed) and self._is_left(record.step)):
@@ -300,7 +299,11 @@ class Draft:
     def keep_up(self, consumed: int) -> None:
         """Take a turn for messages that led to no record: else its mailbox would fill, and be full for ever."""
         if consumed >= LIMITS.mailbox_purge and not self.records and self.state.end is None:
-            self.record(r.Claimed(r.RESUMED, self.state.deaths))
+            self._bring_cursor_forward()
+
+    def _bring_cursor_forward(self) -> None:
+        """Record something that changes nothing: else nobody could tell that what led to no record was consumed."""
+        self.record(r.Claimed(r.RESUMED, self.state.deaths))
 
     def next_due_ms(self) -> int | None:
         """When time will bring an owned run forward; retries that were due are under way."""
